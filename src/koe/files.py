@@ -1,0 +1,62 @@
+"""Writing files so that a reader sees the old one or the new one, never half of either."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON with a final newline; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Writes a table as CSV, floats with six significant digits so that a diff shows changes, not noise."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_table(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Reads a table written by `write_table`.
+
+    Columns named in `text`, and the identifiers of this project, stay strings: a sentence "001" does not become 1
+    and a speaker "NA" does not become a missing value.
+    """
+    identifiers = {"corpus", "speaker", "sentence", "utterance", "pair", "source", "target", "text", "path",
+                   "split", "role", "stage", "reason", "detail", "condition", "format", "shard"}
+    header = pd.read_csv(path, nrows=0).columns
+    strings = {name: str for name in header if name in identifiers or name in text}
+    numbers = [name for name in header if name not in strings]
+    return pd.read_csv(
+        path, dtype=strings, keep_default_na=False, na_values={name: [""] for name in numbers},
+    )

@@ -1,0 +1,434 @@
+"""Typed parameters: one `params.yaml`, read and checked in full before anything is computed.
+
+`load_params` is the only reader of the file. Everything else in `koe` receives these objects, so that no module
+depends on where parameters come from. Every error names the parameter, what it was and what would be valid.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from koe.errors import ParameterError
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Decibels = Annotated[float, Field(le=0, ge=-200)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: immutable, and no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class CorpusParams(Section):
+    importer: Literal["demo", "folders"]
+    path: str
+    language: Literal["en", "ja"] = "en"
+    source: str | None = None
+    target: str | None = None
+    utterances: Positive | None = None
+
+
+class MelParams(Section):
+    """The mel contract. Two things that hold mels may meet only if all of this is equal (lesson 13)."""
+
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)]
+    n_fft: Positive
+    hop_length: Positive
+    win_length: Positive
+    n_mels: Positive
+    fmin: Annotated[float, Field(ge=0)]
+    fmax: Annotated[float, Field(gt=0)]
+    floor: Annotated[float, Field(gt=0, lt=1)]
+
+    def contract(self) -> dict[str, Any]:
+        """What is stored with mels: every setting, and the conventions that are not parameters."""
+        return {**self.model_dump(), "scale": "slaney", "log": "natural", "magnitude": "amplitude",
+                "padding": "reflect, (n_fft - hop_length) / 2, not centred", "normalized": False}
+
+    def frames(self, samples: int) -> int:
+        """Frames of a waveform of so many samples: the one frame grid of mel, F0 and energy (lesson 24)."""
+        return samples // self.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop_length
+
+
+class ResampleParams(Section):
+    quality: Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
+    min_seconds: Seconds
+    max_seconds: Seconds
+    max_clipped: Share
+    silence_db: Decibels
+
+
+class TrimParams(Section):
+    head_db: Decibels
+    tail_db: Decibels
+    margin_seconds: Seconds
+    min_silence_seconds: Seconds
+    suspect_outside_db: Decibels
+    suspect_voicing: Share
+
+
+class PitchParams(Section):
+    method: Literal["dio", "harvest", "crepe"]
+    floor: Annotated[float, Field(ge=20)]
+    ceiling: Annotated[float, Field(le=2000)]
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def range_of(self, speaker: str) -> tuple[float, float]:
+        """Floor and ceiling for a speaker, Hz."""
+        return self.ranges.get(speaker, (self.floor, self.ceiling))
+
+
+class PairParams(Section):
+    direction: Literal["one_way", "both"]
+    duration_ratio: tuple[float, float]
+    validation: Positive
+    test: Positive
+
+
+class AlignParams(Section):
+    method: Literal["dtw"]
+    features: Literal["mcep", "mel"]
+    bands: Positive
+    order: Positive
+    normalize: bool
+    delta: Annotated[float, Field(ge=0)]
+    penalty: Annotated[float, Field(ge=0)]
+    band_seconds: Annotated[float, Field(gt=0)]
+    silence_db: Decibels
+    spread_silence: bool
+    suspect_cost: Annotated[float, Field(gt=0)]
+    suspect_run_seconds: Seconds
+
+
+class ConformerParams(Section):
+    layers: Positive
+    heads: Positive
+    feed_forward: Positive
+    kernel: Positive
+    dropout: Dropout
+
+
+class PredictorParams(Section):
+    layers: Positive
+    kernel: Positive
+    filter: Positive
+    dropout: Dropout
+    stop_gradient: bool
+
+
+class PostnetParams(Section):
+    layers: Annotated[int, Field(ge=0)]
+    kernel: Positive
+    filter: Positive
+    dropout: Dropout
+
+
+class AcousticLossWeights(Section):
+    mel: Annotated[float, Field(ge=0)]
+    postnet: Annotated[float, Field(ge=0)]
+    duration: Annotated[float, Field(ge=0)]
+    pitch: Annotated[float, Field(ge=0)]
+    energy: Annotated[float, Field(ge=0)]
+
+
+class AcousticTraining(Section):
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    final_learning_rate: Annotated[float, Field(ge=0)]
+    betas: tuple[float, float]
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    precision: Literal["float32", "bfloat16"]
+    log_every: Positive
+    validate_every: Positive
+    checkpoint_every: Positive
+    keep_every: Positive | None
+
+
+class AcousticParams(Section):
+    model: Literal["nars2s"]
+    conditioning: Literal["none"]
+    reduction_factor: Annotated[int, Field(ge=1, le=6)]
+    normalize_target: bool
+    teacher_forcing: bool
+    hidden: Positive
+    encoder: ConformerParams
+    decoder: ConformerParams
+    duration: PredictorParams
+    pitch: PredictorParams
+    energy: PredictorParams
+    postnet: PostnetParams
+    loss_weights: AcousticLossWeights
+    training: AcousticTraining
+    init: str | None
+
+
+class GriffinLimParams(Section):
+    iterations: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class GeneratorParams(Section):
+    upsample_rates: list[Positive]
+    upsample_kernels: list[Positive]
+    upsample_channels: Positive
+    resblock: Literal["1", "2"]
+    resblock_kernels: list[Positive]
+    resblock_dilations: list[list[Positive]]
+
+
+class DiscriminatorParams(Section):
+    periods: list[Positive]
+    period_channels: Positive
+    scales: Positive
+    scale_channels: Positive
+
+
+class VocoderLossWeights(Section):
+    mel: Annotated[float, Field(ge=0)]
+    feature_matching: Annotated[float, Field(ge=0)]
+    adversarial: Annotated[float, Field(ge=0)]
+
+
+class VocoderTraining(Section):
+    steps: Positive
+    mel_only_steps: Annotated[int, Field(ge=0)]
+    batch_size: Positive
+    segment_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    betas: tuple[float, float]
+    learning_rate_decay_per_epoch: Annotated[float, Field(gt=0, le=1)]
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    log_every: Positive
+    validate_every: Positive
+    checkpoint_every: Positive
+
+
+class VocoderParams(Section):
+    model: Literal["hifigan"]
+    generator: GeneratorParams
+    discriminators: DiscriminatorParams
+    loss_weights: VocoderLossWeights
+    training: VocoderTraining
+    init: str | None
+
+
+class EvaluationParams(Section):
+    mcd_order: Positive
+    mcd_silence_db: Decibels
+    wer: bool
+    mos: bool
+    speaker: bool
+
+
+class ReportParams(Section):
+    utterances: Positive
+    alignments: Annotated[int, Field(ge=0)]
+    trims: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    corpora: Annotated[dict[str, CorpusParams], Field(min_length=1)]
+    mel: MelParams
+    resample: ResampleParams
+    trim: TrimParams
+    pitch: PitchParams
+    pair: PairParams
+    align: AlignParams
+    acoustic: AcousticParams
+    griffin_lim: GriffinLimParams
+    vocoder: VocoderParams
+    evaluation: EvaluationParams
+    report: ReportParams
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Reads and checks a parameter file. Raises ParameterError listing everything that is wrong with it."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} does not exist; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+    return check_params(values, str(path))
+
+
+def check_params(values: Any, where: str = "params.yaml") -> Params:
+    """Types and cross-checks a parameter tree. Raises ParameterError listing everything that is wrong with it."""
+    try:
+        params = Params.model_validate(values)
+    except ValidationError as error:
+        raise ParameterError(_listed(where, (_explain(entry) for entry in error.errors()))) from None
+    contradictions = list(_contradictions(params))
+    if contradictions:
+        raise ParameterError(_listed(where, contradictions))
+    return params
+
+
+def _listed(where: str, messages: Any) -> str:
+    return f"{where}:\n" + "\n".join(f"  {message}" for message in messages)
+
+
+def _explain(entry: Any) -> str:
+    name = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] == "extra_forbidden":
+        return f"{name}: no such parameter; here these exist: {', '.join(_siblings(entry['loc']))}"
+    if entry["type"] == "missing":
+        return f"{name}: missing"
+    return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]} (it is {entry['input']!r})"
+
+
+def _siblings(location: tuple[Any, ...]) -> list[str]:
+    """Names that are valid where an unknown one was found."""
+    section: Any = Params
+    for part in location[:-1]:
+        fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+        section = fields[part].annotation if part in fields else CorpusParams
+    fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+    return sorted(fields)
+
+
+def _contradictions(params: Params) -> Iterator[str]:
+    yield from _mel_contradictions(params.mel)
+    yield from _data_contradictions(params)
+    yield from _acoustic_contradictions(params.acoustic)
+    yield from _vocoder_contradictions(params.vocoder, params.mel)
+
+
+def _mel_contradictions(mel: MelParams) -> Iterator[str]:
+    if mel.fmax > mel.sample_rate / 2:
+        yield (f"mel.fmax: {mel.fmax:g} Hz is above half of mel.sample_rate ({mel.sample_rate}); "
+               f"at most {mel.sample_rate / 2:g}")
+    if mel.fmin >= mel.fmax:
+        yield f"mel.fmin: {mel.fmin:g} Hz is not below mel.fmax ({mel.fmax:g})"
+    if mel.win_length > mel.n_fft:
+        yield f"mel.win_length: {mel.win_length} is longer than mel.n_fft ({mel.n_fft})"
+    if mel.hop_length > mel.win_length:
+        yield f"mel.hop_length: {mel.hop_length} is longer than mel.win_length ({mel.win_length}): samples are skipped"
+    if (mel.n_fft - mel.hop_length) % 2:
+        yield (f"mel.n_fft, mel.hop_length: n_fft - hop_length ({mel.n_fft - mel.hop_length}) must be even, "
+               "for half of it is padded at each end")
+    if mel.n_mels > mel.n_fft // 2:
+        yield f"mel.n_mels: {mel.n_mels} bands from {mel.n_fft // 2 + 1} frequency bins; lower it or raise mel.n_fft"
+
+
+def _data_contradictions(params: Params) -> Iterator[str]:
+    mel, pitch, resample = params.mel, params.pitch, params.resample
+    ranges = {"pitch.floor, pitch.ceiling": (pitch.floor, pitch.ceiling)}
+    ranges |= {f"pitch.ranges.{speaker}": limits for speaker, limits in pitch.ranges.items()}
+    for name, (floor, ceiling) in ranges.items():
+        if not 20 <= floor < ceiling <= mel.sample_rate / 4:
+            yield (f"{name}: {floor:g} to {ceiling:g} Hz; expected 20 ≤ floor < ceiling ≤ "
+                   f"a quarter of mel.sample_rate ({mel.sample_rate / 4:g})")
+    if resample.min_seconds >= resample.max_seconds:
+        yield (f"resample.min_seconds: {resample.min_seconds:g} is not below resample.max_seconds "
+               f"({resample.max_seconds:g})")
+    step = params.acoustic.reduction_factor * mel.hop_length / mel.sample_rate
+    if resample.min_seconds < step:
+        yield (f"resample.min_seconds: {resample.min_seconds:g} s is shorter than one reduced step "
+               f"(acoustic.reduction_factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
+    low, high = params.pair.duration_ratio
+    if not 0 < low < 1 < high:
+        yield f"pair.duration_ratio: [{low:g}, {high:g}]; expected 0 < low < 1 < high"
+    if params.pair.direction == "both" and params.acoustic.conditioning == "none":
+        yield ("pair.direction, acoustic.conditioning: both directions are mixed and the model is not told who "
+               "speaks, so it cannot learn either; use pair.direction: one_way")
+    align = params.align
+    if align.features == "mel" and align.bands > mel.n_mels:
+        yield f"align.bands: {align.bands} bands from mel.n_mels = {mel.n_mels}; at most {mel.n_mels}"
+    if align.features == "mcep" and align.order >= mel.n_mels:
+        yield f"align.order: {align.order} cepstra from mel.n_mels = {mel.n_mels} bands; at most {mel.n_mels - 1}"
+    for name, corpus in params.corpora.items():
+        if not name.replace("-", "").replace("_", "").isalnum():
+            yield f"corpora.{name}: a corpus names folders; use letters, digits, - and _"
+        if corpus.importer == "folders" and (corpus.source is None or corpus.target is None):
+            yield f"corpora.{name}.source, corpora.{name}.target: importer folders needs both folders' names"
+        if corpus.source is not None and corpus.source == corpus.target:
+            yield f"corpora.{name}.target: {corpus.target!r} is the source too"
+
+
+def _acoustic_contradictions(acoustic: AcousticParams) -> Iterator[str]:
+    for name in ("encoder", "decoder"):
+        conformer: ConformerParams = getattr(acoustic, name)
+        if acoustic.hidden % conformer.heads or (acoustic.hidden // conformer.heads) % 2:
+            yield (f"acoustic.{name}.heads: acoustic.hidden ({acoustic.hidden}) over {conformer.heads} heads must be "
+                   "an even whole number")
+    for name in ("encoder", "decoder", "duration", "pitch", "energy", "postnet"):
+        kernel = getattr(acoustic, name).kernel
+        if kernel % 2 == 0:
+            yield f"acoustic.{name}.kernel: {kernel} is even; frames stay in place with an odd one, e.g. {kernel + 1}"
+    training = acoustic.training
+    if training.warmup_steps >= training.steps:
+        yield (f"acoustic.training.warmup_steps: {training.warmup_steps} is not below acoustic.training.steps "
+               f"({training.steps})")
+    if training.final_learning_rate > training.learning_rate:
+        yield "acoustic.training.final_learning_rate: above acoustic.training.learning_rate, which is the peak"
+
+
+def _vocoder_contradictions(vocoder: VocoderParams, mel: MelParams) -> Iterator[str]:
+    generator, training = vocoder.generator, vocoder.training
+    product = math.prod(generator.upsample_rates)
+    if product != mel.hop_length:
+        proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+        yield (f"vocoder.generator.upsample_rates: {generator.upsample_rates} multiply to {product}, but "
+               f"mel.hop_length is {mel.hop_length}; e.g. {proposals}")
+    if len(generator.upsample_kernels) != len(generator.upsample_rates):
+        yield (f"vocoder.generator.upsample_kernels: {len(generator.upsample_kernels)} kernels for "
+               f"{len(generator.upsample_rates)} upsample_rates; one each")
+    for rate, kernel in zip(generator.upsample_rates, generator.upsample_kernels, strict=False):
+        if kernel < rate or (kernel - rate) % 2:
+            yield (f"vocoder.generator.upsample_kernels: {kernel} for rate {rate}; expected at least the rate and "
+                   f"of the same parity, e.g. {2 * rate if rate % 2 == 0 else 2 * rate + 1}")
+    if generator.upsample_channels % 2 ** len(generator.upsample_rates):
+        yield (f"vocoder.generator.upsample_channels: {generator.upsample_channels} cannot be halved "
+               f"{len(generator.upsample_rates)} times")
+    if len(generator.resblock_kernels) != len(generator.resblock_dilations):
+        yield "vocoder.generator.resblock_dilations: one list for each of vocoder.generator.resblock_kernels"
+    for kernel in generator.resblock_kernels:
+        if kernel % 2 == 0:
+            yield f"vocoder.generator.resblock_kernels: {kernel} is even; samples stay in place with an odd one"
+    if training.segment_size % mel.hop_length:
+        near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
+        yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
+               f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
+    if training.segment_size < mel.n_fft:
+        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+
+
+def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:
+    """Upsampling rates that multiply to `hop_length`, largest first, at most four layers where that is possible."""
+    primes, rest, divisor = [], hop_length, 2
+    while rest > 1:
+        while rest % divisor == 0:
+            primes.append(divisor)
+            rest //= divisor
+        divisor += 1
+    found: list[list[int]] = []
+    for layers in (4, 3, 5):
+        rates = [1] * layers
+        for prime in sorted(primes, reverse=True):
+            smallest = rates.index(min(rates))
+            rates[smallest] *= prime
+        candidate = sorted((rate for rate in rates if rate > 1), reverse=True)
+        if candidate and candidate not in found:
+            found.append(candidate)
+    return found[:count]
