@@ -36,9 +36,8 @@ class Converter:
         """Reads the model in `folder`. Raises ContractError if the vocoder's mel settings differ (lesson 13)."""
         model = load_acoustic(folder)
         if vocoder is not None:
-            compare_contracts(
-                "the acoustic model", model.preparation.mel.contract(), f"the vocoder ({vocoder.name})", vocoder.contract
-            )
+            own = model.preparation.mel.contract()
+            compare_contracts("the acoustic model", own, f"the vocoder ({vocoder.name})", vocoder.contract)
         where = resolve_device(device)
         model.network.to(where)
         return cls(model, where, vocoder)

@@ -53,7 +53,7 @@ def read_table(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
     and a speaker "NA" does not become a missing value.
     """
     identifiers = {"corpus", "speaker", "sentence", "utterance", "pair", "source", "target", "text", "path",
-                   "split", "role", "stage", "reason", "detail", "condition", "format", "shard"}
+                   "split", "role", "stage", "reason", "detail", "condition", "format", "shard", "why"}
     header = pd.read_csv(path, nrows=0).columns
     strings = {name: str for name in header if name in identifiers or name in text}
     numbers = [name for name in header if name not in strings]

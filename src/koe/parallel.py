@@ -6,13 +6,17 @@ factor of ten.
 """
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import joblib
+from joblib.externals.loky import get_reusable_executor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def cores() -> int:
@@ -29,22 +33,39 @@ def parallel_map(
     items: Iterable[Item],
     processes: int | None = None,
     batch: int = 16,
+    patience: float = 0.0,
 ) -> Iterator[Result]:
-    """Yields `function(item)` in the order of `items`, at most a few batches ahead of the reader.
+    """Yields `function(item)` in the order of `items`, at most two batches a process ahead of the reader.
 
     `function` must be picklable (a module-level function or a `functools.partial` of one). An exception in a
-    worker is raised here. `processes=1` runs in this process.
+    worker is raised here. `processes=1` runs in this process. So do the first `patience` seconds: a pool takes
+    seconds to start and import, and a small corpus is done by then.
     """
     processes = processes or cores()
     if processes == 1:
         yield from map(function, items)
         return
-    pool = joblib.Parallel(
-        n_jobs=processes, return_as="generator", pre_dispatch=2 * processes, batch_size=1,
-    )
-    with joblib.parallel_config("loky", inner_max_num_threads=max(1, cores() // processes)):
-        for results in pool(joblib.delayed(_run_batch)(function, group) for group in _groups(items, batch)):
-            yield from results
+    items, begun = iter(items), time.monotonic()
+    if patience:
+        for item in items:
+            yield function(item)
+            if time.monotonic() - begun > patience:
+                break
+        else:
+            return
+    threads = str(max(1, cores() // processes))
+    pool = get_reusable_executor(processes, env=dict.fromkeys(THREAD_VARIABLES, threads))
+    pending: deque[Any] = deque()
+    try:
+        for group in _groups(items, batch):
+            pending.append(pool.submit(_run_batch, function, group))
+            if len(pending) == 2 * processes:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:  # after an error, or when the reader stops early
+        for future in pending:
+            future.cancel()
 
 
 def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -81,7 +81,7 @@ class TrimParams(Section):
 
 
 class PitchParams(Section):
-    method: Literal["dio", "harvest", "crepe"]
+    method: Literal["dio", "dio_plain", "harvest", "crepe"]
     floor: Annotated[float, Field(ge=20)]
     ceiling: Annotated[float, Field(le=2000)]
     ranges: dict[str, tuple[float, float]] = {}

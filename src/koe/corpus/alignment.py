@@ -1,0 +1,127 @@
+"""Alignment of all pairs: durations in shards, diagnostics in a table, the worst pairs marked (lesson 8)."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from koe.acoustic.reduction import steps_of
+from koe.align.aligner import Alignment, align_pair
+from koe.corpus.dataset import Dataset
+from koe.corpus.quarantine import Quarantine
+from koe.errors import StoreError
+from koe.files import read_table, write_table
+from koe.parallel import cores
+from koe.params import AlignParams
+from koe.progress import progress
+from koe.store import ShardReader, ShardWriter
+
+TABLE = "alignment.csv"
+COLUMNS = ["pair", "source_frames", "target_frames", "source_steps", "target_steps",
+           "cost", "slope", "longest_run", "skipped", "suspect", "why"]
+
+
+def align_pairs(
+    dataset: Dataset, pairs: pd.DataFrame, params: AlignParams, reduction_factor: int, folder: str | Path
+) -> pd.DataFrame:
+    """Aligns every pair of `pairs` (columns pair, source, target), writes `folder` and returns its table.
+
+    Writes shards with `durations`, alignment.csv and quarantine.csv. No pair is excluded here; suspects are
+    marked for a person to look at.
+    """
+    rows = []
+    alignments = _alignments(dataset, pairs, params, reduction_factor)
+    with ShardWriter(folder, {"reduction_factor": reduction_factor}) as writer:
+        for pair, alignment in progress(alignments, "align", total=len(pairs), unit="pair"):
+            row = _row(dataset, pair, alignment, reduction_factor)
+            _check(f"{folder}: {pair.pair}", alignment.durations, row["source_steps"], row["target_steps"])
+            writer.add(pair.pair, durations=alignment.durations)
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=COLUMNS[:-2])
+    table["why"] = suspicions(table, params)
+    table["suspect"] = (table["why"] != "").astype(int)
+    write_table(Path(folder) / TABLE, table[COLUMNS])
+    Quarantine("align").write(folder)
+    return table[COLUMNS]
+
+
+def _alignments(
+    dataset: Dataset, pairs: pd.DataFrame, params: AlignParams, reduction_factor: int
+) -> Iterator[tuple[Any, Alignment]]:
+    """Every pair's row and alignment, in order. Threads suffice: the search runs without the interpreter."""
+
+    def align(pair: Any) -> tuple[Any, Alignment]:
+        mels = dataset.mel(pair.source), dataset.mel(pair.target)
+        return pair, align_pair(*mels, dataset.mel_params, params, reduction_factor)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(align, pairs.itertuples(index=False))
+
+
+def _row(dataset: Dataset, pair: Any, alignment: Alignment, reduction_factor: int) -> dict[str, Any]:
+    source_frames, target_frames = dataset.frames(pair.source), dataset.frames(pair.target)
+    return {
+        "pair": pair.pair,
+        "source_frames": source_frames, "target_frames": target_frames,
+        "source_steps": steps_of(source_frames, reduction_factor),
+        "target_steps": steps_of(target_frames, reduction_factor),
+        **asdict(alignment.diagnostics),
+    }
+
+
+def suspicions(table: pd.DataFrame, params: AlignParams) -> list[str]:
+    """Why a person should look at each pair of an alignment table; empty where nothing is odd."""
+    median = table["cost"].median()
+    reasons = []
+    for row in table.itertuples():
+        why = []
+        if row.cost > params.suspect_cost * median:
+            why.append(f"cost {row.cost:.2f}, {row.cost / median:.2f} times the median")
+        if row.longest_run > params.suspect_run_seconds:
+            why.append(f"one source step lasts {row.longest_run:.2f} s")
+        reasons.append("; ".join(why))
+    return reasons
+
+
+def _check(name: str, durations: np.ndarray, source_steps: int, target_steps: int) -> None:
+    """Raises StoreError unless each source step has a duration ≥ 0, summing to the target's (lesson 6)."""
+    wrong = None
+    if durations.shape != (source_steps,):
+        wrong = f"have shape {durations.shape}, the source has {source_steps} steps"
+    elif durations.min() < 0:
+        wrong = f"go down to {durations.min()}, expected 0 or more"
+    elif durations.sum() != target_steps:
+        wrong = f"sum to {durations.sum()}, the target has {target_steps} steps"
+    if wrong:
+        raise StoreError(f"{name}: durations {wrong}; run dvc repro align")
+
+
+def read_alignment(folder: str | Path) -> pd.DataFrame:
+    """The diagnostics of all pairs, indexed by pair."""
+    return read_table(Path(folder) / TABLE).set_index("pair", drop=False)
+
+
+def read_durations(
+    folder: str | Path, dataset: Dataset, pairs: pd.DataFrame, reduction_factor: int
+) -> dict[str, np.ndarray]:
+    """Durations (source steps,) int32 of each pair of `pairs`, by the pair's name.
+
+    Raises StoreError if they were made with another reduction factor, if a pair is missing, or unless each
+    has ceil(source frames / R) entries that sum to ceil(target frames / R) (lesson 6).
+    """
+    reader = ShardReader(folder)
+    written = reader.metadata.get("reduction_factor")
+    if written != reduction_factor:
+        raise StoreError(f"{folder}: reduction_factor is {written} in its shards and {reduction_factor} in "
+                         "acoustic.reduction_factor; run dvc repro align")
+    durations = {}
+    for pair in pairs.itertuples(index=False):
+        found = reader.get(pair.pair, "durations")
+        steps = [steps_of(dataset.frames(side), reduction_factor) for side in (pair.source, pair.target)]
+        _check(f"{folder}: {pair.pair}", found, *steps)
+        durations[pair.pair] = found
+    return durations

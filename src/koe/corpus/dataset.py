@@ -1,0 +1,135 @@
+"""Reading what the data stages wrote: one way from an utterance's name to its waveform and features.
+
+An utterance is named `<corpus>/<speaker>/<sentence>` everywhere: in tables, in shards, in messages.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from koe.errors import StoreError
+from koe.files import read_table
+from koe.params import MelParams
+from koe.store import ShardReader
+
+
+def corpus_of(utterance: str) -> str:
+    return utterance.split("/", 1)[0]
+
+
+def speaker_of(utterance: str) -> str:
+    return utterance.split("/", 2)[1]
+
+
+class Dataset:
+    """Waveforms and features of several corpora under one `data` folder.
+
+    All arrays of an utterance lie on one frame grid: `wave` has exactly `frames * hop_length` samples, and mel
+    `(frames, n_mels)`, F0 `(frames,)` and energy `(frames,)` share `frames` (lessons 6 and 24).
+    """
+
+    def __init__(self, corpora: list[str], mel: MelParams, data: str | Path = "data") -> None:
+        self.corpora = list(corpora)
+        self.mel_params = mel
+        self.data = Path(data)
+
+    def _folders(self, stage: str) -> dict[str, ShardReader]:
+        return {corpus: ShardReader(self.data / stage / corpus) for corpus in self.corpora}
+
+    @cached_property
+    def _audio(self) -> dict[str, ShardReader]:
+        return self._folders("resampled")
+
+    @cached_property
+    def _features(self) -> dict[str, ShardReader]:
+        contract = self.mel_params.contract()
+        return {corpus: reader.require(contract) for corpus, reader in self._folders("features").items()}
+
+    def _table(self, stage: str, name: str) -> pd.DataFrame:
+        tables = [read_table(self.data / stage / corpus / name) for corpus in self.corpora]
+        return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def utterances(self) -> pd.DataFrame:
+        """The utterance table of all corpora, indexed by utterance."""
+        return self._table("corpus", "table.csv").set_index("utterance", drop=False)
+
+    @cached_property
+    def cuts(self) -> pd.DataFrame:
+        """Trim points of all corpora, indexed by utterance."""
+        return self._table("trim", "trim.csv").set_index("utterance", drop=False)
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """What `extract` kept, indexed by utterance."""
+        return self._table("features", "table.csv").set_index("utterance", drop=False)
+
+    def _reader(self, readers: dict[str, ShardReader], utterance: str) -> ShardReader:
+        corpus = corpus_of(utterance)
+        if corpus not in readers:
+            raise StoreError(f"utterance {utterance!r}: corpus {corpus!r} is not among {self.corpora}")
+        return readers[corpus]
+
+    @cached_property
+    def _cut_points(self) -> dict[str, tuple[int, int]]:
+        cuts = self.cuts
+        return dict(zip(cuts.index, zip(cuts["start"].astype(int), cuts["end"].astype(int), strict=True), strict=True))
+
+    def samples(self, utterance: str) -> int:
+        """Samples of the trimmed waveform: a whole number of hops."""
+        start, end = self._cut_points[utterance]
+        return self.mel_params.frames(end - start) * self.mel_params.hop_length
+
+    def wave(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
+        """Trimmed waveform, float32 in [-1, 1], shape (frames * hop_length,); a part of it by frames if asked for.
+
+        Only the samples asked for are read from the shard.
+        """
+        hop = self.mel_params.hop_length
+        start, _ = self._cut_points[utterance]
+        available = self.samples(utterance) // hop
+        frames = available - first_frame if frames is None else frames
+        if first_frame < 0 or frames < 0 or first_frame + frames > available:
+            raise StoreError(
+                f"utterance {utterance!r}: frames {first_frame} to {first_frame + frames} asked for, it has {available}"
+            )
+        begin = start + first_frame * hop
+        audio = self._reader(self._audio, utterance).slice(utterance, "audio", begin, begin + frames * hop)
+        return from_int16(audio)
+
+    def untrimmed(self, utterance: str) -> np.ndarray:
+        """The resampled waveform before trimming, float32, shape (samples,)."""
+        return from_int16(self._reader(self._audio, utterance).get(utterance, "audio"))
+
+    def mel(self, utterance: str) -> np.ndarray:
+        """Log-mel, natural logarithm, never normalised: float32, shape (frames, n_mels)."""
+        return self._reader(self._features, utterance).get(utterance, "mel")
+
+    def f0(self, utterance: str) -> np.ndarray:
+        """F0 in Hz, 0 = unvoiced: float32, shape (frames,)."""
+        return self._reader(self._features, utterance).get(utterance, "f0")
+
+    def energy(self, utterance: str) -> np.ndarray:
+        """Log energy: float32, shape (frames,)."""
+        return self._reader(self._features, utterance).get(utterance, "energy")
+
+    def frames(self, utterance: str) -> int:
+        return int(self._reader(self._features, utterance).shape(utterance, "mel")[0])
+
+    def __getstate__(self) -> dict[str, Any]:  # another process opens the shards anew
+        return {"corpora": self.corpora, "mel_params": self.mel_params, "data": self.data}
+
+
+def from_int16(audio: np.ndarray) -> np.ndarray:
+    """16-bit samples as float32 in [-1, 1)."""
+    return audio.astype(np.float32) / 32768.0
+
+
+def to_int16(wave: np.ndarray) -> tuple[np.ndarray, int]:
+    """float32 waveform as 16-bit samples, and how many of them were out of range and clipped (lesson 15)."""
+    scaled = np.round(np.asarray(wave, dtype=np.float64) * 32768.0)
+    outside = int(np.count_nonzero((scaled > 32767) | (scaled < -32768)))
+    return np.clip(scaled, -32768, 32767).astype(np.int16), outside

@@ -1,0 +1,53 @@
+"""Every utterance that leaves the pipeline leaves a row here with its reason (lesson 23)."""
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from koe.errors import KoeError
+from koe.files import read_table, write_table
+
+COLUMNS = ["utterance", "stage", "reason", "detail"]
+FILE = "quarantine.csv"
+
+
+class Quarantine:
+    """Collects exclusions of one stage and writes them, rows or none, to `folder/quarantine.csv`."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, utterance: str, reason: str, detail: str) -> None:
+        """Excludes `utterance` (or a pair). `reason` is short and countable, `detail` is for a person."""
+        self.rows.append({"utterance": utterance, "stage": self.stage, "reason": reason, "detail": detail})
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each reason has, the most frequent first."""
+        return dict(Counter(row["reason"] for row in self.rows).most_common())
+
+    def summary(self) -> str:
+        """One line for a stage to print, e.g. `3 quarantined (clipping 2, too_short 1)`; empty if nothing is."""
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts().items())
+        return f"{len(self)} quarantined ({reasons})" if reasons else ""
+
+    def require_some(self, kept: int, folder: str | Path, advice: str) -> None:
+        """Raises KoeError naming the most frequent reason if a stage that writes to `folder` kept nothing."""
+        if kept:
+            return
+        example = next((row["detail"] for row in self.rows if row["reason"] == next(iter(self.counts()))), "")
+        raise KoeError(f"{self.stage}: nothing is left to go on with; {self.summary() or 'there was nothing'}, "
+                       f"e.g. {example or 'none'}\n{advice}; the whole list is {Path(folder) / FILE}")
+
+    def write(self, folder: str | Path) -> None:
+        write_table(Path(folder) / FILE, pd.DataFrame(self.rows, columns=COLUMNS))
+
+
+def read_quarantine(folders: list[Path]) -> pd.DataFrame:
+    """All quarantine rows under `folders`, in their order."""
+    tables = [read_table(folder / FILE) for folder in folders]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)

@@ -1,0 +1,44 @@
+"""Trimming a corpus: a table of cut points. No second copy of the audio, so another threshold costs seconds."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from koe.audio.trim import find_cuts
+from koe.corpus.dataset import from_int16
+from koe.corpus.quarantine import Quarantine
+from koe.files import write_table
+from koe.parallel import parallel_map
+from koe.params import TrimParams
+from koe.progress import progress
+from koe.store import ShardReader
+
+TABLE = "trim.csv"
+COLUMNS = ["utterance", "start", "end", "head_seconds", "tail_seconds", "outside_head_db", "outside_tail_db",
+           "voicing_head", "voicing_tail", "suspect", "why"]
+
+
+def trim_corpus(
+    resampled: str | Path, folder: str | Path, params: TrimParams, processes: int | None = None
+) -> pd.DataFrame:
+    """Finds the cuts of every recording in the folder `resampled`: trim.csv and quarantine.csv in `folder`.
+
+    Nothing is excluded here: a suspect cut is marked (columns suspect, why) and shown, not dropped.
+    """
+    resampled, folder = Path(resampled), Path(folder)
+    audio = ShardReader(resampled)
+    work = partial(_cut_one, audio=audio, rate=audio.metadata["sample_rate"], params=params)
+    utterances = audio.utterances()
+    cuts = parallel_map(work, utterances, processes, batch=64, patience=3)
+    table = pd.DataFrame(progress(cuts, f"trim {resampled.name}", len(utterances)), columns=COLUMNS)
+    write_table(folder / TABLE, table)
+    Quarantine("trim").write(folder)
+    return table
+
+
+def _cut_one(utterance: str, audio: ShardReader, rate: int, params: TrimParams) -> dict[str, Any]:
+    cuts = find_cuts(from_int16(audio.get(utterance, "audio")), rate, params)
+    return {"utterance": utterance, **asdict(cuts), "suspect": int(cuts.suspect)}

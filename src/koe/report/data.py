@@ -1,0 +1,209 @@
+"""What the page shows, as plain arrays and numbers, and reading it from what the stages wrote.
+
+Reading is apart from drawing (`koe.report.page`): a page can be built from a `ReportData` made by hand.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from koe.audio.mel import log_mel, minimum_samples
+from koe.corpus.dataset import Dataset, from_int16, to_int16
+from koe.corpus.demo import demo_voices
+from koe.corpus.pairing import read_pairs
+from koe.corpus.quarantine import read_quarantine
+from koe.corpus.voices import Voice
+from koe.files import read_json, read_table
+from koe.params import MelParams, Params
+from koe.report.checks import quarantine_folders
+from koe.report.metrics import METRICS, Values, conditions
+from koe.store import ShardReader
+
+Row = Mapping[Hashable, Any]  # a table's row, by column
+Curve = list[tuple[int, float]]  # optimizer step, value
+TRAININGS = {"train_acoustic": "Acoustic model", "finetune_vocoder": "Vocoder"}
+_REFERENCES = {"source", "target", "griffin_lim.ceiling"}  # fields of data/reference; the others: data/evaluation
+_STATES = {"train", "validation"}
+_TEACHER_FORCED = "_teacher_forced"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A waveform, int16 (samples,), with its log-mel (frames, n_mels)."""
+
+    audio: np.ndarray
+    mel: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A held-out sentence under one condition, with what was measured on it."""
+
+    condition: str
+    recording: Recording
+    metrics: Values
+    transcript: str | None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    pair: str
+    text: str
+    renderings: Sequence[Rendering]
+
+
+@dataclass(frozen=True)
+class DrawnAlignment:
+    """A pair's durations (source steps,) with its row of alignment.csv."""
+
+    row: Row
+    text: str
+    source: Recording
+    target: Recording
+    durations: np.ndarray
+
+
+@dataclass(frozen=True)
+class DrawnTrim:
+    """An untrimmed recording, int16, with its row of trim.csv."""
+
+    row: Row
+    text: str
+    audio: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything on the page. An empty part is said to be empty there."""
+
+    parameters: Mapping[str, Any]
+    mel: MelParams
+    reduction_factor: int
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    held_out: Sequence[HeldOut] = ()
+    curves: Mapping[str, Mapping[str, Mapping[str, Curve]]] = field(default_factory=dict)
+    alignments: Sequence[DrawnAlignment] = ()
+    trims: Sequence[DrawnTrim] = ()
+    quarantine: pd.DataFrame = field(default_factory=lambda: read_quarantine([]))
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    voices: Sequence[Voice] = ()
+    revision: str | None = None
+
+
+def load_report(params: Params, root: str | Path = ".", revision: str | None = None) -> ReportData:
+    """Reads what the stages left in `root/data` and `root/metrics`; StoreError where shards are damaged."""
+    root = Path(root)
+    dataset = Dataset(list(params.corpora), params.mel, root / "data")
+    return ReportData(
+        parameters=params.model_dump(mode="json"),
+        mel=params.mel,
+        reduction_factor=params.acoustic.reduction_factor,
+        evaluation=read_json(root / "metrics" / "evaluation.json"),
+        held_out=load_held_out(dataset, root, params.report.utterances),
+        curves={title: load_curves(root / "metrics" / stage) for stage, title in TRAININGS.items()},
+        alignments=load_alignments(dataset, params.report.alignments),
+        trims=load_trims(dataset, params.report.trims),
+        quarantine=read_quarantine(quarantine_folders(dataset)),
+        counts=read_json(root / "metrics" / "data.json"),
+        voices=[voice for name, corpus in params.corpora.items() if corpus.importer == "demo"
+                for voice in demo_voices(name, corpus)],
+        revision=revision,
+    )
+
+
+def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
+    """`count` test pairs, evenly spread over their names: the same sentences whatever the results are."""
+    rows = read_table(root / "metrics" / "evaluation.csv", text=("transcript", "missing"))
+    readers = {name: ShardReader(root / "data" / name) for name in ("reference", "evaluation")}
+    order = list(conditions(read_json(root / "metrics" / "evaluation.json")))
+    targets, texts = read_pairs(dataset.data / "pairs").set_index("pair")["target"].to_dict(), _texts(dataset)
+    names = sorted(set(rows["pair"]))
+    shown = [names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
+    held_out = []
+    for name in shown:
+        by_condition = rows[rows["pair"] == name].set_index("condition").to_dict("index")
+        renderings = [_rendering(dataset, readers, name, condition, by_condition[condition])
+                      for condition in order if condition in by_condition]
+        held_out.append(HeldOut(name, texts[targets[name]], renderings))
+    return held_out
+
+
+def _texts(dataset: Dataset) -> dict[str, str]:
+    return dict(zip(dataset.utterances.index, dataset.utterances["text"], strict=True))
+
+
+def _rendering(
+    dataset: Dataset, readers: Mapping[str, ShardReader], pair: str, condition: str, row: Row
+) -> Rendering:
+    audio = readers["reference" if condition in _REFERENCES else "evaluation"].get(pair, condition)
+    metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name]) for metric in METRICS}
+    recording = Recording(audio, _mel_of(audio, dataset.mel_params))
+    return Rendering(condition, recording, metrics, row["transcript"] or None)
+
+
+def _mel_of(audio: np.ndarray, params: MelParams) -> np.ndarray:
+    """Log-mel of 16-bit samples; what is too short for one, as a failed conversion can be, gets silence appended."""
+    wave = from_int16(np.pad(audio, (0, max(0, minimum_samples(params) - len(audio)))))
+    return log_mel(torch.from_numpy(wave), params).numpy()
+
+
+def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
+    """DVCLive's tables as `{part: {curve: [(step, value)]}}`; a part's training and validation come together.
+
+    `train/mel` and `validation/mel` are part `mel`; `validation/mel_teacher_forced` is a third curve of it;
+    what is neither (`learning_rate`) is a part with one curve. `gap/…` is the distance of two curves that are
+    drawn, and is left out. No folder: no curves.
+    """
+    parts: dict[str, dict[str, Curve]] = {}
+    plots = folder / "plots" / "metrics"
+    for path in sorted(plots.rglob("*.tsv")):
+        state, part = path.parent.relative_to(plots).as_posix(), path.stem
+        if state == "gap":
+            continue
+        table = pd.read_csv(path, sep="\t").dropna()
+        curve = list(zip(table["step"].astype(int).tolist(), table.iloc[:, 1].astype(float).tolist(), strict=True))
+        name = state if state in _STATES else part
+        if part.endswith(_TEACHER_FORCED):
+            part, name = part.removesuffix(_TEACHER_FORCED), f"{name}, teacher-forced"
+        elif state not in _STATES and state != ".":
+            part = f"{state}/{part}"
+        if curve:
+            parts.setdefault(part, {})[name] = curve
+    return dict(sorted(parts.items(), key=lambda item: (-len(item[1]), "validation" not in item[1], item[0])))
+
+
+def load_alignments(dataset: Dataset, count: int) -> list[DrawnAlignment]:
+    """The `count` worst pairs: suspects first, then by cost."""
+    table = read_table(dataset.data / "alignment" / "alignment.csv")
+    table = table.sort_values(["suspect", "cost"], ascending=False, kind="stable")
+    pairs = read_pairs(dataset.data / "pairs").set_index("pair")
+    reader, texts = ShardReader(dataset.data / "alignment"), _texts(dataset)
+    drawn = []
+    for row in table.head(count).to_dict("records"):
+        source, target = pairs.loc[row["pair"], ["source", "target"]]
+        durations = reader.get(row["pair"], "durations")
+        drawn.append(
+            DrawnAlignment(row, texts[target], _trimmed(dataset, source), _trimmed(dataset, target), durations))
+    return drawn
+
+
+def _trimmed(dataset: Dataset, utterance: str) -> Recording:
+    audio, _ = to_int16(dataset.wave(utterance))
+    return Recording(audio, dataset.mel(utterance))
+
+
+def load_trims(dataset: Dataset, count: int) -> list[DrawnTrim]:
+    """The `count` worst cuts: suspects first, then by what is loudest outside them."""
+    cuts, texts = dataset.cuts, _texts(dataset)
+    loudest = cuts[["outside_head_db", "outside_tail_db"]].max(axis=1)
+    worst = cuts.assign(loudest=loudest).sort_values(["suspect", "loudest"], ascending=False, kind="stable")
+    drawn = []
+    for row in worst.head(count).to_dict("records"):
+        audio, _ = to_int16(dataset.untrimmed(row["utterance"]))
+        drawn.append(DrawnTrim(row, texts[row["utterance"]], audio))
+    return drawn

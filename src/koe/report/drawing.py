@@ -1,0 +1,152 @@
+"""Sounds as data URIs and arrays as pictures: pure functions from arrays to what stands in the page.
+
+Lines and areas are SVG coloured by the page's style sheet, so that they follow light and dark; mels are small
+palette PNGs, one pixel per frame and band, scaled by the browser.
+"""
+
+import base64
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import soundfile
+from markupsafe import Markup
+from matplotlib import colormaps
+from PIL import Image
+
+MEL_RANGE = 9.0  # natural-log units shown below the loudest point: 78 dB
+LEVEL_RANGE = 60.0  # dB shown in a waveform
+
+
+def audio_uri(audio: np.ndarray, rate: int) -> str:
+    """16-bit samples as a FLAC data URI: what is heard is what was measured."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio, rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
+    return _data_uri("audio/flac", buffer.getvalue())
+
+
+def mel_uri(mel: np.ndarray, top: float) -> str:
+    """A log-mel (frames, n_mels) as a PNG data URI, low bands at the bottom, `top` the brightest value."""
+    shades = np.clip((mel.T[::-1] - (top - MEL_RANGE)) / MEL_RANGE, 0, 1)
+    image = Image.fromarray((shades * 255).astype(np.uint8), "L")
+    image.putpalette((colormaps["magma"](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return _data_uri("image/png", buffer.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def waveform_svg(wave: np.ndarray, cuts: Sequence[tuple[int, int]], label: str, columns: int = 500) -> Markup:
+    """A waveform with regions (first and last sample) shaded.
+
+    Its amplitude is in decibels below its peak, so that quiet ends can be seen.
+    """
+    edges = np.linspace(0, len(wave), min(columns, max(len(wave), 1)) + 1).astype(int)
+    peak = max(float(np.abs(wave).max(initial=0.0)), 1e-9)
+    levels = np.array([np.abs(wave[a:b]).max(initial=0.0) for a, b in itertools.pairwise(edges)])
+    heights = 50 * np.clip(1 + 20 * np.log10(np.maximum(levels / peak, 1e-9)) / LEVEL_RANGE, 0.01, 1)
+    xs = (edges[:-1] + edges[1:]) / 2 * (1000 / max(len(wave), 1))
+    upper = [f"{x:.1f},{50 - h:.1f}" for x, h in zip(xs, heights, strict=True)]
+    lower = [f"{x:.1f},{50 + h:.1f}" for x, h in zip(xs[::-1], heights[::-1], strict=True)]
+    shapes = [f'<polygon class="wave" points="{" ".join(upper + lower)}"/>']
+    for start, end in cuts:
+        left, right = 1000 * start / len(wave), 1000 * end / len(wave)
+        inner = right if start == 0 else left
+        shapes.append(f'<rect class="cut" x="{left:.1f}" y="0" width="{right - left:.1f}" height="100"/>'
+                      f'<line class="edge" x1="{inner:.1f}" x2="{inner:.1f}" y1="0" y2="100"/>')
+    return _svg("waveform", (1000, 100), shapes, label, stretch=True)
+
+
+def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int, factor: int, label: str) -> Markup:
+    """Lines from each source step (above) to where it lies in the target (below), on one time scale.
+
+    `durations` (source steps,) in target steps of `factor` frames. Steps that got no duration are marked, and the
+    longest step is filled.
+    """
+    longest = max(source_frames, target_frames)
+    tops = np.minimum(np.arange(len(durations) + 1) * factor, source_frames) * (1000 / longest)
+    ends = np.minimum(np.concatenate([[0], np.cumsum(durations)]) * factor, target_frames) * (1000 / longest)
+    worst = int(np.argmax(durations))
+    shapes = [f'<polygon class="longest" points="{tops[worst]:.1f},0 {tops[worst + 1]:.1f},0 '
+              f'{ends[worst + 1]:.1f},100 {ends[worst]:.1f},100"/>']
+    for step, duration in enumerate(durations):
+        kind = "skipped" if duration == 0 else "link"
+        shapes.append(f'<line class="{kind}" x1="{tops[step]:.1f}" y1="0" x2="{ends[step]:.1f}" y2="100"/>')
+    return _svg("alignment", (1000, 100), shapes, label, stretch=True)
+
+
+Points = Sequence[tuple[float, float]]
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 46, 8, 8, 24
+
+
+def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
+    """Named curves over optimizer steps with axes; logarithmic where values span more than a factor of 20.
+
+    A curve's class, and so its colour, is its name for `train` and `validation`, and `curve_class` in general.
+    """
+    points = [point for curve in series.values() for point in curve]
+    values = [value for _, value in points]
+    logarithmic = min(values) > 0 and max(values) / min(values) > 20
+    x_ticks = _ticks(0, max(step for step, _ in points), 4)
+    y_ticks = _log_ticks(min(values), max(values)) if logarithmic else _ticks(min(values), max(values), 4)
+    scale = math.log if logarithmic else float
+    bottom, top = scale(y_ticks[0]), scale(y_ticks[-1])
+
+    def x(step: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * step / x_ticks[-1]
+
+    def y(value: float) -> float:
+        return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (top - scale(value)) / (top - bottom)
+
+    shapes = []
+    for tick in y_ticks:
+        shapes.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+                      f'<text x="{_LEFT - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>')
+    for tick in x_ticks:
+        anchor = "end" if tick == x_ticks[-1] else "middle"
+        shapes.append(f'<text x="{x(tick):.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">{tick:.6g}</text>')
+    for name, curve in series.items():
+        kind = curve_class(name)
+        path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve)
+        shapes.append(f'<polyline class="series {kind}" points="{path}"/>')
+        if len(curve) <= 12:
+            shapes += [f'<circle class="{kind}" cx="{x(step):.1f}" cy="{y(value):.1f}" r="2.5"/>'
+                       for step, value in curve]
+    return _svg("curves", (_WIDTH, _HEIGHT), shapes, label, stretch=False)
+
+
+def curve_class(name: str) -> str:
+    """The style class of a curve: one colour for training, one for validation, one for variants of these."""
+    return "other" if "," in name else "validation" if name == "validation" else "train"
+
+
+def _ticks(low: float, high: float, count: int) -> list[float]:
+    """Round numbers that enclose `low` to `high`, about `count` steps."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / count
+    unit = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return [round(position * step, 12) for position in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5 × powers of ten that enclose `low` to `high`; powers of ten alone where those are many."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(exponents) <= 3 else (1,)
+    ticks = [float(f"{step}e{exponent}") for exponent in exponents for step in steps]
+    first = max(position for position, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
+    last = min(position for position, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
+    return ticks[first : last + 1]
+
+
+def _svg(kind: str, size: tuple[int, int], shapes: Sequence[str], label: str, stretch: bool) -> Markup:
+    ratio = Markup(' preserveAspectRatio="none"') if stretch else ""
+    return Markup('<svg class="{}" viewBox="0 0 {} {}"{} role="img" aria-label="{}">{}</svg>').format(
+        kind, *size, ratio, label, Markup("".join(shapes)))

@@ -1,0 +1,75 @@
+"""Checkpoints of running trainings: everything that decides the next step, in one safetensors file, no pickles.
+
+A checkpoint holds named objects (models, optimizers), the generators' states and the step. Writing replaces the
+old file in one move, so a run killed at any moment leaves a whole checkpoint behind.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from koe.errors import StoreError
+from koe.files import replacing
+
+Stateful = nn.Module | torch.optim.Optimizer
+
+
+def save_checkpoint(path: Path, step: int, objects: Mapping[str, Stateful]) -> None:
+    """Writes the objects' states and torch's generators, as they are after `step` steps."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {"step": step}
+    for name, item in objects.items():
+        _flatten(item.state_dict(), name, tensors, plain)
+    tensors["generator/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["generator/cuda"] = torch.cuda.get_rng_state()
+    with replacing(path) as temporary:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, {"koe": json.dumps(plain)})
+
+
+def load_checkpoint(path: Path, objects: Mapping[str, Stateful]) -> int:
+    """Puts the states back and returns the step after which they were saved. Raises StoreError for a bad file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            plain = json.loads((file.metadata() or {})["koe"])
+    except (SafetensorError, KeyError, OSError) as error:
+        raise StoreError(f"{path} is not a checkpoint of Koe ({error}); remove it to train from the start") from error
+    for name, item in objects.items():
+        item.load_state_dict(_unflatten(name, tensors, plain))
+    torch.set_rng_state(tensors["generator/cpu"])
+    if torch.cuda.is_available() and "generator/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["generator/cuda"])
+    return int(plain["step"])
+
+
+def _flatten(value: Any, path: str, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    if isinstance(value, Tensor):
+        tensors[path] = value
+    elif isinstance(value, dict):
+        plain[path] = [[key, isinstance(key, int)] for key in value]
+        for key, item in value.items():
+            _flatten(item, f"{path}/{key}", tensors, plain)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        plain[path] = len(value)
+        for index, item in enumerate(value):
+            _flatten(item, f"{path}/{index}", tensors, plain)
+    else:
+        plain[path] = {"value": value}
+
+
+def _unflatten(path: str, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Any:
+    if path in tensors:
+        return tensors[path]
+    shape = plain[path]
+    if isinstance(shape, list):
+        return {(int(key) if whole else key): _unflatten(f"{path}/{key}", tensors, plain) for key, whole in shape}
+    if isinstance(shape, int):
+        return [_unflatten(f"{path}/{index}", tensors, plain) for index in range(shape)]
+    return shape["value"]

@@ -1,0 +1,149 @@
+"""What both trainings share: where a run's checkpoints live, how it resumes, its curves and its progress line.
+
+A running training keeps its state in `work/<stage>-<key>/`, outside DVC and git. The key is a hash of everything
+that decides the result (parameters, inputs, code), so a killed run finds its own checkpoint again, from the
+workspace or from a temporary one, and a run with other parameters never sees it (design: live checkpoints).
+When the run ends its checkpoint is removed: running again, by force, trains again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dvclive import Live
+from tqdm import tqdm
+
+import koe
+from koe.errors import KoeError
+from koe.files import replacing
+from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+
+
+def work_root(start: Path | None = None) -> Path:
+    """`work/` of the main checkout, also from inside a temporary workspace of an experiment queue.
+
+    The environment variable KOE_WORK overrides it.
+    """
+    if "KOE_WORK" in os.environ:
+        return Path(os.environ["KOE_WORK"])
+    here = (start or Path.cwd()).resolve()
+    for folder in here.parents:
+        if folder.name == ".dvc" and (here.relative_to(folder).parts[:2] == ("tmp", "exps")):
+            return folder.parent / "work"
+    return here / "work"
+
+
+def fingerprint(paths: list[Path]) -> str:
+    """Hash of the names and contents of files, and of all files in folders; order does not matter."""
+    total = hashlib.blake2b(digest_size=16)
+    found = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])}
+    files = sorted(file for file in found if file.is_file())
+    if not files:
+        raise KoeError(f"nothing to read in {', '.join(map(str, paths))}; run the stages before this one (dvc repro)")
+    for file in files:
+        total.update(f"{file}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()
+
+
+def code_fingerprint(*packages: str) -> str:
+    """Hash of the source of some of Koe's subpackages: a checkpoint of other code is not resumed."""
+    here = Path(koe.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(file for package in packages for file in (here / package).rglob("*.py")):
+        total.update(file.relative_to(here).as_posix().encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+class Session:
+    """One training run: `resume`, then for each step `log` and `save` as due, then `finish`.
+
+    Args:
+        name: names the run in messages and its work folder (`acoustic`, `vocoder`).
+        identity: everything that decides the result, JSON-able.
+        curves: DVCLive's folder, written anew.
+        objects: models and optimizers whose states make up a checkpoint.
+        root: where work folders live; `work_root()` if not given.
+    """
+
+    def __init__(
+        self, name: str, identity: Mapping[str, Any], curves: Path, objects: Mapping[str, Stateful],
+        root: Path | None = None,
+    ) -> None:
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        self.name = name
+        self.objects = objects
+        self.folder = (root or work_root()) / f"{name}-{key}"
+        self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
+        self._history: list[dict[str, Any]] = []
+
+    @property
+    def _last(self) -> Path:
+        return self.folder / "last.safetensors"
+
+    @property
+    def _curves(self) -> Path:
+        return self.folder / "curves.jsonl"
+
+    def resume(self) -> int:
+        """Continues from this run's own checkpoint if a killed run left one. Returns the steps already done."""
+        if not self._last.exists():
+            return 0
+        step = load_checkpoint(self._last, self.objects)
+        for line in self._curves.read_text().splitlines():
+            row = json.loads(line)
+            if row["step"] <= step:
+                self._record(row["step"], row["values"])
+        print(f"{self.name}: continuing a run that was interrupted, from step {step} ({self.folder})")
+        return step
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Puts values on the curves at `step` (optimizer steps done)."""
+        self._record(step, {name: float(value) for name, value in values.items()})
+
+    def latest(self, prefix: str = "") -> dict[str, float]:
+        """The newest value of every curve whose name starts with `prefix`."""
+        merged: dict[str, float] = {}
+        for row in self._history:
+            merged |= {name: value for name, value in row["values"].items() if name.startswith(prefix)}
+        return merged
+
+    def _record(self, step: int, values: dict[str, float]) -> None:
+        self._history.append({"step": step, "values": values})
+        self._live.step = step
+        for name, value in values.items():
+            self._live.log_metric(name, value)
+        self._live.make_summary()
+
+    def save(self, step: int) -> None:
+        """Writes the checkpoint that a killed run continues from. The curves first: they may run ahead of it."""
+        with replacing(self._curves) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
+        save_checkpoint(self._last, step, self.objects)
+
+    def keep(self, label: str, step: int) -> None:
+        """Keeps the present state as `<label>.safetensors`, to start other runs from (lesson 21)."""
+        save_checkpoint(self.folder / "kept" / f"{label}.safetensors", step, self.objects)
+
+    def finish(self) -> None:
+        """Ends the run: closes the curves and removes the checkpoint. What was kept stays."""
+        self._live.end()
+        self._last.unlink(missing_ok=True)
+        self._curves.unlink(missing_ok=True)
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def steps_with_progress(name: str, first: int, steps: int) -> Iterator[tuple[int, Any]]:
+    """Counts optimizer steps from `first` (done already) to `steps`, with rate and end time on a terminal.
+
+    Yields the step's number, from 1, and the bar, on which losses can be shown.
+    """
+    with tqdm(total=steps, initial=first, desc=name, unit="step", disable=None, dynamic_ncols=True) as bar:
+        for step in range(first + 1, steps + 1):
+            yield step, bar
+            bar.update()

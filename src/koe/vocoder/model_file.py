@@ -1,0 +1,101 @@
+"""A trained vocoder as a folder: `generator.safetensors`, `discriminators.safetensors`, `vocoder.json`.
+
+`vocoder.json` carries the parameters, the mel contract, the steps trained and what the model came from (lesson 1).
+Tensors have the names of published HiFi-GAN files. Discriminators serve further fine-tuning only and may be absent.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from koe.errors import StoreError
+from koe.files import read_json, replacing, write_json
+from koe.params import MelParams, VocoderParams
+from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.hifigan import Generator
+from koe.vocoder.normalization import internal_names, published_names
+
+GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", "vocoder.json"
+
+
+@dataclass(frozen=True)
+class VocoderModel:
+    """A trained vocoder. `provenance` is JSON-able: data hashes, code revision and what else made the model."""
+
+    generator: Generator
+    discriminators: Discriminators | None
+    params: VocoderParams
+    mel: MelParams
+    steps: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save_vocoder(folder: str | Path, model: VocoderModel) -> None:
+    """Writes the model into `folder`, the card last."""
+    folder = Path(folder)
+    _save_weights(folder / GENERATOR, model.generator)
+    if model.discriminators is not None:
+        _save_weights(folder / DISCRIMINATORS, model.discriminators)
+    write_json(folder / CARD, {
+        "vocoder": model.params.model_dump(mode="json"),
+        "mel": model.mel.model_dump(mode="json"),
+        "contract": model.mel.contract(),
+        "steps": model.steps,
+        "provenance": model.provenance,
+    })
+
+
+def read_vocoder(folder: str | Path) -> VocoderModel:
+    """Reads a model. Raises StoreError naming the file if one is missing, damaged or does not fit the card."""
+    folder = Path(folder)
+    if not (folder / CARD).exists():
+        raise StoreError(
+            f"{folder / CARD} does not exist; expected griffin_lim or the folder of a trained vocoder "
+            "(dvc repro finetune_vocoder makes models/vocoder)"
+        )
+    card = read_json(folder / CARD)
+    try:
+        params, mel = VocoderParams.model_validate(card["vocoder"]), MelParams.model_validate(card["mel"])
+        steps, provenance = int(card["steps"]), dict(card["provenance"])
+    except (KeyError, ValidationError) as error:
+        raise StoreError(f"{folder / CARD} is not a vocoder's card: {error}; train it again") from error
+    generator = Generator(params.generator, mel.n_mels)
+    _load_weights(folder / GENERATOR, generator, f"vocoder.generator in {folder / CARD}")
+    discriminators = None
+    if (folder / DISCRIMINATORS).exists():
+        discriminators = Discriminators(params.discriminators)
+        _load_weights(folder / DISCRIMINATORS, discriminators, f"vocoder.discriminators in {folder / CARD}")
+    return VocoderModel(generator, discriminators, params, mel, steps, provenance)
+
+
+def _save_weights(path: Path, module: nn.Module) -> None:
+    state = published_names(module.state_dict())
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary)
+
+
+def _load_weights(path: Path, module: nn.Module, where: str) -> None:
+    """Loads published-name tensors strictly. Raises StoreError listing what differs from the sizes given in `where`."""
+    try:
+        state = internal_names(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); a vocoder's folder needs it") from error
+    differing = differing_tensors(state, module.state_dict())
+    if differing:
+        raise StoreError(f"{path} has another shape than {where} gives: {differing}; one of the two was changed")
+    module.load_state_dict(state)
+
+
+def differing_tensors(left: dict[str, Tensor], right: dict[str, Tensor]) -> str:
+    """How many tensors only one state has, or differ in shape, and the first of them; empty if none do."""
+    ours, theirs = published_names(left), published_names(right)
+    names = [
+        name for name in sorted(ours.keys() | theirs.keys())
+        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
+    ]
+    return f"{len(names)} tensors, {', '.join(names[:6])}" if names else ""

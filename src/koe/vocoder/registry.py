@@ -1,0 +1,30 @@
+"""Vocoders by name: `griffin_lim`, or the folder of a trained one."""
+
+from pathlib import Path
+
+from koe.device import resolve_device
+from koe.params import GriffinLimParams, MelParams
+from koe.store import compare_contracts
+from koe.vocoder.griffin_lim import GriffinLim
+from koe.vocoder.model_file import read_vocoder
+from koe.vocoder.synthesis import NeuralVocoder, Vocoder
+
+__all__ = ["Vocoder", "load_vocoder"]
+
+_GRIFFIN_LIM = GriffinLimParams(iterations=60, momentum=0.99)  # where there is no params.yaml: as it ships
+
+
+def load_vocoder(
+    which: str | Path, mel: MelParams, griffin_lim: GriffinLimParams = _GRIFFIN_LIM, seed: int = 0,
+    device: str = "auto",
+) -> Vocoder:
+    """The vocoder `which`: "griffin_lim", or a folder written by `koe.vocoder.model_file.save_vocoder`.
+
+    `griffin_lim` and `seed` matter to Griffin-Lim alone, `device` to trained ones. Raises StoreError if the folder
+    holds no vocoder, ContractError if its mel settings are not `mel`'s (lesson 13).
+    """
+    if str(which) == GriffinLim.name:
+        return GriffinLim(mel, griffin_lim, seed)
+    model = read_vocoder(which)
+    compare_contracts(str(which), model.mel.contract(), "the mels", mel.contract())
+    return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device))

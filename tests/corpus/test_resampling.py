@@ -1,0 +1,99 @@
+"""Resampling a corpus: from packed audio and from files, with every refusal in the quarantine."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from koe.corpus.dataset import to_int16
+from koe.corpus.resampling import COLUMNS, rates_note, resample_corpus
+from koe.errors import KoeError
+from koe.files import read_table, write_table
+from koe.params import Params
+from koe.store import ShardReader, ShardWriter
+
+RATE = 22050
+
+
+def _corpus(folder: Path, recordings: dict[str, tuple[np.ndarray, int]], packed: bool) -> Path:
+    """A corpus as `import` leaves it: waveforms by sentence, packed or as float WAV files."""
+    corpus, rows = folder / "corpus" / "my", []
+    corpus.mkdir(parents=True)
+    for sentence, (wave, rate) in recordings.items():
+        path = "" if packed else f"{folder}/{sentence}.wav"
+        if not packed:
+            soundfile.write(path, wave, rate, subtype="FLOAT")
+        rows.append({"utterance": f"my/ann/{sentence}", "speaker": "ann", "sentence": sentence, "text": "",
+                     "role": "source", "path": path, "seconds": len(wave) / rate, "sample_rate": rate,
+                     "channels": 1, "format": ""})
+    if packed:
+        with ShardWriter(corpus) as writer:
+            for sentence, (wave, _) in recordings.items():
+                writer.add(f"my/ann/{sentence}", audio=to_int16(wave)[0])
+    write_table(corpus / "table.csv", pd.DataFrame(rows))
+    return corpus
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_recordings_of_any_rate_arrive_at_one(voice, params: Params, tmp_path: Path, packed: bool, processes: int) -> None:
+    recordings = {f"at{rate}": (voice(0.5, rate=rate), rate) for rate in (16000, 22050, 48000)}
+    corpus = _corpus(tmp_path, recordings, packed)
+    table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, processes)
+    assert len(quarantine) == 0
+    assert list(table.columns) == COLUMNS
+    store = ShardReader(tmp_path / "out")
+    assert store.metadata == {"sample_rate": RATE}
+    for row in table.to_dict("records"):
+        audio = store.get(row["utterance"], "audio")
+        assert (audio.dtype, len(audio)) == (np.int16, row["samples"])
+        assert row["seconds"] == pytest.approx(0.5, abs=1e-3)
+        assert row["peak_db"] == pytest.approx(20 * np.log10(0.3), abs=0.5)
+        assert row["peak_db"] > row["rms_db"] > -40
+        assert row["clipped"] == 0.0
+    assert table.set_index("utterance")["native_rate"].to_dict() == {
+        "my/ann/at16000": 16000, "my/ann/at22050": 22050, "my/ann/at48000": 48000}
+    assert rates_note(table, RATE) == "to 22050 Hz: 1 downsampled, 1 upsampled (from 16000 Hz), 1 left as they were"
+    same = store.get("my/ann/at22050", "audio")
+    assert np.abs(same / 32768 - recordings["at22050"][0]).max() < 2e-5
+
+
+def test_lesson_23_every_refusal_is_a_row(voice, params: Params, tmp_path: Path) -> None:
+    bad = voice(0.5)
+    bad[100] = np.nan
+    recordings = {"good": voice(0.5), "short": voice(0.1), "long": np.resize(voice(1.0), 21 * RATE),
+                  "silent": np.zeros(RATE), "clipped": np.clip(voice(0.5) * 20, -1, 1), "nan": bad,
+                  "integers": voice(0.5) * 32768, "cut": voice(0.5), "gone": voice(0.5)}
+    corpus = _corpus(tmp_path, {name: (wave, RATE) for name, wave in recordings.items()}, packed=False)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-2000])
+    (tmp_path / "gone.wav").unlink()
+    table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
+    assert list(table["utterance"]) == ["my/ann/good"] == ShardReader(tmp_path / "out").utterances()
+    rows = read_table(tmp_path / "out" / "quarantine.csv")
+    assert rows.set_index("utterance")["reason"].to_dict() == {
+        "my/ann/short": "too_short", "my/ann/long": "too_long", "my/ann/silent": "silence_only",
+        "my/ann/clipped": "clipping", "my/ann/nan": "nan_or_infinity", "my/ann/integers": "out_of_range",
+        "my/ann/cut": "truncated", "my/ann/gone": "unreadable"}
+    for row in rows.to_dict("records"):
+        assert f"{row['utterance'].rpartition('/')[2]}.wav" in row["detail"]
+        assert row["stage"] == "resample"
+
+
+def test_a_corpus_of_nothing_usable_stops(params: Params, tmp_path: Path) -> None:
+    recordings = {"a": (np.zeros(RATE), RATE), "b": (np.zeros(RATE), RATE), "c": (np.ones(100), RATE)}
+    corpus = _corpus(tmp_path, recordings, packed=True)
+    with pytest.raises(KoeError, match=r"silence_only 2, too_short 1.*(?s:.)*quarantine\.csv"):
+        resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
+    assert len(read_table(tmp_path / "out" / "quarantine.csv")) == 3
+
+
+def test_the_same_corpus_gives_the_same_bytes(voice, params: Params, tmp_path: Path) -> None:
+    recordings = {f"s{number}": (voice(0.4, f0=100 + number, rate=48000), 48000) for number in range(5)}
+    corpus = _corpus(tmp_path, recordings, packed=True)
+    for processes in (1, 2):
+        resample_corpus(corpus, tmp_path / str(processes), RATE, params.resample, processes)
+    names = ["00000.safetensors", "table.csv"]
+    assert [(tmp_path / "1" / name).read_bytes() for name in names] == [
+        (tmp_path / "2" / name).read_bytes() for name in names]

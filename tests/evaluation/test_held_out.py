@@ -1,0 +1,100 @@
+"""From pairs to measured conditions, on two synthetic voices; the models are stood in for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from koe.corpus.dataset import Dataset, from_int16, to_int16
+from koe.errors import KoeError
+from koe.evaluation import held_out
+from koe.evaluation.held_out import (
+    Condition,
+    enrol_speakers,
+    measure_conditions,
+    read_speakers,
+    references_of,
+    split_of,
+    write_speakers,
+)
+from koe.params import Params
+from koe.store import ShardReader
+
+PAIRS = pd.DataFrame([
+    {"pair": f"demo/s{number}/heart-joe", "sentence": f"s{number}", "source": f"demo/heart/s{number}",
+     "target": f"demo/joe/s{number}", "split": "train" if number <= 25 else "test"}
+    for number in range(1, 28)
+])
+
+
+class Voices(Dataset):
+    """heart at 200 Hz and joe at 100 Hz, in every sentence."""
+
+    def __init__(self, params: Params, voice: Any) -> None:
+        super().__init__(["demo"], params.mel, "nowhere")
+        self.voice = voice
+        names = [*PAIRS["source"], *PAIRS["target"]]
+        self.utterances = pd.DataFrame({"utterance": names, "text": "Hello."}).set_index("utterance")  # type: ignore[misc]
+
+    def wave(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
+        return from_int16(to_int16(self.voice(seconds=0.4, f0=200.0 if "heart" in utterance else 100.0))[0])
+
+
+@pytest.fixture()
+def voices(params: Params, voice: Any, monkeypatch: pytest.MonkeyPatch) -> Voices:
+    monkeypatch.setattr("koe.parallel.cores", lambda: 1)
+    return Voices(params, voice)
+
+
+def test_speakers_are_enrolled_from_training_alone(voices: Voices, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    def embed(dataset: Dataset, utterance: str) -> np.ndarray | None:
+        heard.append(utterance)
+        return None if utterance.endswith("s1") else np.eye(2, 256)[int("joe" in utterance)]
+
+    monkeypatch.setattr(held_out, "_embed_utterance", embed)
+    speakers = enrol_speakers(voices, split_of(PAIRS, "train"))
+    assert sorted(heard) == sorted(f"demo/{name}/s{number}" for name in ("heart", "joe") for number in range(1, 21))
+    assert set(speakers) == {"demo/heart", "demo/joe"}
+    np.testing.assert_allclose(speakers["demo/joe"], np.eye(2, 256)[1])
+    with pytest.raises(KoeError, match=r"demo/heart.*silent"):
+        enrol_speakers(voices, PAIRS[:1])
+
+
+def test_conditions_are_measured_as_stored(
+    voices: Voices, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_speakers(tmp_path / "speakers", {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")})
+    test = split_of(PAIRS, "test")
+    references = references_of(voices, test, params.corpora, params.pitch, read_speakers(tmp_path / "speakers"))
+    assert [reference.pair for reference in references] == ["demo/s26/heart-joe", "demo/s27/heart-joe"]
+    assert (references[0].pitch.floor, references[0].pitch.ceiling) == (50.0, 450.0)  # joe's floor, heart's ceiling
+    off = params.evaluation.model_copy(update={"wer": False, "mos": False, "speaker": False})
+    loud = [np.full(9000, 1.5, np.float32)] * 2
+    conditions = [
+        Condition("source", [voices.wave(name) for name in test["source"]]),
+        Condition("target", [voices.wave(name) for name in test["target"]]),
+        Condition("a.converted", loud),
+    ]
+    mels = [np.zeros((4, 80), np.float32)] * 2
+    rows = measure_conditions(references, conditions, off, tmp_path / "out", mels)
+    assert list(zip(rows["pair"], rows["condition"], strict=True))[:3] == [
+        (references[0].pair, name) for name in ("source", "target", "a.converted")]
+    assert len(rows) == 6
+    assert (rows.loc[rows["condition"] == "target", "mcd_db"] == 0).all()
+    assert (rows.loc[rows["condition"] == "source", "mcd_db"] > 1).all()
+    stored = ShardReader(tmp_path / "out")
+    assert stored.get(references[0].pair, "mel").shape == (4, 80)
+    np.testing.assert_array_equal(stored.get(references[1].pair, "target"), references[1].target)
+    assert "a.converted of demo/s26/heart-joe: 9000 samples out of range, clipped" in capsys.readouterr().out
+
+
+def test_a_waveform_with_nan_is_refused(voices: Voices, params: Params, tmp_path: Path) -> None:
+    speakers = {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")}
+    references = references_of(voices, PAIRS[-1:], params.corpora, params.pitch, speakers)
+    broken = Condition("hifigan.converted", [np.array([0.0, np.nan], np.float32)])
+    with pytest.raises(KoeError, match=r"hifigan\.converted of demo/s27/heart-joe"):
+        measure_conditions(references, [broken], params.evaluation, tmp_path)

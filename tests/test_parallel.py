@@ -1,0 +1,70 @@
+"""The process pool keeps order and errors in hand."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from koe.errors import AudioError
+from koe.parallel import cores, parallel_map
+
+
+def power(base: int, exponent: int) -> int:
+    return base**exponent
+
+
+def fail_at_seven(item: int) -> int:
+    if item == 7:
+        raise AudioError("too_short", "seven")
+    return item
+
+
+def process_of(item: int) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, 8, 9])
+def test_results_come_in_the_order_of_the_items(processes: int, count: int) -> None:
+    results = parallel_map(partial(power, exponent=2), range(count), processes, batch=4)
+    assert list(results) == [item**2 for item in range(count)]
+
+
+def test_one_process_is_this_one_and_two_are_others() -> None:
+    assert set(parallel_map(process_of, range(3), 1)) == {os.getpid()}
+    assert os.getpid() not in set(parallel_map(process_of, range(8), 2, batch=1))
+
+
+def test_a_pool_is_started_only_when_patience_is_over() -> None:
+    assert set(parallel_map(process_of, range(8), 2, batch=1, patience=60)) == {os.getpid()}
+    first, *others = parallel_map(process_of, range(8), 2, batch=1, patience=1e-9)
+    assert first == os.getpid() and os.getpid() not in others
+
+
+@pytest.mark.parametrize("processes, most", [(1, 1), (2, 2 * 2 * 5)])
+def test_items_are_taken_only_as_the_reader_needs_them(processes: int, most: int) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(1000):
+            taken += 1
+            yield item
+
+    results = parallel_map(partial(power, exponent=1), items(), processes, batch=5)
+    assert next(results) == 0
+    assert taken == most
+    results.close()
+    assert list(parallel_map(partial(power, exponent=1), range(3), processes)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_in_a_worker_is_raised_here_with_its_reason(processes: int) -> None:
+    with pytest.raises(AudioError, match="too_short: seven") as raised:
+        list(parallel_map(fail_at_seven, range(20), processes, batch=3))
+    assert (raised.value.reason, raised.value.detail) == ("too_short", "seven")
+
+
+def test_there_is_a_core() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)

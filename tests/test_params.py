@@ -1,0 +1,191 @@
+"""params.yaml: every value that cannot work is refused with its name and what would be valid."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koe.errors import ParameterError
+from koe.params import Params, check_params, factorisations, load_params
+
+
+def change(values: dict[str, Any], path: str, value: Any) -> None:
+    *sections, last = path.split(".")
+    for section in sections:
+        values = values[section]
+    values[last] = value
+
+
+def test_the_projects_own_parameters_are_valid(root: Path) -> None:
+    params = load_params(root / "params.yaml")
+    assert math.prod(params.vocoder.generator.upsample_rates) == params.mel.hop_length
+
+
+def test_parameters_cannot_be_changed(params: Params) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        params.mel.fmax = 11025.0  # type: ignore[misc]
+
+
+CONTRADICTIONS = [
+    ({"mel.fmax": 11026.0}, r"mel\.fmax: 11026 Hz is above half of mel\.sample_rate \(22050\); at most 11025"),
+    ({"mel.fmin": 8000.0}, r"mel\.fmin: 8000 Hz is not below mel\.fmax"),
+    ({"mel.win_length": 2048}, r"mel\.win_length: 2048 is longer than mel\.n_fft \(1024\)"),
+    ({"mel.win_length": 255}, r"mel\.hop_length: 256 is longer than mel\.win_length \(255\)"),
+    ({"mel.n_fft": 1025}, r"mel\.n_fft, mel\.hop_length: .* must be even"),
+    ({"mel.n_mels": 600}, r"mel\.n_mels: 600 bands from 513 frequency bins"),
+    ({"pitch.floor": 700.0}, r"pitch\.floor, pitch\.ceiling: 700 to 600 Hz; expected"),
+    ({"pitch.ranges": {"joe": [10.0, 300.0]}}, r"pitch\.ranges\.joe: 10 to 300 Hz; expected 20"),
+    ({"mel.sample_rate": 4000, "mel.fmax": 2000.0, "pitch.ceiling": 1500.0},
+     r"pitch\.floor, pitch\.ceiling: .* quarter of mel\.sample_rate \(1000\)"),
+    ({"resample.min_seconds": 20.0}, r"resample\.min_seconds: 20 is not below resample\.max_seconds \(20\)"),
+    ({"resample.min_seconds": 0.03}, r"resample\.min_seconds: .*acoustic\.reduction_factor .* at least 0\.035"),
+    ({"pair.duration_ratio": [1.1, 2.0]}, r"pair\.duration_ratio: \[1\.1, 2\]; expected 0 < low < 1 < high"),
+    ({"pair.direction": "both"}, r"pair\.direction, acoustic\.conditioning: .* use pair\.direction: one_way"),
+    ({"align.features": "mel", "align.bands": 81}, r"align\.bands: 81 .* at most 80"),
+    ({"align.features": "mcep", "align.order": 80}, r"align\.order: 80 .* at most 79"),
+    ({"corpora": {"../x": {"importer": "demo", "path": "a"}}}, r"corpora\.\.\./x: a corpus names folders"),
+    ({"corpora": {"a b": {"importer": "demo", "path": "a"}}}, r"corpora\.a b: a corpus names folders"),
+    ({"corpora.demo.importer": "folders"}, r"corpora\.demo\.source, corpora\.demo\.target: importer folders"),
+    ({"corpora.demo.source": "joe", "corpora.demo.target": "joe"}, r"corpora\.demo\.target: 'joe' is the source too"),
+    ({"acoustic.encoder.heads": 3}, r"acoustic\.encoder\.heads: acoustic\.hidden \(256\) over 3 heads"),
+    ({"acoustic.decoder.heads": 256}, r"acoustic\.decoder\.heads: .* even whole number"),
+    *(({f"acoustic.{part}.kernel": 4}, rf"acoustic\.{part}\.kernel: 4 is even; .* e\.g\. 5")
+      for part in ("encoder", "decoder", "duration", "pitch", "energy", "postnet")),
+    ({"acoustic.training.steps": 80}, r"acoustic\.training\.warmup_steps: 80 is not below acoustic\.training\.steps"),
+    ({"acoustic.training.final_learning_rate": 0.1}, r"acoustic\.training\.final_learning_rate: above"),
+    ({"vocoder.generator.upsample_kernels": [16, 16, 4]}, r"upsample_kernels: 3 kernels for 4 upsample_rates"),
+    ({"vocoder.generator.upsample_kernels": [16, 16, 4, 3]}, r"upsample_kernels: 3 for rate 2; .* e\.g\. 4"),
+    ({"vocoder.generator.upsample_kernels": [6, 16, 4, 4]}, r"upsample_kernels: 6 for rate 8; .* e\.g\. 16"),
+    ({"vocoder.generator.upsample_channels": 40}, r"vocoder\.generator\.upsample_channels: 40 cannot be halved 4"),
+    ({"vocoder.generator.resblock_kernels": [3]}, r"vocoder\.generator\.resblock_dilations: one list for each"),
+    ({"vocoder.generator.resblock_kernels": [3, 6]}, r"vocoder\.generator\.resblock_kernels: 6 is even"),
+    ({"vocoder.training.segment_size": 8000}, r"segment_size: 8000 is not a multiple .* e\.g\. 7936 or 8192"),
+    ({"vocoder.training.segment_size": 512}, r"vocoder\.training\.segment_size: 512 is shorter than mel\.n_fft"),
+]
+
+
+@pytest.mark.parametrize("changes, message", CONTRADICTIONS, ids=[" ".join(changes) for changes, _ in CONTRADICTIONS])
+def test_contradictions_are_refused_by_name(values: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    for path, value in changes.items():
+        change(values, path, value)
+    with pytest.raises(ParameterError, match=message):
+        check_params(values)
+
+
+def test_lesson_05_hop_and_upsampling_must_agree(values: dict[str, Any]) -> None:
+    change(values, "mel.hop_length", 300)
+    change(values, "resample.min_seconds", 0.5)
+    with pytest.raises(ParameterError) as raised:
+        check_params(values)
+    message = str(raised.value)
+    assert "vocoder.generator.upsample_rates: [8, 8, 2, 2] multiply to 256, but mel.hop_length is 300" in message
+    assert "[5, 5, 4, 3]" in message
+    assert "vocoder.training.segment_size: 8192 is not a multiple of mel.hop_length (300); e.g. 8100 or 9600" in message
+
+
+@pytest.mark.parametrize("hop_length, first", [(256, [4, 4, 4, 4]), (300, [5, 5, 4, 3]), (240, [5, 4, 4, 3]), (7, [7])])
+def test_lesson_05_what_is_proposed(hop_length: int, first: list[int]) -> None:
+    assert factorisations(hop_length)[0] == first
+
+
+@given(st.integers(2, 2000))
+def test_lesson_05_every_proposal_multiplies_to_the_hop(hop_length: int) -> None:
+    proposals = factorisations(hop_length)
+    assert 1 <= len(proposals) <= 2
+    for rates in proposals:
+        assert math.prod(rates) == hop_length
+        assert rates == sorted(rates, reverse=True) and min(rates) > 1
+
+
+@pytest.mark.parametrize("rates, kernels", [([5, 5, 4, 3], [11, 11, 8, 7]), ([10, 6, 5], [20, 12, 11])])
+def test_lesson_05_a_proposal_is_accepted(values: dict[str, Any], rates: list[int], kernels: list[int]) -> None:
+    for path, value in {"mel.hop_length": 300, "vocoder.training.segment_size": 9600,
+                        "vocoder.generator.upsample_rates": rates,
+                        "vocoder.generator.upsample_kernels": kernels}.items():
+        change(values, path, value)
+    assert check_params(values).vocoder.generator.upsample_rates == rates
+
+
+def test_all_that_is_wrong_is_listed_at_once(values: dict[str, Any]) -> None:
+    change(values, "mel.fmax", 20000.0)
+    change(values, "pair.duration_ratio", [2.0, 0.5])
+    change(values, "acoustic.pitch.kernel", 4)
+    with pytest.raises(ParameterError) as raised:
+        check_params(values, "some.yaml")
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "some.yaml:"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "mel.fmax", "pair.duration_ratio", "acoustic.pitch.kernel"]
+
+
+@pytest.mark.parametrize(
+    "path, sibling",
+    [("melt", "mel"), ("mel.f_max", "fmax"), ("acoustic.pitch.stop_gradients", "stop_gradient"),
+     ("corpora.demo.sorce", "source"), ("vocoder.training.step", "steps")],
+)
+def test_unknown_names_are_refused_with_those_that_exist(values: dict[str, Any], path: str, sibling: str) -> None:
+    change(values, path, 1)
+    with pytest.raises(ParameterError) as raised:
+        check_params(values)
+    line = next(line for line in str(raised.value).splitlines() if "no such parameter" in line)
+    assert line.strip().startswith(f"{path}: ")
+    assert sibling in line.partition("exist: ")[2].split(", ")
+
+
+@pytest.mark.parametrize("path", ["seed", "mel.n_mels", "acoustic.decoder", "align.method", "vocoder.init"])
+def test_missing_names_are_refused(values: dict[str, Any], path: str) -> None:
+    *sections, last = path.split(".")
+    section = values
+    for name in sections:
+        section = section[name]
+    del section[last]
+    with pytest.raises(ParameterError, match=f"  {path}: missing"):
+        check_params(values)
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [("seed", -1), ("seed", None), ("mel.n_mels", "many"), ("mel.n_mels", 2.5), ("mel.n_mels", 0),
+     ("mel.fmax", [8000]), ("mel.floor", 0.0), ("mel.fmax", math.nan), ("mel.fmax", math.inf), ("mel", 3),
+     ("corpora", {}), ("corpora.demo.importer", "jvs"), ("pitch.method", "yin"), ("align.method", "attention"),
+     ("pair.duration_ratio", [0.5]), ("pair.test", 0), ("acoustic.reduction_factor", 7),
+     ("acoustic.pitch.stop_gradient", "maybe"), ("acoustic.encoder.dropout", 1.0), ("resample.max_clipped", 1.5),
+     ("trim.head_db", 3.0), ("vocoder.generator.resblock", "3"), ("vocoder.generator.upsample_rates", 256),
+     ("vocoder.training.learning_rate_decay_per_epoch", 1.5)],
+)
+def test_wrong_types_and_values_name_the_parameter_and_the_value(
+    values: dict[str, Any], path: str, value: Any
+) -> None:
+    change(values, path, value)
+    with pytest.raises(ParameterError) as raised:
+        check_params(values)
+    lines = [line.strip() for line in str(raised.value).splitlines()[1:]]
+    assert lines and all(line.startswith(path) for line in lines)
+
+
+def test_numbers_as_the_command_line_writes_them(values: dict[str, Any]) -> None:
+    change(values, "acoustic.training.learning_rate", yaml.safe_load("1e-4"))  # a string to YAML 1.1
+    assert check_params(values).acoustic.training.learning_rate == 1e-4
+
+
+def test_a_missing_file_and_a_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="does not exist; run from the project's root"):
+        load_params(tmp_path / "params.yaml")
+    for content, message in (("seed: [1", "not valid YAML"), ("", "valid dictionary"), ("- 1", "valid dictionary")):
+        (tmp_path / "params.yaml").write_text(content)
+        with pytest.raises(ParameterError, match=message):
+            load_params(tmp_path / "params.yaml")
+
+
+def test_lesson_24_frames_are_whole_hops(params: Params) -> None:
+    assert [params.mel.frames(samples) for samples in (0, 255, 256, 511, 512)] == [0, 0, 1, 1, 2]
+    assert params.mel.frame_rate == pytest.approx(86.13, abs=0.01)
+
+
+def test_a_speakers_own_pitch_range(params: Params) -> None:
+    assert params.pitch.range_of("joe") == (50.0, 300.0)
+    assert params.pitch.range_of("someone") == (params.pitch.floor, params.pitch.ceiling)
