@@ -8,10 +8,11 @@ from pathlib import Path
 from common import read_params, run
 
 from koe.acoustic.generation import generate_mels
-from koe.acoustic.model_file import load_acoustic, resolve_device
+from koe.acoustic.model_file import load_acoustic
 from koe.corpus.alignment import read_durations
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import pairs_in, read_pairs
+from koe.device import resolve_device
 
 
 def main() -> None:

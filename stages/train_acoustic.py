@@ -5,12 +5,13 @@ from pathlib import Path
 from common import code_revision, read_params, run
 
 from koe.acoustic.data import PairReader, Sides
-from koe.acoustic.model_file import AcousticModel, Preparation, resolve_device, save_acoustic
+from koe.acoustic.model_file import AcousticModel, Preparation, save_acoustic
 from koe.acoustic.training import AcousticTrainer, initial_network
 from koe.corpus.alignment import read_durations
 from koe.corpus.dataset import Dataset, speaker_of
 from koe.corpus.pairing import pairs_in, read_pairs
 from koe.corpus.statistics import read_statistics
+from koe.device import resolve_device
 from koe.training.session import Session, code_fingerprint, fingerprint
 
 INPUTS = [Path("data/features"), Path("data/pairs"), Path("data/alignment"), Path("data/stats")]

@@ -172,7 +172,7 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
                                          "hifigan.ceiling": noisy})
             text = TEXTS[pair.sentence]
             rows += [{"pair": pair.pair, "condition": condition, "seconds": 1.0, **METRICS[condition], "text": text,
-                      "transcript": text.replace("sentence", "sentences"), "missing": ""} for condition in METRICS]
+                      "transcript": _heard(text, condition), "missing": ""} for condition in METRICS]
     write_table(root / "metrics/evaluation.csv", pd.DataFrame(rows))
     summary: dict[str, Any] = {}
     for condition, values in METRICS.items():
@@ -180,6 +180,10 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
         place = summary.setdefault(vocoder, {}) if vocoder else summary
         place[kind] = {**values, "utterances": len(test)}
     write_json(root / "metrics/evaluation.json", {**summary, "utterances": len(test)})
+
+
+def _heard(text: str, condition: str) -> str:
+    return "" if condition == "hifigan.converted" else text.replace("sentence", "sentences")
 
 
 def _curves(folder: Path, parts: tuple[str, ...]) -> None:

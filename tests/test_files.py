@@ -1,11 +1,14 @@
 """Files appear whole or not at all; tables keep what they were given."""
 
+import errno
 import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
+from koe.errors import KoeError
 from koe.files import read_json, read_table, replacing, write_json, write_table
 
 
@@ -70,3 +73,16 @@ def test_the_same_table_gives_the_same_bytes_and_little_noise(tmp_path: Path) ->
 def test_a_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", pd.DataFrame(columns=["pair", "cost"]))
     assert list(read_table(tmp_path / "t.csv").columns) == ["pair", "cost"]
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOSPC, "full"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+], ids=["system", "safetensors"])
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(KoeError, match=r"file\.txt: the disk is full"), replacing(path):
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -13,11 +13,12 @@ import torch
 
 from koe.acoustic.data import source_item
 from koe.acoustic.inference import Conversion, convert_items
-from koe.acoustic.model_file import AcousticModel, load_acoustic, resolve_device
+from koe.acoustic.model_file import AcousticModel, load_acoustic
 from koe.audio.checks import check_content
 from koe.audio.files import read_audio, resample, write_audio
 from koe.audio.trim import find_cuts
 from koe.corpus.extraction import extract_features
+from koe.device import resolve_device
 from koe.errors import AudioError, KoeError
 from koe.store import compare_contracts
 from koe.vocoder.registry import Vocoder

@@ -1,5 +1,6 @@
 """Writing files so that a reader sees the old one or the new one, never half of either."""
 
+import errno
 import json
 import os
 import tempfile
@@ -10,10 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from koe.errors import KoeError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed."""
+    """Yields a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    Raises KoeError naming the file when the disk is full; the old file, if there was one, is still there then.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -25,6 +31,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            raise KoeError(f"{path}: the disk is full; free some space and run dvc repro again") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PATIENCE = 3.0  # s, about what a pool takes to start and import on a busy machine
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

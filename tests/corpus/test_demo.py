@@ -113,7 +113,8 @@ def test_every_voice_states_its_licence() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("language", "name"), [("en", "heart"), ("en", "joe"), ("ja", "mei"), ("ja", "m001")])
 def test_real_voices_speak_the_same_way_twice(root: Path, language: str, name: str) -> None:
-    texts = {"en": ["What a strange noise!", "It stopped at noon."], "ja": ["はい。", "今日は良い天気ですね。"]}[language]
+    english, japanese = ["What a strange noise!", "It stopped at noon."], ["はい。", "今日は良い天気ですね。"]
+    texts = english if language == "en" else japanese
     first, second = speak(VOICES[name], 0, texts), speak(VOICES[name], 0, texts)
     for (audio, clipped), (again, _) in zip(first, second, strict=True):
         assert np.array_equal(audio, again)

@@ -1,5 +1,6 @@
 """Recordings in folders: what is paired, what is refused under which name, and that nothing disappears."""
 
+import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -78,7 +79,8 @@ def test_texts_come_from_a_table_or_beside_the_recording(recordings: Path) -> No
     (recordings / "ann" / "NA.txt").write_text("Beside\nit: 声。\n", encoding="utf-8")
     imported, _ = _import(recordings)
     texts = imported.table.set_index("utterance")["text"]
-    assert (texts["my/ann/001"], texts["my/bob/001"], texts["my/bob/good"]) == ("The first.", "The first.", "A good one.")
+    assert (texts["my/ann/001"], texts["my/bob/001"]) == ("The first.", "The first.")
+    assert texts["my/bob/good"] == "A good one."
     assert (texts["my/ann/NA"], texts["my/bob/NA"], texts["my/ann/silent"]) == ("Beside it: 声。", "", "")
     assert any("3 of 8 recordings without text" in note for note in imported.notes)
 
@@ -153,8 +155,12 @@ def test_links_out_of_the_speakers_folder_are_refused(recordings: Path, tmp_path
 
 def test_names_that_no_table_can_hold_are_refused(recordings: Path) -> None:
     _pair(recordings, "tab\there")
+    _pair(recordings, "other")
+    for speaker in ("ann", "bob"):
+        (recordings / speaker / "other.wav").rename(recordings / speaker / os.fsdecode(b"not \xff Unicode.wav"))
     imported, quarantine = _import(recordings)
-    assert set(quarantine.values()) == {"unusable_name"} and len(quarantine) == 2
+    assert quarantine == {f"{speaker}/{name}": "unusable_name"
+                          for speaker in ("ann", "bob") for name in ("tab?here", "not ? Unicode")}
     assert _sentences(imported) == ["good"]
 
 
@@ -166,7 +172,7 @@ def test_other_files_are_counted_and_left_alone(recordings: Path) -> None:
     assert quarantine == {}
     assert _sentences(imported) == ["good"]
     [note] = [note for note in imported.notes if "ignored" in note]
-    assert note.startswith("5 files") and ".m4a 2" in note
+    assert note.startswith("5 files") and ".m4a 2" in note and "hidden 2" in note
 
 
 def test_hidden_folders_are_not_recordings(recordings: Path) -> None:

@@ -38,7 +38,9 @@ def _corpus(folder: Path, recordings: dict[str, tuple[np.ndarray, int]], packed:
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_recordings_of_any_rate_arrive_at_one(voice, params: Params, tmp_path: Path, packed: bool, processes: int) -> None:
+def test_recordings_of_any_rate_arrive_at_one(
+    voice, params: Params, tmp_path: Path, packed: bool, processes: int
+) -> None:
     recordings = {f"at{rate}": (voice(0.5, rate=rate), rate) for rate in (16000, 22050, 48000)}
     corpus = _corpus(tmp_path, recordings, packed)
     table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, processes)
@@ -69,7 +71,7 @@ def test_lesson_23_every_refusal_is_a_row(voice, params: Params, tmp_path: Path)
     corpus = _corpus(tmp_path, {name: (wave, RATE) for name, wave in recordings.items()}, packed=False)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-2000])
     (tmp_path / "gone.wav").unlink()
-    table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
+    table, _ = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
     assert list(table["utterance"]) == ["my/ann/good"] == ShardReader(tmp_path / "out").utterances()
     rows = read_table(tmp_path / "out" / "quarantine.csv")
     assert rows.set_index("utterance")["reason"].to_dict() == {

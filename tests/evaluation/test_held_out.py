@@ -43,8 +43,7 @@ class Voices(Dataset):
 
 
 @pytest.fixture()
-def voices(params: Params, voice: Any, monkeypatch: pytest.MonkeyPatch) -> Voices:
-    monkeypatch.setattr("koe.parallel.cores", lambda: 1)
+def voices(params: Params, voice: Any) -> Voices:
     return Voices(params, voice)
 
 

@@ -58,7 +58,7 @@ def test_curves_stay_within_their_axes() -> None:
     paths = re.findall(r'polyline class="[^"]*" points="([^"]*)"', svg)
     points = [tuple(map(float, point.split(","))) for path in paths for point in path.split()]
     assert len(points) == 3
-    assert all(46 <= x <= 352 and 8 <= y <= 176 for x, y in points)
+    assert all(54 <= x <= 352 and 8 <= y <= 176 for x, y in points)
     assert 'class="series train"' in svg
     assert 'class="series validation"' in svg
 

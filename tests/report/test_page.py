@@ -210,6 +210,11 @@ def test_a_conversion_shorter_than_a_frame_is_still_shown(report_params: Params)
     assert _mel_of(np.ones(3, np.int16), report_params.mel).shape[1] == report_params.mel.n_mels
 
 
+def test_a_rendering_in_which_nothing_was_heard_shows_every_word_as_missing(report: ReportData, page: Page) -> None:
+    assert [rendering.transcript for rendering in report.held_out[1].renderings if not rendering.transcript] == [""]
+    assert "this is sentence number five" in page.text_in("del")
+
+
 def test_words_are_compared_as_the_error_rate_does() -> None:
     assert list(compare_words("Well, 2 dogs ran home.", "well two docks ran")) == [
         ("same", "well"), ("same", "two"), ("wrong", "docks"), ("same", "ran"), ("missing", "home")]

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from koe.acoustic.data import Sides
 from koe.acoustic.nars2s import NARS2S
 from koe.corpus.statistics import Statistics
-from koe.device import resolve_device as resolve_device
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
 from koe.params import AcousticParams, MelParams, PitchParams, ResampleParams, TrimParams

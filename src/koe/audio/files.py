@@ -52,7 +52,7 @@ def audio_info(path: str | Path) -> AudioInfo:
     try:
         info = soundfile.info(str(path))
         _check_complete(path, info.format)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (soundfile.LibsndfileError, OSError, UnicodeEncodeError) as error:
         raise AudioError(UNREADABLE, f"{path}: not a WAV, FLAC, OGG or MP3 file, or damaged ({error})") from error
     if info.format not in _FORMATS:
         raise AudioError(UNREADABLE, f"{path}: its format is {info.format}; expected WAV, FLAC, OGG or MP3")

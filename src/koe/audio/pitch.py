@@ -43,7 +43,7 @@ def extract_f0(
     frames = len(wave) // hop_length
     if frames == 0:
         raise AudioError(TOO_SHORT, f"{len(wave)} samples; one frame needs {hop_length}")
-    f0 = EXTRACTORS[method](np.asarray(wave, dtype=np.float64), sample_rate, hop_length, floor, ceiling)
+    f0 = EXTRACTORS[method](np.ascontiguousarray(wave, dtype=np.float64), sample_rate, hop_length, floor, ceiling)
     return f0[:frames].astype(np.float32)
 
 

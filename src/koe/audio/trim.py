@@ -18,7 +18,7 @@ STEP_SECONDS = 0.005
 EDGE_SECONDS = 0.05  # outside a cut, in which voicing is looked for: more than two periods at PITCH_FLOOR
 PITCH_FLOOR = 55.0  # Hz
 PITCH_CEILING = 500.0  # Hz
-EDGE_DB = -60.0  # below this, relative to the loudest frame, an edge is silence and not judged for voicing
+EDGE_DB = -55.0  # below this, relative to the loudest frame, an edge counts as silence (m001 rumbles), not voiced
 
 
 @dataclass(frozen=True)

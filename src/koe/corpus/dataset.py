@@ -110,11 +110,19 @@ class Dataset:
 
     def f0(self, utterance: str) -> np.ndarray:
         """F0 in Hz, 0 = unvoiced: float32, shape (frames,)."""
-        return self._reader(self._features, utterance).get(utterance, "f0")
+        return self._on_grid(utterance, "f0")
 
     def energy(self, utterance: str) -> np.ndarray:
         """Log energy: float32, shape (frames,)."""
-        return self._reader(self._features, utterance).get(utterance, "energy")
+        return self._on_grid(utterance, "energy")
+
+    def _on_grid(self, utterance: str, field: str) -> np.ndarray:
+        """A field of one value a frame. Raises StoreError unless it has the mel's frames (lessons 6 and 24)."""
+        values = self._reader(self._features, utterance).get(utterance, field)
+        if values.shape != (self.frames(utterance),):
+            raise StoreError(f"utterance {utterance!r}: {field} has shape {values.shape}, its mel "
+                             f"{self.frames(utterance)} frames; remove data/features and run dvc repro extract")
+        return values
 
     def frames(self, utterance: str) -> int:
         return int(self._reader(self._features, utterance).shape(utterance, "mel")[0])

@@ -22,7 +22,7 @@ from koe.corpus.dataset import Dataset, speaker_of
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError, StoreError
 from koe.files import write_table
-from koe.parallel import parallel_map
+from koe.parallel import PATIENCE, parallel_map
 from koe.params import MelParams, PitchParams
 from koe.progress import progress
 from koe.store import ShardWriter
@@ -69,7 +69,7 @@ def extract_corpus(
         extract_f0_within, sample_rate=mel.sample_rate, hop_length=mel.hop_length, method=pitch.method
     )
     tasks = ((dataset.wave(name), *pitch.range_of(speaker_of(name))) for name in utterances)
-    pitches = zip(utterances, parallel_map(work, tasks, processes, patience=0.5), strict=True)
+    pitches = zip(utterances, parallel_map(work, tasks, processes, patience=PATIENCE), strict=True)
     with one_thread(), ShardWriter(folder, metadata) as writer:
         for utterance, f0 in progress(pitches, f"extract {folder.name}", len(utterances)):
             try:

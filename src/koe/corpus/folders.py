@@ -72,14 +72,14 @@ def _scan(name: str, role: str, params: CorpusParams, texts: dict[str, str], qua
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             by_sentence.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
         elif path.suffix.lower() != ".txt":
-            side.ignored[path.suffix.lower() or path.name] += 1
+            side.ignored["hidden" if path.name.startswith(".") else path.suffix.lower() or path.name] += 1
     inside = folder.resolve()
     for sentence, paths in progress(sorted(by_sentence.items()), f"headers of {side.speaker}", len(by_sentence)):
         utterance = f"{name}/{side.speaker}/{sentence}"
         try:
             row = _row(sentence, paths, inside, texts)
         except AudioError as error:
-            quarantine.add(utterance.translate(_CONTROL), error.reason, error.detail)
+            quarantine.add(_printable(utterance), error.reason, _printable(error.detail))
             side.excluded[sentence] = error.reason
         else:
             side.recordings[sentence] = {"utterance": utterance, "speaker": side.speaker, "role": role} | row
@@ -99,11 +99,12 @@ def _speaker(name: str, role: str, params: CorpusParams) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted; linked folders are not entered and stand for themselves."""
+    """All files below a folder, sorted; folders that are hidden or linked are not entered and stand for themselves."""
     found = []
     for place, folders, names in os.walk(folder):
-        links = [entry for entry in folders if (Path(place) / entry).is_symlink()]
-        found += [Path(place) / entry for entry in names + links]
+        closed = [entry for entry in folders if entry.startswith(".") or (Path(place) / entry).is_symlink()]
+        found += [Path(place) / entry for entry in names + closed]
+        folders[:] = [entry for entry in folders if entry not in closed]
     return sorted(found)
 
 
@@ -113,8 +114,8 @@ def _row(sentence: str, paths: list[Path], inside: Path, texts: dict[str, str]) 
         files = " and ".join(str(path) for path in paths)
         raise AudioError(SENTENCE_TWICE, f"{files} are the same sentence; keep one of them")
     [path] = paths
-    if sentence != sentence.translate(_CONTROL) or not sentence.strip():
-        raise AudioError(UNUSABLE_NAME, f"{str(path)!r}: rename it; a name may not hold tabs, line ends and the like")
+    if sentence != _printable(sentence) or not sentence.strip():
+        raise AudioError(UNUSABLE_NAME, f"{str(path)!r}: rename it; UTF-8 without tabs or line ends is needed")
     if not path.resolve().is_relative_to(inside):
         raise AudioError(OUTSIDE_FOLDER, f"{path} leads to {path.resolve()}, outside its speaker's folder")
     info = audio_info(path)
@@ -154,4 +155,7 @@ def _notes(sides: list[_Side], rows: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), 127)}
+def _printable(text: str) -> str:
+    """The text with a question mark for each control character and for what is not Unicode."""
+    return "".join("?" if ord(letter) < 32 or ord(letter) == 127 else letter
+                   for letter in text.encode("utf-8", "replace").decode("utf-8"))

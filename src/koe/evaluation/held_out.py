@@ -5,7 +5,6 @@ Two stages use this: `reference` for what no model changes, `evaluate` for what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from koe.corpus.dataset import Dataset, corpus_of, speaker_of, to_int16
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import COLUMNS, Reference, measure_pairs
-from koe.evaluation.models import at_16_khz
+from koe.evaluation.models import at_16_khz, one_thread_each
 from koe.evaluation.speaker import ENROLMENT_UTTERANCES, embed, enrol
-from koe.parallel import parallel_map
 from koe.params import CorpusParams, EvaluationParams, PitchParams
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
@@ -40,15 +38,16 @@ def enrol_speakers(dataset: Dataset, training: pd.DataFrame) -> dict[str, np.nda
         own = utterances.setdefault(speaker_key(utterance), [])
         if len(own) < ENROLMENT_UTTERANCES:
             own.append(utterance)
-    needed = [utterance for own in utterances.values() for utterance in own]
-    heard = dict(zip(needed, parallel_map(partial(_embed_utterance, dataset), needed, batch=4), strict=True))
-    speakers = {}
-    for speaker, own in utterances.items():
-        embeddings = [embedding for utterance in own if (embedding := heard[utterance]) is not None]
-        if not embeddings:
-            raise KoeError(f"speaker {speaker}: all of {len(own)} training utterances are silent, no embedding")
-        speakers[speaker] = enrol(embeddings)
-    return speakers
+    with one_thread_each():
+        return {speaker: _enrol_speaker(dataset, speaker, own) for speaker, own in utterances.items()}
+
+
+def _enrol_speaker(dataset: Dataset, speaker: str, utterances: list[str]) -> np.ndarray:
+    heard = [_embed_utterance(dataset, utterance) for utterance in utterances]
+    embeddings = [embedding for embedding in heard if embedding is not None]
+    if not embeddings:
+        raise KoeError(f"speaker {speaker}: all of {len(utterances)} training utterances are silent, no embedding")
+    return enrol(embeddings)
 
 
 def _embed_utterance(dataset: Dataset, utterance: str) -> np.ndarray | None:

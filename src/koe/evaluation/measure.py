@@ -4,8 +4,8 @@ A measure that cannot be taken is None, never NaN, and the row says why.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,18 @@ from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import LANGUAGES, count_errors, transcribe
 from koe.evaluation.mcd import align, mel_cepstral_distortion
-from koe.evaluation.models import SAMPLE_RATE, at_16_khz
+from koe.evaluation.models import (
+    SAMPLE_RATE,
+    at_16_khz,
+    mos_predictor,
+    one_thread_each,
+    speaker_encoder,
+    speech_recognizer,
+)
 from koe.evaluation.mos import estimate_mos
 from koe.evaluation.speaker import embed, similarity
 from koe.evaluation.text import normalize
-from koe.parallel import parallel_map
+from koe.parallel import cores
 from koe.params import EvaluationParams
 
 POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
@@ -63,17 +70,20 @@ def measure(
 
 
 def measure_pairs(
-    jobs: Iterable[tuple[Mapping[str, np.ndarray], Reference]], evaluation: EvaluationParams,
-    processes: int | None = None,
+    jobs: Iterable[tuple[Mapping[str, np.ndarray], Reference]], evaluation: EvaluationParams
 ) -> Iterator[list[dict[str, Any]]]:
-    """`measure` of each pair, in order, on all cores. Each process loads the models once."""
-    return parallel_map(partial(_measure_job, evaluation=evaluation), jobs, processes, batch=1)
+    """`measure` of each pair, in order, on all cores.
 
-
-def _measure_job(
-    job: tuple[Mapping[str, np.ndarray], Reference], evaluation: EvaluationParams
-) -> list[dict[str, Any]]:
-    return measure(*job, evaluation)
+    In threads, unlike the data stages: nearly all of the time goes to networks that let the interpreter go, and
+    processes would spend longer on loading them than on measuring.
+    """
+    for wanted, load in (
+        (evaluation.speaker, speaker_encoder), (evaluation.wer, speech_recognizer), (evaluation.mos, mos_predictor)
+    ):
+        if wanted:
+            load()  # before threads could do it twice
+    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 
 def _analysis(wave: np.ndarray, reference: Reference, evaluation: EvaluationParams) -> Analysis | None:

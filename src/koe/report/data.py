@@ -47,7 +47,7 @@ class Rendering:
     condition: str
     recording: Recording
     metrics: Values
-    transcript: str | None
+    transcript: str | None  # None: nothing listened
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def _rendering(
 ) -> Rendering:
     audio = readers["reference" if condition in _REFERENCES else "evaluation"].get(pair, condition)
     metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name]) for metric in METRICS}
-    recording = Recording(audio, _mel_of(audio, dataset.mel_params))
-    return Rendering(condition, recording, metrics, row["transcript"] or None)
+    transcript = None if metrics["wer"] is None else row["transcript"]  # empty: listened to, and nothing was heard
+    return Rendering(condition, Recording(audio, _mel_of(audio, dataset.mel_params)), metrics, transcript)
 
 
 def _mel_of(audio: np.ndarray, params: MelParams) -> np.ndarray:

@@ -81,7 +81,7 @@ def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int,
 
 
 Points = Sequence[tuple[float, float]]
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 46, 8, 8, 24
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 54, 8, 8, 24
 
 
 def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
