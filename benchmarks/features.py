@@ -5,8 +5,9 @@
 Both start from the same WAV files and end with features, alignment and statistics on disk. `plain` is one process
 and the usual tools: librosa.load for every pass over a file, pydub for silence at head and tail, the public
 HiFi-GAN mel on torch, pyworld's DIO and StoneMask, fastdtw on 20 mel bands, numpy for statistics. `koe` is what
-the stages call, each with a process pool of its own, started within the time that is measured. Imports of the
-measuring process are in neither. Prints seconds a step and, last, lines `ratio <name> <plain over koe>`.
+the stages call; a stage's process pool, if the corpus is large enough for one, starts within its time and ends
+with it. Imports of the measuring process are in neither. Prints seconds a step and, last, lines
+`ratio <name> <plain over koe>`.
 
 Needs pydub and fastdtw (extra `dev`).
 """
@@ -181,6 +182,7 @@ class Plain:
 
 
 def plain_steps(root: Path, names: list[str], params: Params) -> dict[str, float]:
+    torch.set_num_threads(1)  # on a busy machine two threads would be measured waiting for each other
     plain, clock = Plain(root, names, params), Clock()
     librosa.load(root / "wav" / "source" / f"{names[0]}.wav", sr=params.mel.sample_rate)  # its imports are lazy
     for step in STEPS:

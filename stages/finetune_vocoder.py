@@ -33,7 +33,7 @@ def main() -> None:
         "seed": params.seed,
         "vocoder": params.vocoder.model_dump(mode="json"),
         "inputs": fingerprint([*audio, Path("data/pairs"), Path("data/generated"), *start]),
-        "code": code_fingerprint("vocoder", "training"),
+        "code": code_fingerprint("audio", "vocoder", "training"),
     }
     session = Session("vocoder", identity, Path("metrics/finetune_vocoder"), trainer.objects)
     trainer.run(session)

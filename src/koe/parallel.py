@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,8 +49,11 @@ def parallel_map(
         return
     items, begun = iter(items), time.monotonic()
     if patience:
+        threads_here = ThreadpoolController()
         for item in items:
-            yield function(item)
+            with threads_here.limit(limits=1, user_api="blas"):  # as in the pool; for small arrays faster, too
+                result = function(item)
+            yield result
             if time.monotonic() - begun > patience:
                 break
         else:

@@ -63,7 +63,7 @@ def test_speakers_are_enrolled_from_training_alone(voices: Voices, monkeypatch: 
         enrol_speakers(voices, PAIRS[:1])
 
 
-def test_conditions_are_measured_as_stored(
+def test_lesson_15_conditions_are_measured_as_stored(
     voices: Voices, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_speakers(tmp_path / "speakers", {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")})
@@ -88,7 +88,9 @@ def test_conditions_are_measured_as_stored(
     stored = ShardReader(tmp_path / "out")
     assert stored.get(references[0].pair, "mel").shape == (4, 80)
     np.testing.assert_array_equal(stored.get(references[1].pair, "target"), references[1].target)
-    assert "a.converted of demo/s26/heart-joe: 9000 samples out of range, clipped" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "a.converted of demo/s26/heart-joe: 9000 samples out of range, clipped" in printed
+    assert "wer is missing in 6: evaluation.wer is false" in printed
 
 
 def test_a_waveform_with_nan_is_refused(voices: Voices, params: Params, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_what_is_switched_off_is_null(reference: Reference) -> None:
 def test_lesson_23_a_failed_conversion_is_measured_as_one(reference: Reference, samples: int, tmp_path: Any) -> None:
     rows = pd.DataFrame(measure({"a.converted": np.zeros(samples, np.int16)}, reference, ALL))
     assert rows.at[0, "duration_ratio"] == pytest.approx(samples / len(reference.target))
+    assert rows.at[0, "transcript"] == ("" if samples < 2205 else "Hello, there.")
     assert rows.at[0, "speaker_similarity"] is None and "speaker_similarity: " in rows.at[0, "missing"]
     assert (rows.at[0, "mcd_db"] is None) == (samples < 2205)
     write_json(tmp_path / "evaluation.json", summarize(rows))  # refuses NaN

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import soxr
 
+from koe.corpus.dataset import to_int16
 from koe.evaluation import models
+from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.intelligibility import count_errors, transcribe
+from koe.evaluation.measure import Reference, measure, measure_pairs
 from koe.evaluation.models import at_16_khz
 from koe.evaluation.mos import estimate_mos
 from koe.evaluation.speaker import embed, enrol, similarity
+from koe.params import Params
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +83,21 @@ def test_an_embedding_does_not_depend_on_loudness(heart: list[np.ndarray]) -> No
 def test_noise_lowers_the_mos(heart: list[np.ndarray]) -> None:
     clean, worse = estimate_mos(heart[0]), estimate_mos(noisy(heart[0], 0.1))
     assert 1 <= worse < clean - 0.5 < 5
+
+
+def test_measuring_in_threads_changes_nothing(heart: list[np.ndarray], joe: list[np.ndarray], params: Params) -> None:
+    def int16(wave: np.ndarray) -> np.ndarray:
+        return to_int16(wave)[0]
+
+    enrolled = [enrol([embed(wave) for wave in waves]) for waves in (joe, heart)]
+    jobs = [
+        ({"source": int16(source), "target": int16(target)},
+         Reference(f"p{text}", text, "en", int16(target), 16000, PitchRange("dio", 50.0, 450.0), *enrolled))
+        for text, source, target in zip(TEXTS, heart, joe, strict=True)
+    ]
+    together = list(measure_pairs(jobs, params.evaluation))
+    with models.one_thread_each():
+        assert together == [measure(waves, reference, params.evaluation) for waves, reference in jobs]
+    sources, targets = ([pair[index] for pair in together] for index in (0, 1))
+    assert all(row["nearer_to_target"] == 0 and row["mcd_db"] > 6 for row in sources)
+    assert all(row["nearer_to_target"] == 1 and row["mcd_db"] == 0 for row in targets)

@@ -79,7 +79,7 @@ def test_odd_rates_are_trainable(params: Params) -> None:
     model = generator(upsample_rates=[5, 5, 4, 3], upsample_kernels=[11, 11, 8, 7])
     loss = mel_loss(torch.full((2, 8, 80), -3.0), log_mel(model(torch.randn(2, 8, 80)), mel))
     loss.backward()
-    assert np.isfinite(float(loss))
+    assert np.isfinite(loss.item())
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
 

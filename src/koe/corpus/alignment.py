@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from koe.acoustic.reduction import steps_of
 from koe.align.aligner import Alignment, align_pair
@@ -58,7 +59,7 @@ def _alignments(
         mels = dataset.mel(pair.source), dataset.mel(pair.target)
         return pair, align_pair(*mels, dataset.mel_params, params, reduction_factor)
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:  # one core each, BLAS included
         yield from pool.map(align, pairs.itertuples(index=False))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from koe.corpus.dataset import Dataset, corpus_of, speaker_of, to_int16
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
-from koe.evaluation.measure import COLUMNS, Reference, measure_pairs
+from koe.evaluation.measure import COLUMNS, Reference, measure_pairs, missing_metrics
 from koe.evaluation.models import at_16_khz, one_thread_each
 from koe.evaluation.speaker import ENROLMENT_UTTERANCES, embed, enrol
 from koe.params import CorpusParams, EvaluationParams, PitchParams
@@ -107,7 +107,8 @@ def measure_conditions(
     """Writes the waveforms (and `mels`) as shards keyed by pair into `folder`, measures them, returns the rows.
 
     Waveforms become 16 bit first: what is measured is what is heard. Samples out of range are counted and printed
-    (lesson 15). Raises StoreError for NaN in a mel, KoeError for NaN in a waveform.
+    (lesson 15), and so is what could not be measured. Raises StoreError for NaN in a mel, KoeError for NaN in a
+    waveform.
     """
     jobs = []
     with ShardWriter(folder) as writer:
@@ -116,7 +117,10 @@ def measure_conditions(
             writer.add(reference.pair, **audio, **({"mel": mels[index]} if mels is not None else {}))
             jobs.append((audio, reference))
     measured = progress(measure_pairs(jobs, evaluation), "measure", total=len(jobs), unit="pair")
-    return pd.DataFrame([row for rows in measured for row in rows], columns=COLUMNS)
+    table = pd.DataFrame([row for rows in measured for row in rows], columns=COLUMNS)
+    for metric, reason in missing_metrics(table["missing"]).items():
+        print(f"{metric} is missing in {reason}")
+    return table
 
 
 def _as_int16(condition: Condition, index: int, pair: str) -> np.ndarray:

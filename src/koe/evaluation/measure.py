@@ -132,6 +132,8 @@ def _voice(wave: np.ndarray, reference: Reference, evaluation: EvaluationParams)
     names = ("speaker_similarity", "speaker_similarity_source", "nearer_to_target")
     if not evaluation.speaker:
         return dict.fromkeys(names), "evaluation.speaker is false"
+    if _too_short(wave):
+        return dict.fromkeys(names), _TOO_SHORT
     embedding = embed(wave)
     if embedding is None:
         return dict.fromkeys(names), "silence"
@@ -150,7 +152,7 @@ def _intelligibility(
         return unknown, f"the recogniser does not know the language {reference.language}"
     if not normalize(reference.text):
         return unknown, "the corpus has no text for it"
-    transcript = transcribe(wave)
+    transcript = "" if _too_short(wave) else transcribe(wave)
     errors = count_errors(reference.text, transcript)
     return {
         **asdict(errors),
@@ -186,11 +188,12 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
         else:
             summary[metric] = _rounded(float(values.mean()))
     summary["utterances"] = len(rows)
-    missing = _missing(rows["missing"])
+    missing = missing_metrics(rows["missing"])
     return summary | ({"missing": missing} if missing else {})
 
 
-def _missing(cells: Iterable[str]) -> dict[str, str]:
+def missing_metrics(cells: Iterable[str]) -> dict[str, str]:
+    """From a table's column `missing`: each metric that some row lacks, how many lack it, and why."""
     reasons: dict[str, list[str]] = {}
     for cell in cells:
         for entry in filter(None, cell.split(_SEPARATOR)):

@@ -3,7 +3,7 @@
 Called by the `finetune_vocoder` stage. The published schedule lowers the learning rate per epoch, not per step:
 per step it would be spent within minutes (lesson 16). Mels of real and generated segments are both computed from
 the segment, edges reflected alike, as the public implementation does: cut from the whole utterance's mel, the
-real one's edge frames would contain samples that the generator never saw. It costs a thousandth of a step.
+real one's edge frames would contain samples that the generator never saw. It costs a hundredth of a step.
 """
 
 from collections import defaultdict
