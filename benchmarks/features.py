@@ -5,8 +5,7 @@
 Both start from the same WAV files and end with features, alignment and statistics on disk. `plain` is one process
 and the usual tools: librosa.load for every pass over a file, pydub for silence at head and tail, the public
 HiFi-GAN mel on torch, pyworld's DIO and StoneMask, fastdtw on 20 mel bands, numpy for statistics. `koe` is what
-the stages call; a stage's process pool, if the corpus is large enough for one, starts within its time and ends
-with it. Imports of the measuring process are in neither. Prints seconds a step and, last, lines
+the stages call, on every core. Imports are in neither. Prints seconds a step and, last, lines
 `ratio <name> <plain over koe>`.
 
 Needs pydub and fastdtw (extra `dev`).
@@ -26,7 +25,6 @@ import pyworld
 import soundfile
 import torch
 from fastdtw import fastdtw
-from joblib.externals.loky import get_reusable_executor
 from scipy.spatial.distance import euclidean
 
 from koe.corpus.alignment import align_pairs
@@ -58,7 +56,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def time(self, step: str, work: Callable[[], None]) -> None:
+    def time(self, step: str, work: Callable[[], object]) -> None:
         start = time.perf_counter()
         work()
         self.seconds[step] = time.perf_counter() - start
@@ -80,29 +78,21 @@ def write_recordings(root: Path, pairs: int, params: Params) -> list[str]:
 
 
 def koe_steps(root: Path, params: Params) -> dict[str, float]:
-    """The stages' own calls; a pool does not outlive its stage."""
+    """The stages' own calls."""
     data = root / "data"
     corpus = CorpusParams(importer="folders", path=str(root / "wav"), source="source", target="target")
     import_corpus(CORPUS, corpus, data / "corpus" / CORPUS)
     folders = {stage: data / stage / CORPUS for stage in ("corpus", "resampled", "trim", "features")}
     dataset, clock, factor = Dataset([CORPUS], params.mel, data), Clock(), params.acoustic.reduction_factor
 
-    def stage(step: str, work: Callable[[], object]) -> None:
-        def with_pool() -> None:
-            work()
-            get_reusable_executor().shutdown(wait=True)
-
-        get_reusable_executor().shutdown(wait=True)
-        clock.time(step, with_pool)
-
-    stage("resample", lambda: resample_corpus(
+    clock.time("resample", lambda: resample_corpus(
         folders["corpus"], folders["resampled"], params.mel.sample_rate, params.resample))
-    stage("trim", lambda: trim_corpus(folders["resampled"], folders["trim"], params.trim))
-    stage("extract", lambda: extract_corpus(dataset, folders["features"], params.pitch, factor))
+    clock.time("trim", lambda: trim_corpus(folders["resampled"], folders["trim"], params.trim))
+    clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.pitch, factor))
     pair = params.pair.model_copy(update={"validation": 1, "test": 1})
     pairs = pair_corpora(dataset, pair, params.seed, data / "pairs")
-    stage("align", lambda: align_pairs(dataset, pairs, params.align, factor, data / "alignment"))
-    stage("stats", lambda: measure_pairs(dataset, pairs, data / "stats"))
+    clock.time("align", lambda: align_pairs(dataset, pairs, params.align, factor, data / "alignment"))
+    clock.time("stats", lambda: measure_pairs(dataset, pairs, data / "stats"))
     return clock.seconds
 
 

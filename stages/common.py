@@ -1,5 +1,6 @@
 """What every stage script shares: reading its own sections of params.yaml, and ending well on a user's error."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,10 @@ from typing import Any
 
 from koe.errors import KoeError
 from koe.params import load_params
+
+# Read when PyTorch is loaded, after this. Its threads wait for each other in a busy loop by default, which is 5 %
+# faster on an idle machine, and ten times slower on one where anything else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def read_params(*sections: str) -> Any:

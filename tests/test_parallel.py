@@ -1,13 +1,15 @@
 """The process pool keeps order and errors in hand."""
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from koe.errors import AudioError
-from koe.parallel import cores, parallel_map
+from koe.parallel import cores, parallel_map, thread_map
 
 
 def power(base: int, exponent: int) -> int:
@@ -36,12 +38,6 @@ def test_one_process_is_this_one_and_two_are_others() -> None:
     assert os.getpid() not in set(parallel_map(process_of, range(8), 2, batch=1))
 
 
-def test_a_pool_is_started_only_when_patience_is_over() -> None:
-    assert set(parallel_map(process_of, range(8), 2, batch=1, patience=60)) == {os.getpid()}
-    first, *others = parallel_map(process_of, range(8), 2, batch=1, patience=1e-9)
-    assert first == os.getpid() and os.getpid() not in others
-
-
 @pytest.mark.parametrize("processes, most", [(1, 1), (2, 2 * 2 * 5)])
 def test_items_are_taken_only_as_the_reader_needs_them(processes: int, most: int) -> None:
     taken = 0
@@ -68,3 +64,31 @@ def test_an_error_in_a_worker_is_raised_here_with_its_reason(processes: int) -> 
 
 def test_there_is_a_core() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_threads_give_results_in_the_order_of_the_items(threads: int, count: int) -> None:
+    def slow_where_even(item: int) -> int:
+        time.sleep(0.002 * (item % 2 == 0))
+        return item**2
+
+    assert list(thread_map(slow_where_even, range(count), threads)) == [item**2 for item in range(count)]
+
+
+def test_threads_take_items_only_as_the_reader_needs_them() -> None:
+    taken = []
+    results = thread_map(abs, (taken.append(item) or item for item in range(1000)), 2)
+    assert next(results) == 0
+    assert len(taken) == 8
+    results.close()
+
+
+def test_an_error_in_a_thread_is_raised_here() -> None:
+    with pytest.raises(AudioError, match="too_short: seven"):
+        list(thread_map(fail_at_seven, range(20), 2))
+
+
+def test_threads_are_several_where_asked_for() -> None:
+    both = threading.Barrier(2, timeout=30)
+    assert sorted(thread_map(lambda item: both.wait() * 0 + item, range(4), 2)) == [0, 1, 2, 3]

@@ -1,23 +1,22 @@
-"""One process pool for every stage that does the same to many utterances.
+"""One way for every stage to do the same to many utterances: on threads, or in a pool of processes.
 
-The pool's workers are processes, because WORLD holds the interpreter's lock. Each worker gets
-`cores / processes` threads: two PyTorch processes of two threads each on two cores stall each other by a
-factor of ten.
+Threads where the work is in libraries that let go of the interpreter's lock; they start at once. Processes where
+it is not. A thread gets one core and a process `cores / processes`: two PyTorch processes of two threads each on
+two cores stall each other by a factor of ten.
 """
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from joblib.externals.loky import get_reusable_executor
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PATIENCE = 3.0  # s, about what a pool takes to start and import on a busy machine
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -35,29 +34,16 @@ def parallel_map(
     items: Iterable[Item],
     processes: int | None = None,
     batch: int = 16,
-    patience: float = 0.0,
 ) -> Iterator[Result]:
     """Yields `function(item)` in the order of `items`, at most two batches a process ahead of the reader.
 
     `function` must be picklable (a module-level function or a `functools.partial` of one). An exception in a
-    worker is raised here. `processes=1` runs in this process. So do the first `patience` seconds: a pool takes
-    seconds to start and import, and a small corpus is done by then.
+    worker is raised here. `processes=1` runs in this process.
     """
     processes = processes or cores()
     if processes == 1:
         yield from map(function, items)
         return
-    items, begun = iter(items), time.monotonic()
-    if patience:
-        threads_here = ThreadpoolController()
-        for item in items:
-            with threads_here.limit(limits=1, user_api="blas"):  # as in the pool; for small arrays faster, too
-                result = function(item)
-            yield result
-            if time.monotonic() - begun > patience:
-                break
-        else:
-            return
     threads = str(max(1, cores() // processes))
     pool = get_reusable_executor(processes, env=dict.fromkeys(THREAD_VARIABLES, threads))
     pending: deque[Any] = deque()
@@ -71,6 +57,25 @@ def parallel_map(
     finally:  # after an error, or when the reader stops early
         for future in pending:
             future.cancel()
+
+
+def thread_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Iterator[Result]:
+    """Yields `function(item)` in the order of `items`, at most four items a thread ahead of the reader."""
+    threads = threads or cores()
+    pending: deque[Any] = deque()
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) == 4 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # after an error, or when the reader stops early
+            for future in pending:
+                future.cancel()
 
 
 def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -153,7 +153,7 @@ class AcousticTraining(Section):
     betas: tuple[float, float]
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)] | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     log_every: Positive
     validate_every: Positive
     checkpoint_every: Positive

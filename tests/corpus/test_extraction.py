@@ -40,8 +40,8 @@ def dataset(tmp_path: Path, waves: dict[str, np.ndarray], params: Params) -> Dat
     return Dataset(["toy"], params.mel, tmp_path)
 
 
-def extract(dataset: Dataset, params: Params, processes: int = 1, name: str = "features") -> pd.DataFrame:
-    return extract_corpus(dataset, dataset.data / name / "toy", params.pitch, 3, processes)[0]
+def extract(dataset: Dataset, params: Params, threads: int = 2, name: str = "features") -> pd.DataFrame:
+    return extract_corpus(dataset, dataset.data / name / "toy", params.pitch, 3, threads)[0]
 
 
 def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Dataset, params: Params) -> None:
@@ -73,14 +73,11 @@ def test_shards_carry_the_mel_contract_and_the_pitch_settings(dataset: Dataset, 
     assert store.get("toy/ann/a", "mel").dtype == np.float32
 
 
-def test_bytes_depend_neither_on_the_run_nor_on_the_processes(
-    dataset: Dataset, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("koe.corpus.extraction.PATIENCE", 0.0)  # a pool from the first utterance on
+def test_bytes_depend_neither_on_the_run_nor_on_the_threads(dataset: Dataset, params: Params) -> None:
     files = ("00000.safetensors", "table.csv", "quarantine.csv")
     runs = []
-    for number, processes in enumerate((1, 1, 2)):
-        extract(dataset, params, processes, f"run{number}")
+    for number, threads in enumerate((1, 1, 3)):
+        extract(dataset, params, threads, f"run{number}")
         runs.append([(dataset.data / f"run{number}" / "toy" / file).read_bytes() for file in files])
     assert runs[0] == runs[1] == runs[2]
 

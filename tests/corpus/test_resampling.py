@@ -37,13 +37,13 @@ def _corpus(folder: Path, recordings: dict[str, tuple[np.ndarray, int]], packed:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_recordings_of_any_rate_arrive_at_one(
-    voice, params: Params, tmp_path: Path, packed: bool, processes: int
+    voice, params: Params, tmp_path: Path, packed: bool, threads: int
 ) -> None:
     recordings = {f"at{rate}": (voice(0.5, rate=rate), rate) for rate in (16000, 22050, 48000)}
     corpus = _corpus(tmp_path, recordings, packed)
-    table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, processes)
+    table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, threads)
     assert len(quarantine) == 0
     assert list(table.columns) == COLUMNS
     store = ShardReader(tmp_path / "out")
@@ -94,8 +94,8 @@ def test_a_corpus_of_nothing_usable_stops(params: Params, tmp_path: Path) -> Non
 def test_the_same_corpus_gives_the_same_bytes(voice, params: Params, tmp_path: Path) -> None:
     recordings = {f"s{number}": (voice(0.4, f0=100 + number, rate=48000), 48000) for number in range(5)}
     corpus = _corpus(tmp_path, recordings, packed=True)
-    for processes in (1, 2):
-        resample_corpus(corpus, tmp_path / str(processes), RATE, params.resample, processes)
+    for threads in (1, 2):
+        resample_corpus(corpus, tmp_path / str(threads), RATE, params.resample, threads)
     names = ["00000.safetensors", "table.csv"]
     assert [(tmp_path / "1" / name).read_bytes() for name in names] == [
         (tmp_path / "2" / name).read_bytes() for name in names]

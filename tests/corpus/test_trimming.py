@@ -24,7 +24,7 @@ def resampled(voice, tmp_path: Path) -> Path:
 
 
 def test_table(resampled: Path, params: Params, tmp_path: Path) -> None:
-    trim_corpus(resampled, tmp_path / "out", params.trim, processes=1)
+    trim_corpus(resampled, tmp_path / "out", params.trim, threads=1)
     table = read_table(tmp_path / "out" / "trim.csv")
     assert list(table.columns) == COLUMNS
     assert list(table["utterance"]) == [f"my/ann/s{number}" for number in range(6)]
@@ -38,13 +38,13 @@ def test_table(resampled: Path, params: Params, tmp_path: Path) -> None:
 def test_lesson_10_suspects_are_marked_and_kept(resampled: Path, params: Params, tmp_path: Path) -> None:
     planted = params.trim.model_copy(update={"head_db": -3.0, "tail_db": -3.0, "margin_seconds": 0.0,
                                              "min_silence_seconds": 0.0})
-    table = trim_corpus(resampled, tmp_path / "out", planted, processes=2)
+    table = trim_corpus(resampled, tmp_path / "out", planted, threads=2)
     assert len(table) == 6
     assert table["suspect"].sum() >= 4
     assert all(why for why in table.loc[table["suspect"] == 1, "why"])
 
 
-def test_the_number_of_processes_changes_nothing(resampled: Path, params: Params, tmp_path: Path) -> None:
-    for processes in (1, 2):
-        trim_corpus(resampled, tmp_path / str(processes), params.trim, processes)
+def test_the_number_of_threads_changes_nothing(resampled: Path, params: Params, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        trim_corpus(resampled, tmp_path / str(threads), params.trim, threads)
     assert (tmp_path / "1" / "trim.csv").read_bytes() == (tmp_path / "2" / "trim.csv").read_bytes()

@@ -7,7 +7,6 @@ step, so a run that was killed and continued ends with the same weights as one t
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from koe.acoustic.inference import convert_items
 from koe.acoustic.losses import PARTS, acoustic_losses, weighted_sum
 from koe.acoustic.model_file import build_network, load_acoustic
 from koe.acoustic.nars2s import NARS2S
+from koe.device import mixed_precision
 from koe.errors import KoeError
 from koe.evaluation.mel_distortion import mel_cepstral_distortion_of_mels
 from koe.params import AcousticParams, MelParams
@@ -28,6 +28,7 @@ from koe.store import compare_contracts
 from koe.training.batching import Batching
 from koe.training.schedules import warmup_cosine_per_step
 from koe.training.session import Session, steps_with_progress
+from koe.training.transfer import differing_tensors
 
 Pair = tuple[str, str, str]  # pair, source utterance, target utterance
 
@@ -113,7 +114,7 @@ class AcousticTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(step - 1)
         self.network.train()
-        with self._precision():
+        with mixed_precision(training.precision, self.device):
             output = self.network(
                 batch.source, batch.durations, batch.prosody if self.params.teacher_forcing else None
             )
@@ -127,11 +128,6 @@ class AcousticTrainer:
             raise KoeError(self._explain_divergence(step, batch, losses))
         self.optimizer.step()
         return {part: float(loss.detach()) for part, loss in losses.items()}, norm
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.params.training.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _explain_divergence(self, step: int, batch: Batch, losses: dict[str, Tensor]) -> str:
         utterances = ", ".join(self.train[index][0] for index in self.batching.batch_at(step - 1))
@@ -194,15 +190,13 @@ def initial_network(params: AcousticParams, mel: MelParams, own: Sides, seed: in
         return network, own
     start = load_acoustic(params.init)
     compare_contracts(f"acoustic.init ({params.init})", start.preparation.mel.contract(), "params.yaml", mel.contract())
-    given, wanted = start.network.state_dict(), network.state_dict()
-    differing = [name for name in sorted(given.keys() | wanted.keys())
-                 if name not in given or name not in wanted or given[name].shape != wanted[name].shape]
+    differing = differing_tensors(start.network.state_dict(), network.state_dict())
     if differing:
         raise KoeError(
-            f"acoustic.init: the model in {params.init} has another shape than the acoustic parameters give, in "
-            f"{len(differing)} tensors: {', '.join(differing[:6])}; set the sizes under acoustic: to that model's"
+            f"acoustic.init: the model in {params.init} and the acoustic parameters differ in {differing}; set the "
+            "sizes under acoustic: to that model's"
         )
-    network.load_state_dict(given)
+    network.load_state_dict(start.network.state_dict())
     return network, Sides(start.sides.source, start.sides.target, params.normalize_target)
 
 

@@ -2,22 +2,17 @@
 
 Frame t of every method lies where the mel's frame t is centred, at sample (t + 1/2) * hop_length, and there
 are exactly `samples // hop_length` frames (lesson 24). WORLD's own grid starts at time 0 and is a frame
-longer; that is settled here and nowhere else. No torch is imported here before CREPE wants it, so that a pool
-of WORLD processes starts quickly.
+longer; that is settled here and nowhere else.
 """
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import soxr
 
+from koe.audio import world
 from koe.audio.checks import TOO_SHORT, UNVOICED
 from koe.errors import AudioError, ParameterError
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # pyworld 0.3.5 imports pkg_resources, which warns of its own removal
-    import pyworld
 
 Extractor = Callable[[np.ndarray, int, int, float, float], np.ndarray]
 
@@ -45,14 +40,6 @@ def extract_f0(
         raise AudioError(TOO_SHORT, f"{len(wave)} samples; one frame needs {hop_length}")
     f0 = EXTRACTORS[method](np.ascontiguousarray(wave, dtype=np.float64), sample_rate, hop_length, floor, ceiling)
     return f0[:frames].astype(np.float32)
-
-
-def extract_f0_within(
-    task: tuple[np.ndarray, float, float], sample_rate: int, hop_length: int, method: str
-) -> np.ndarray:
-    """`extract_f0` of a (wave, floor, ceiling), for a process pool."""
-    wave, floor, ceiling = task
-    return extract_f0(wave, sample_rate, hop_length, method, floor, ceiling)
 
 
 def continuous_log_f0(f0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,17 +82,15 @@ def _stonemasked_dio(
     heard: np.ndarray, wave: np.ndarray, rate: int, hop_seconds: float, floor: float, ceiling: float, speed: int
 ) -> np.ndarray:
     parts = _parts_of_hop(hop_seconds)
-    period = 1000 * hop_seconds / parts
-    tracks = pyworld.dio(heard, rate, f0_floor=floor, f0_ceil=ceiling, frame_period=period, speed=speed)
+    tracks = world.dio(heard, rate, floor, ceiling, 1000 * hop_seconds / parts, speed)
     f0, times = (np.ascontiguousarray(track[parts // 2 :: parts]) for track in tracks)
-    return pyworld.stonemask(wave, f0, times, rate)
+    return world.stonemask(wave, f0, times, rate)
 
 
 def _harvest(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceiling: float) -> np.ndarray:
     """Harvest (Morise 2017), on the wave as it is."""
     parts = _parts_of_hop(hop_length / sample_rate)
-    period = 1000 * hop_length / sample_rate / parts
-    f0, _ = pyworld.harvest(wave, sample_rate, f0_floor=floor, f0_ceil=ceiling, frame_period=period)
+    f0, _ = world.harvest(wave, sample_rate, floor, ceiling, 1000 * hop_length / sample_rate / parts)
     return f0[parts // 2 :: parts]
 
 

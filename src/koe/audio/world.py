@@ -20,17 +20,19 @@ _ARRAY = np.ctypeslib.ndpointer(np.float64, ndim=1, flags="C_CONTIGUOUS")
 
 
 class _DioOption(ctypes.Structure):  # dio.h
-    _fields_ = [(name, ctypes.c_double) for name in ("f0_floor", "f0_ceil", "channels_in_octave", "frame_period")] + [
-        ("speed", ctypes.c_int), ("allowed_range", ctypes.c_double)]
+    _fields_ = (
+        ("f0_floor", ctypes.c_double), ("f0_ceil", ctypes.c_double), ("channels_in_octave", ctypes.c_double),
+        ("frame_period", ctypes.c_double), ("speed", ctypes.c_int), ("allowed_range", ctypes.c_double),
+    )
 
 
 class _HarvestOption(ctypes.Structure):  # harvest.h
-    _fields_ = [(name, ctypes.c_double) for name in ("f0_floor", "f0_ceil", "frame_period")]
+    _fields_ = (("f0_floor", ctypes.c_double), ("f0_ceil", ctypes.c_double), ("frame_period", ctypes.c_double))
 
 
 def _library() -> Any:
     library = ctypes.CDLL(pyworld.pyworld.__file__)
-    analysis = [_ARRAY, ctypes.c_int, ctypes.c_int]
+    analysis: list[Any] = [_ARRAY, ctypes.c_int, ctypes.c_int]
     library.Dio.argtypes = [*analysis, ctypes.POINTER(_DioOption), _ARRAY, _ARRAY]
     library.Harvest.argtypes = [*analysis, ctypes.POINTER(_HarvestOption), _ARRAY, _ARRAY]
     library.StoneMask.argtypes = [*analysis, _ARRAY, _ARRAY, ctypes.c_int, _ARRAY]

@@ -1,14 +1,12 @@
 """Alignment of all pairs: durations in shards, diagnostics in a table, the worst pairs marked (lesson 8)."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from koe.acoustic.reduction import steps_of
 from koe.align.aligner import Alignment, align_pair
@@ -16,7 +14,7 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
 from koe.errors import StoreError
 from koe.files import read_table, write_table
-from koe.parallel import cores
+from koe.parallel import thread_map
 from koe.params import AlignParams
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
@@ -59,8 +57,7 @@ def _alignments(
         mels = dataset.mel(pair.source), dataset.mel(pair.target)
         return pair, align_pair(*mels, dataset.mel_params, params, reduction_factor)
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:  # one core each, BLAS included
-        yield from pool.map(align, pairs.itertuples(index=False))
+    yield from thread_map(align, pairs.itertuples(index=False))
 
 
 def _row(dataset: Dataset, pair: Any, alignment: Alignment, reduction_factor: int) -> dict[str, Any]:

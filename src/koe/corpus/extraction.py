@@ -1,14 +1,12 @@
 """Features of trimmed recordings: mel, F0 and energy on one frame grid (lessons 6 and 24), packed.
 
-WORLD is most of the work and holds the interpreter's lock, so a pool of processes does that. They import
-neither torch nor pandas, which would take them longer than the work. Mel and energy are computed here
-meanwhile, one utterance at a time on one thread, so that the bytes do not depend on the number of processes.
+Utterances are worked on one to a thread, WORLD and PyTorch leaving the interpreter's lock alone, and PyTorch keeps
+to that thread, so that the bytes do not depend on how many there are.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,12 @@ import torch
 
 from koe.audio.checks import TOO_SHORT, UNVOICED
 from koe.audio.mel import mel_and_energy, minimum_samples
-from koe.audio.pitch import extract_f0, extract_f0_within
+from koe.audio.pitch import extract_f0
 from koe.corpus.dataset import Dataset, speaker_of
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError, StoreError
 from koe.files import write_table
-from koe.parallel import PATIENCE, parallel_map
+from koe.parallel import thread_map
 from koe.params import MelParams, PitchParams
 from koe.progress import progress
 from koe.store import ShardWriter
@@ -47,70 +45,17 @@ def extract_features(
 
     Raises AudioError for a waveform shorter than one reduced step or unvoiced throughout.
     """
-    _check_length(len(wave), mel, reduction_factor)
-    f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, *pitch.range_of(speaker))
-    return _features(wave, f0, mel)
-
-
-def extract_corpus(
-    dataset: Dataset, folder: str | Path, pitch: PitchParams, reduction_factor: int,
-    processes: int | None = None,
-) -> tuple[pd.DataFrame, Quarantine]:
-    """Features of every trimmed recording of `dataset`: shards, table.csv and quarantine.csv in `folder`.
-
-    Quarantined: shorter than one reduced step of `reduction_factor` frames, unvoiced throughout. Returns the
-    table and the quarantine. Raises KoeError if nothing is left.
-    """
-    folder, mel = Path(folder), dataset.mel_params
-    quarantine, rows = Quarantine("extract"), []
-    metadata = {"mel": mel.contract(), "pitch": pitch.model_dump(mode="json")}
-    utterances = _long_enough(dataset, reduction_factor, quarantine)
-    work = partial(
-        extract_f0_within, sample_rate=mel.sample_rate, hop_length=mel.hop_length, method=pitch.method
-    )
-    tasks = ((dataset.wave(name), *pitch.range_of(speaker_of(name))) for name in utterances)
-    pitches = zip(utterances, parallel_map(work, tasks, processes, patience=PATIENCE), strict=True)
-    with one_thread(), ShardWriter(folder, metadata) as writer:
-        for utterance, f0 in progress(pitches, f"extract {folder.name}", len(utterances)):
-            try:
-                features = _features(dataset.wave(utterance), f0, mel)
-            except AudioError as error:
-                quarantine.add(utterance, error.reason, error.detail)
-                continue
-            writer.add(utterance, mel=features.mel, f0=features.f0, energy=features.energy)
-            rows.append(_row(utterance, features))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_table(folder / TABLE, table)
-    quarantine.write(folder)
-    quarantine.require_some(len(table), folder, "check the recordings, pitch.floor and pitch.ceiling")
-    return table, quarantine
-
-
-def _long_enough(dataset: Dataset, reduction_factor: int, quarantine: Quarantine) -> list[str]:
-    """Utterances of at least one reduced step, in the order of trim.csv; the others go to the quarantine."""
-    kept = []
-    for utterance in dataset.cuts["utterance"]:
-        try:
-            _check_length(dataset.samples(utterance), dataset.mel_params, reduction_factor)
-        except AudioError as error:
-            quarantine.add(utterance, error.reason, error.detail)
-        else:
-            kept.append(utterance)
-    return kept
-
-
-def _check_length(samples: int, mel: MelParams, reduction_factor: int) -> None:
     shortest = max(minimum_samples(mel), reduction_factor * mel.hop_length)
-    if samples < shortest:
+    if len(wave) < shortest:
         raise AudioError(
-            TOO_SHORT, f"{samples / mel.sample_rate:.3f} s of speech; one reduced step "
+            TOO_SHORT, f"{len(wave) / mel.sample_rate:.3f} s of speech; one reduced step "
             f"(acoustic.reduction_factor × mel.hop_length) takes {shortest / mel.sample_rate:.3f} s"
         )
-
-
-def _features(wave: np.ndarray, f0: np.ndarray, mel: MelParams) -> Features:
+    floor, ceiling = pitch.range_of(speaker)
+    f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
     if not f0.any():
-        raise AudioError(UNVOICED, f"no F0 in any of {len(f0)} frames; are pitch.floor and ceiling the voice's?")
+        raise AudioError(UNVOICED, f"no F0 from {floor:g} to {ceiling:g} Hz in any of {len(f0)} frames; "
+                                   "is that the voice's range (pitch.floor, pitch.ceiling, pitch.ranges)?")
     with torch.inference_mode():
         log_mel, energy = mel_and_energy(torch.from_numpy(wave), mel)
     features = Features(log_mel.numpy(), f0, energy.numpy())
@@ -126,6 +71,41 @@ def _check_grid(features: Features, mel: MelParams, samples: int) -> None:
         found: np.ndarray = getattr(features, field)
         if found.shape != shape:
             raise StoreError(f"{field} has shape {found.shape} for {samples} samples, expected {shape}")
+
+
+def extract_corpus(
+    dataset: Dataset, folder: str | Path, pitch: PitchParams, reduction_factor: int, threads: int | None = None
+) -> tuple[pd.DataFrame, Quarantine]:
+    """Features of every trimmed recording of `dataset`: shards, table.csv and quarantine.csv in `folder`.
+
+    Quarantined: shorter than one reduced step of `reduction_factor` frames, unvoiced throughout. Returns the
+    table and the quarantine. Raises KoeError if nothing is left.
+    """
+    folder, mel = Path(folder), dataset.mel_params
+    quarantine, rows = Quarantine("extract"), []
+    utterances = list(dataset.cuts["utterance"])
+
+    def extract(utterance: str) -> Features | AudioError:
+        wave = dataset.wave(utterance)
+        try:
+            return extract_features(wave, mel, pitch, speaker_of(utterance), reduction_factor)
+        except AudioError as error:
+            return error
+
+    metadata = {"mel": mel.contract(), "pitch": pitch.model_dump(mode="json")}
+    with one_thread(), ShardWriter(folder, metadata) as writer:
+        results = progress(thread_map(extract, utterances, threads), f"extract {folder.name}", len(utterances))
+        for utterance, result in zip(utterances, results, strict=True):
+            if isinstance(result, AudioError):
+                quarantine.add(utterance, result.reason, result.detail)
+                continue
+            writer.add(utterance, mel=result.mel, f0=result.f0, energy=result.energy)
+            rows.append(_row(utterance, result))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_table(folder / TABLE, table)
+    quarantine.write(folder)
+    quarantine.require_some(len(table), folder, "check the recordings, pitch.floor and pitch.ceiling")
+    return table, quarantine
 
 
 def _row(utterance: str, features: Features) -> dict[str, object]:

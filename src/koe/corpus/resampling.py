@@ -17,7 +17,7 @@ from koe.corpus.dataset import from_int16, to_int16
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError
 from koe.files import read_table, write_table
-from koe.parallel import PATIENCE, parallel_map
+from koe.parallel import thread_map
 from koe.params import ResampleParams
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
@@ -35,7 +35,7 @@ class _Resampled:
 
 
 def resample_corpus(
-    corpus: str | Path, folder: str | Path, rate: int, params: ResampleParams, processes: int | None = None
+    corpus: str | Path, folder: str | Path, rate: int, params: ResampleParams, threads: int | None = None
 ) -> tuple[pd.DataFrame, Quarantine]:
     """Resamples the recordings of an imported corpus to `rate` Hz: shards, table.csv and quarantine.csv in `folder`.
 
@@ -48,7 +48,7 @@ def resample_corpus(
     work = partial(_resample_one, packed=packed, rate=rate, params=params)
     quarantine, rows = Quarantine("resample"), []
     with ShardWriter(folder, {"sample_rate": rate}) as writer:
-        results = parallel_map(work, recordings, processes, patience=PATIENCE)
+        results = thread_map(work, recordings, threads)
         for utterance, result in progress(results, f"resample {corpus.name}", len(recordings)):
             if isinstance(result, AudioError):
                 quarantine.add(utterance, result.reason, result.detail)

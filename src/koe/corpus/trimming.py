@@ -11,7 +11,7 @@ from koe.audio.trim import find_cuts
 from koe.corpus.dataset import from_int16
 from koe.corpus.quarantine import Quarantine
 from koe.files import write_table
-from koe.parallel import PATIENCE, parallel_map
+from koe.parallel import thread_map
 from koe.params import TrimParams
 from koe.progress import progress
 from koe.store import ShardReader
@@ -22,7 +22,7 @@ COLUMNS = ["utterance", "start", "end", "head_seconds", "tail_seconds", "outside
 
 
 def trim_corpus(
-    resampled: str | Path, folder: str | Path, params: TrimParams, processes: int | None = None
+    resampled: str | Path, folder: str | Path, params: TrimParams, threads: int | None = None
 ) -> pd.DataFrame:
     """Finds the cuts of every recording in the folder `resampled`: trim.csv and quarantine.csv in `folder`.
 
@@ -32,7 +32,7 @@ def trim_corpus(
     audio = ShardReader(resampled)
     work = partial(_cut_one, audio=audio, rate=audio.metadata["sample_rate"], params=params)
     utterances = audio.utterances()
-    cuts = parallel_map(work, utterances, processes, batch=64, patience=PATIENCE)
+    cuts = thread_map(work, utterances, threads)
     table = pd.DataFrame(progress(cuts, f"trim {resampled.name}", len(utterances)), columns=COLUMNS)
     write_table(folder / TABLE, table)
     Quarantine("trim").write(folder)

@@ -22,7 +22,7 @@ from torch import Tensor
 from koe.audio.mel import mel_filterbank
 from koe.params import GriffinLimParams, MelParams
 from koe.randomness import torch_generator
-from koe.vocoder.synthesis import in_groups
+from koe.vocoder.grouping import in_groups
 
 _BATCH_FRAMES = 600  # computed together: what the processor's caches hold; more is slower
 _INITIAL_STEPS = 10  # Richardson-Lucy steps from a flat spectrum before there is a waveform

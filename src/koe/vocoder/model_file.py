@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
 from koe.params import MelParams, VocoderParams
+from koe.training.transfer import differing_tensors
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.normalization import internal_names, published_names
@@ -85,17 +86,7 @@ def _load_weights(path: Path, module: nn.Module, where: str) -> None:
         state = internal_names(load_file(path))
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{path} cannot be read ({error}); a vocoder's folder needs it") from error
-    differing = differing_tensors(state, module.state_dict())
+    differing = differing_tensors(published_names(state), published_names(module.state_dict()))
     if differing:
         raise StoreError(f"{path} has another shape than {where} gives: {differing}; one of the two was changed")
     module.load_state_dict(state)
-
-
-def differing_tensors(left: dict[str, Tensor], right: dict[str, Tensor]) -> str:
-    """How many tensors only one state has, or differ in shape, and the first of them; empty if none do."""
-    ours, theirs = published_names(left), published_names(right)
-    names = [
-        name for name in sorted(ours.keys() | theirs.keys())
-        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
-    ]
-    return f"{len(names)} tensors, {', '.join(names[:6])}" if names else ""

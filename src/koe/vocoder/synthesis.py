@@ -1,6 +1,6 @@
 """What every vocoder offers, and the trained ones: log-mels in, waveforms of exactly their length out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from koe.params import MelParams
+from koe.vocoder.grouping import in_groups
 from koe.vocoder.hifigan import Generator
-
-BATCH_FRAMES = 2000  # padded frames computed together: bounds memory
 
 
 class Vocoder(Protocol):
@@ -21,27 +20,6 @@ class Vocoder(Protocol):
 
     def synthesize(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) to float32 waveforms (frames * hop_length,), in the same order."""
-
-
-def in_groups(
-    mels: Sequence[np.ndarray],
-    synthesize: Callable[[list[np.ndarray]], list[np.ndarray]],
-    most_frames: int = BATCH_FRAMES,
-) -> list[np.ndarray]:
-    """Calls `synthesize` on groups of mels of similar length, and returns all waveforms in the mels' order.
-
-    A group holds at most `most_frames` frames, padding counted, or a single mel.
-    """
-    groups: list[list[int]] = []
-    for index in sorted(range(len(mels)), key=lambda index: len(mels[index])):
-        if groups and (len(groups[-1]) + 1) * len(mels[index]) <= most_frames:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    waves: dict[int, np.ndarray] = {}
-    for group in groups:
-        waves |= zip(group, synthesize([mels[index] for index in group]), strict=True)
-    return [waves[index] for index in range(len(mels))]
 
 
 class NeuralVocoder:

@@ -21,11 +21,12 @@ from koe.randomness import seed_for
 from koe.store import compare_contracts
 from koe.training.schedules import exponential_per_epoch
 from koe.training.session import Session, steps_with_progress
+from koe.training.transfer import differing_tensors
 from koe.vocoder.data import MelAudio, SegmentBatch, SegmentSampler
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.losses import adversarial_loss, discriminator_loss, feature_matching_loss, mel_loss
-from koe.vocoder.model_file import differing_tensors, read_vocoder
+from koe.vocoder.model_file import read_vocoder
 
 _WEIGHT_DECAY = 0.01  # PyTorch's default for AdamW, which the public implementation keeps
 
