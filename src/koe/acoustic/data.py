@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from koe.acoustic.nars2s import Prosody, Source
-from koe.acoustic.reduction import average_frames, stack_frames
+from koe.acoustic.reduction import average_frames, batch_steps, stack_frames, steps_of
 from koe.audio.pitch import continuous_log_f0
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Statistics
@@ -69,9 +69,9 @@ def source_item(
     return SourceItem(stack_frames(statistics.normalize_mel(mel), factor), pitch, energy)
 
 
-def pad(arrays: list[np.ndarray]) -> Tensor:
-    """Arrays (length, …) → (B, longest, …), zeros behind each."""
-    longest = max(len(array) for array in arrays)
+def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:
+    """Arrays (length, …) → (B, length of the batch, …), zeros behind each; `factor` rows make a step."""
+    longest = batch_steps(max(steps_of(len(array), factor) for array in arrays)) * factor
     padded = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
@@ -122,14 +122,10 @@ class PairReader:
         prosody = [
             prosody_of(data.f0(utterance), data.energy(utterance), target, self.factor) for _, _, utterance in pairs
         ]
-        durations = pad([self.durations[pair].astype(np.int64) for pair, _, _ in pairs])
-        frames = torch.tensor([len(mel) for mel in mels])
-        target_mel = pad([mel.astype(np.float32) for mel in mels])
-        missing = int(durations.sum(dim=1).max()) * self.factor - target_mel.shape[1]  # the last, partial step
         return Batch(
             source=source_batch([self.source(utterance) for _, utterance, _ in pairs]),
-            durations=durations,
-            target_mel=torch.nn.functional.pad(target_mel, (0, 0, 0, missing)),
-            target_frames=frames,
+            durations=pad([self.durations[pair].astype(np.int64) for pair, _, _ in pairs]),
+            target_mel=pad([mel.astype(np.float32) for mel in mels], self.factor),
+            target_frames=torch.tensor([len(mel) for mel in mels]),
             prosody=Prosody(pad([pitch for pitch, _ in prosody]), pad([energy for _, energy in prosody])),
         )

@@ -5,7 +5,8 @@
       → pitch and energy predictors (source prosody in, target prosody out), added to the hidden sequence
       → Conformer decoder → linear → R frames a step → Postnet
 
-Letters in shapes: B batch, S source steps, T target steps, R reduction factor, M mel bands, H hidden size.
+Letters in shapes: B batch, S source steps, T target steps, R reduction factor, M mel bands, H hidden size; S and T
+are lengths of batches, at least as long as their longest sequence.
 Departures from the paper, each because it trains better here at small sizes: rotary instead of relative-table
 positions, layer norm in the convolution module, predictors' durations in the linear domain.
 """
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from koe.acoustic.conformer import Conformer
+from koe.acoustic.reduction import batch_steps
 from koe.params import AcousticParams, PostnetParams, PredictorParams
 
 
@@ -173,7 +175,7 @@ class NARS2S(nn.Module):
         predicted = F.softplus(self.duration_predictor(encoded, source_mask)) * source_mask
         whole = round_durations(predicted.detach(), source_mask) if durations is None else durations
         steps = whole.sum(dim=1)
-        mask = length_mask(steps, int(steps.max()))
+        mask = length_mask(steps, batch_steps(int(steps.max())))
         carried = torch.cat([encoded, torch.stack([source.pitch, source.energy], dim=-1).to(encoded.dtype)], dim=-1)
         carried = regulate_length(carried, whole, mask.shape[1])
         hidden, source_prosody = carried[..., :-2], carried[..., -2:]

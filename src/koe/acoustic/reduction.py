@@ -12,6 +12,14 @@ def steps_of(frames: int, factor: int) -> int:
     return -(-frames // factor)
 
 
+def batch_steps(steps: int) -> int:
+    """Length of a batch whose longest sequence has so many steps: the next multiple of 16.
+
+    On CPUs kernels are prepared for each new shape, which takes a quarter of a training step; so few shapes occur.
+    """
+    return -(-steps // 16) * 16
+
+
 def stack_frames(mel: np.ndarray, factor: int) -> np.ndarray:
     """(frames, n_mels) → (steps, factor * n_mels), the last frame repeated to fill the last step."""
     frames, bands = mel.shape
