@@ -9,7 +9,7 @@ from koe.convert import Converter
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 from koe.evaluation.held_out import Condition, measure_conditions, read_speakers, references_of, split_of
-from koe.evaluation.measure import TEXT_COLUMNS, summarize
+from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize
 from koe.files import read_table, write_json, write_table
 from koe.vocoder.registry import load_vocoder
 
@@ -21,11 +21,12 @@ def main() -> None:
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
     trained = load_vocoder("models/vocoder", params.mel)
     converter = Converter.load("models/acoustic", trained)
-    converted = [conversion.mel for conversion in converter.convert_features(
+    conversions = converter.convert_features(
         [(dataset.mel(name), dataset.f0(name), dataset.energy(name)) for name in test["source"]]
-    )]
+    )
+    converted, pitch = [item.mel for item in conversions], [item.f0 for item in conversions]
     conditions = [
-        Condition("griffin_lim.converted", griffin_lim.synthesize(converted)),
+        Condition("griffin_lim.converted", griffin_lim.synthesize(converted, pitch)),
         Condition(f"{trained.name}.converted", trained.synthesize(converted)),
         Condition(f"{trained.name}.ceiling", trained.synthesize([dataset.mel(name) for name in test["target"]])),
     ]
@@ -35,7 +36,9 @@ def main() -> None:
     measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
     rows = pd.concat([measured_before, rows], ignore_index=True)
     write_table(Path("metrics/evaluation.csv"), rows)
-    write_json(Path("metrics/evaluation.json"), summarize(rows))
+    summary = summarize(rows)
+    write_json(Path("metrics/evaluation.json"), summary)
+    write_json(Path("metrics/summary.json"), headline(summary, params.evaluation.headline))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")
 
 

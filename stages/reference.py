@@ -29,7 +29,9 @@ def main() -> None:
     conditions = [
         Condition("source", [dataset.wave(source) for source in test["source"]]),
         Condition("target", [dataset.wave(target) for target in test["target"]]),
-        Condition("griffin_lim.ceiling", vocoder.synthesize([dataset.mel(target) for target in test["target"]])),
+        Condition("griffin_lim.ceiling", vocoder.synthesize(
+            [dataset.mel(target) for target in test["target"]], [dataset.f0(target) for target in test["target"]],
+        )),
     ]
     references = references_of(dataset, test, params.corpora, params.pitch, speakers)
     rows = measure_conditions(references, conditions, params.evaluation, folder)

@@ -67,7 +67,7 @@ class Converter:
         trimmed = wave[cuts.start : cuts.start + frames * mel.hop_length]
         features = extract_features(trimmed, mel, preparation.pitch, preparation.source_speaker)
         [conversion] = self.convert_features([(features.mel, features.f0, features.energy)])
-        return self.vocoder.synthesize([conversion.mel])[0]
+        return self.vocoder.synthesize([conversion.mel], [conversion.f0])[0]
 
     @property
     def sample_rate(self) -> int:

@@ -180,6 +180,7 @@ class AcousticParams(Section):
 
 class GriffinLimParams(Section):
     iterations: Positive
+    f0_iterations: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -229,6 +230,7 @@ class VocoderParams(Section):
 
 
 class EvaluationParams(Section):
+    headline: Literal["griffin_lim", "hifigan"]
     mcd_order: Positive
     mcd_silence_db: Decibels
     wer: bool

@@ -11,11 +11,20 @@ import pytest
 from koe.corpus.dataset import to_int16
 from koe.evaluation import measure as module
 from koe.evaluation.cepstrum import PitchRange
-from koe.evaluation.measure import COLUMNS, METRICS, TEXT_COLUMNS, Reference, aggregate, measure, summarize
+from koe.evaluation.measure import (
+    COLUMNS,
+    METRICS,
+    TEXT_COLUMNS,
+    Reference,
+    aggregate,
+    headline,
+    measure,
+    summarize,
+)
 from koe.files import read_table, write_json, write_table
 from koe.params import EvaluationParams
 
-ALL = EvaluationParams(mcd_order=24, mcd_silence_db=-40, wer=True, mos=True, speaker=True)
+ALL = EvaluationParams(headline="griffin_lim", mcd_order=24, mcd_silence_db=-40, wer=True, mos=True, speaker=True)
 TARGET_VOICE, SOURCE_VOICE = np.eye(2, 256, dtype=np.float32)
 
 
@@ -120,3 +129,13 @@ def test_rows_survive_their_table(reference: Reference, tmp_path: Any) -> None:
     assert left.keys() == right.keys() == {"source", "griffin_lim", "utterances"}
     assert json.loads(json.dumps(right, allow_nan=False))["source"] == pytest.approx(left["source"], rel=1e-5)
     assert right["griffin_lim"]["ceiling"]["missing"] == left["griffin_lim"]["ceiling"]["missing"]
+
+
+def test_headline_is_the_chosen_vocoders_converted_speech() -> None:
+    def values(offset: float) -> dict[str, float]:
+        return {name: offset + index for index, name in enumerate((*METRICS, "utterances"))}
+
+    summary = {"source": values(0), "griffin_lim": {"converted": values(100), "ceiling": values(200)},
+               "hifigan": {"converted": values(300), "ceiling": values(400)}, "utterances": 3}
+    assert headline(summary, "hifigan")["mcd_db"] == 300
+    assert set(headline(summary, "griffin_lim")) == {"mcd_db", "f0_corr", "speaker_similarity", "wer", "mos"}

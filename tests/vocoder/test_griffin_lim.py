@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from koe.audio.mel import log_mel
+from koe.audio.pitch import extract_f0
 from koe.params import MelParams, Params
 from koe.vocoder.griffin_lim import GriffinLim
 
@@ -65,3 +66,26 @@ def test_silence_stays_silent(params: Params) -> None:
     floor = np.full((40, params.mel.n_mels), np.log(params.mel.floor), dtype=np.float32)
     [wave] = GriffinLim(params.mel, params.griffin_lim, seed=1).synthesize([floor])
     assert np.abs(wave).max() < 1e-3
+
+
+def test_two_iterations_from_f0_keep_the_pitch(voice, params: Params) -> None:
+    spoken = voice(1.0, f0=130, rate=params.mel.sample_rate)
+
+    def pitch(wave: np.ndarray) -> np.ndarray:
+        return extract_f0(wave, params.mel.sample_rate, params.mel.hop_length, "dio", 60.0, 400.0)
+
+    mel, f0 = log_mel(torch.from_numpy(spoken), params.mel).numpy(), pitch(spoken)
+    [wave] = GriffinLim(params.mel, params.griffin_lim, seed=1).synthesize([mel], [f0])
+    found = pitch(wave)
+    both = (found > 0) & (f0 > 0)
+    assert both.sum() > 0.9 * (f0 > 0).sum()
+    assert np.abs(np.log(found[both] / f0[both])).mean() < 0.02
+
+
+def test_lesson_31_others_in_the_batch_change_nothing_with_f0_either(voice, params: Params) -> None:
+    mels = mels_of(voice, params.mel, (0.9, 0.5))
+    f0s = [np.full(len(mel), 120, dtype=np.float32) for mel in mels]
+    vocoder = GriffinLim(params.mel, params.griffin_lim, seed=1)
+    for mel, f0, together in zip(mels, f0s, vocoder.synthesize(mels, f0s), strict=True):
+        [alone] = vocoder.synthesize([mel], [f0])
+        assert np.abs(alone - together).max() < 1e-5

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from koe.errors import ContractError, StoreError
 from koe.params import Params, VocoderParams
 from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.grouping import groups_by_length
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
 from koe.vocoder.registry import load_vocoder
-from koe.vocoder.synthesis import in_groups
 
 
 @pytest.fixture()
@@ -100,15 +100,8 @@ def test_weights_that_do_not_fit_the_card_are_named(folder: Path, params: Params
         load_vocoder(folder, params.mel)
 
 
-def test_groups_keep_the_order_and_the_limit() -> None:
-    sizes: list[list[int]] = []
-
-    def synthesize(mels: list[np.ndarray]) -> list[np.ndarray]:
-        sizes.append([len(mel) for mel in mels])
-        return [mel[:, 0] for mel in mels]
-
-    mels = random_mels(30, 10, 200, 12, 90, 11)
-    waves = in_groups(mels, synthesize, most_frames=60)
-    assert all(np.array_equal(wave, mel[:, 0]) for wave, mel in zip(waves, mels, strict=True))
-    assert sizes == [[10, 11, 12], [30], [90], [200]]
-    assert in_groups([], synthesize) == []
+def test_groups_hold_every_utterance_once_and_keep_to_the_limit() -> None:
+    lengths = [30, 10, 200, 12, 90, 11]
+    groups = groups_by_length(lengths, most_frames=60)
+    assert [[lengths[index] for index in group] for group in groups] == [[10, 11, 12], [30], [90], [200]]
+    assert groups_by_length([]) == []

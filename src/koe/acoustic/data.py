@@ -25,11 +25,12 @@ class Sides:
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One utterance's source features: mel (S, R * M), pitch (S,), energy (S,), normalised."""
+    """One utterance's source features: mel (S, R * M), pitch (S,), energy (S,), normalised; voiced (S,) bool."""
 
     mel: np.ndarray
     pitch: np.ndarray
     energy: np.ndarray
+    voiced: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def source_item(
 ) -> SourceItem:
     """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,)."""
     pitch, energy = prosody_of(f0, energy, statistics, factor)
-    return SourceItem(stack_frames(statistics.normalize_mel(mel), factor), pitch, energy)
+    voiced = average_frames((f0 > 0).astype(np.float32), factor) >= 0.5
+    return SourceItem(stack_frames(statistics.normalize_mel(mel), factor), pitch, energy, voiced)
 
 
 def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:

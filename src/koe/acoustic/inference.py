@@ -15,8 +15,8 @@ from koe.errors import KoeError
 class Conversion:
     """One converted utterance.
 
-    mel (frames, M) log-mel, not normalised; f0 (frames,) Hz, continuous; energy (frames,); durations (S,) the target
-    steps given to each source step.
+    mel (frames, M) log-mel, not normalised; f0 (frames,) Hz as predicted, 0 where the source's step is unvoiced;
+    energy (frames,); durations (S,) the target steps given to each source step.
     """
 
     mel: np.ndarray
@@ -56,11 +56,14 @@ def convert_items(
             length = steps * network.reduction_factor if frames is None else frames[index]
             if steps_of(length, network.reduction_factor) != steps:
                 raise KoeError(f"item {index}: {length} frames asked for, its durations make {steps} steps")
-            found[index] = _conversion(output, row, len(items[index].mel), length, sides, network.reduction_factor)
+            found[index] = _conversion(output, row, items[index].voiced, length, sides, network.reduction_factor)
     return [found[index] for index in range(len(items))]
 
 
-def _conversion(output: Output, row: int, source_steps: int, frames: int, sides: Sides, factor: int) -> Conversion:
+def _conversion(
+    output: Output, row: int, voiced: np.ndarray, frames: int, sides: Sides, factor: int
+) -> Conversion:
+    """Cuts one utterance out of a batch, denormalised; `voiced` (S,) is the source's."""
     steps = steps_of(frames, factor)
     mel = output.mel[row, :frames].float().cpu().numpy()
     if sides.normalize_target:
@@ -69,9 +72,11 @@ def _conversion(output: Output, row: int, source_steps: int, frames: int, sides:
     energy = sides.target.denormalize_energy(output.energy[row, :steps].float().cpu().numpy())
     centres = (np.arange(steps) + 0.5) * factor - 0.5
     grid = np.arange(frames)
+    durations = output.whole_durations[row, : len(voiced)].cpu().numpy().astype(np.int32)
+    sounding = np.repeat(np.repeat(voiced, durations), factor)[:frames]
     return Conversion(
         mel=mel.astype(np.float32),
-        f0=np.exp(np.interp(grid, centres, log_f0)).astype(np.float32),
+        f0=np.where(sounding, np.exp(np.interp(grid, centres, log_f0)), 0).astype(np.float32),
         energy=np.interp(grid, centres, energy).astype(np.float32),
-        durations=output.whole_durations[row, :source_steps].cpu().numpy().astype(np.int32),
+        durations=durations,
     )

@@ -33,6 +33,7 @@ from koe.params import EvaluationParams
 POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
            "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
+HEADLINE = ("mcd_db", "f0_corr", "speaker_similarity", "wer", "mos")
 COLUMNS = ["pair", "condition", "seconds", *METRICS, *POOLED["wer"], *POOLED["cer"], "text", "transcript", "missing"]
 _SHORTEST_SECONDS = 0.1
 _TOO_SHORT = f"shorter than {_SHORTEST_SECONDS:g} s"
@@ -190,6 +191,12 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
     summary["utterances"] = len(rows)
     missing = missing_metrics(rows["missing"])
     return summary | ({"missing": missing} if missing else {})
+
+
+def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:
+    """The few numbers that stand for a run in a table of runs: of `vocoder`'s converted speech."""
+    converted = summary[vocoder]["converted"]
+    return {name: converted[name] for name in HEADLINE}
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:

@@ -1,28 +1,19 @@
-"""Groups of mels of similar length: what vocoders compute together, with little padding and bounded memory."""
+"""Groups of utterances of similar length: what vocoders compute together, with little padding and bounded memory."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 BATCH_FRAMES = 2000  # padded frames computed together
 
 
-def in_groups(
-    mels: Sequence[np.ndarray],
-    synthesize: Callable[[list[np.ndarray]], list[np.ndarray]],
-    most_frames: int = BATCH_FRAMES,
-) -> list[np.ndarray]:
-    """Calls `synthesize` on groups of mels of similar length, and returns all waveforms in the mels' order.
+def groups_by_length(lengths: Sequence[int], most_frames: int = BATCH_FRAMES) -> list[list[int]]:
+    """Indices of utterances to compute together, shortest first.
 
-    A group holds at most `most_frames` frames, padding counted, or a single mel.
+    A group holds at most `most_frames` frames, padding counted, or a single utterance.
     """
     groups: list[list[int]] = []
-    for index in sorted(range(len(mels)), key=lambda index: len(mels[index])):
-        if groups and (len(groups[-1]) + 1) * len(mels[index]) <= most_frames:
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        if groups and (len(groups[-1]) + 1) * lengths[index] <= most_frames:
             groups[-1].append(index)
         else:
             groups.append([index])
-    waves: dict[int, np.ndarray] = {}
-    for group in groups:
-        waves |= zip(group, synthesize([mels[index] for index in group]), strict=True)
-    return [waves[index] for index in range(len(mels))]
+    return groups

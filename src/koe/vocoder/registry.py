@@ -11,7 +11,8 @@ from koe.vocoder.synthesis import NeuralVocoder, Vocoder
 
 __all__ = ["Vocoder", "load_vocoder"]
 
-_GRIFFIN_LIM = GriffinLimParams(iterations=60, momentum=0.99)  # where there is no params.yaml: as it ships
+# As it ships, for where there is no params.yaml.
+_GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 
 def load_vocoder(

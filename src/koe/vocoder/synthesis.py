@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from koe.params import MelParams
-from koe.vocoder.grouping import in_groups
+from koe.vocoder.grouping import groups_by_length
 from koe.vocoder.hifigan import Generator
 
 
@@ -18,8 +18,11 @@ class Vocoder(Protocol):
     name: str
     contract: dict[str, Any]
 
-    def synthesize(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-mels (frames, n_mels) to float32 waveforms (frames * hop_length,), in the same order."""
+    def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Log-mels (frames, n_mels) to float32 waveforms (frames * hop_length,), in the same order.
+
+        `f0s` (frames,) in Hz, 0 = unvoiced, help the vocoders that can use them.
+        """
 
 
 class NeuralVocoder:
@@ -33,13 +36,16 @@ class NeuralVocoder:
         self._generator = generator.fold_weight_norm().eval().requires_grad_(False).to(device)
         self._silence = generator.context_frames()
 
-    def synthesize(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-mels (frames, n_mels) to waveforms (frames * hop_length,) in [-1, 1].
+    def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Log-mels (frames, n_mels) to waveforms (frames * hop_length,) in [-1, 1]. Takes no F0.
 
         Each mel is followed by more silence than the generator sees ahead, alone or in a batch, and the silence
         is cut off again: how long the others in its batch are changes nothing (lesson 31).
         """
-        return in_groups(mels, self._together)
+        waves: dict[int, np.ndarray] = {}
+        for group in groups_by_length([len(mel) for mel in mels]):
+            waves |= zip(group, self._together([mels[index] for index in group]), strict=True)
+        return [waves[index] for index in range(len(mels))]
 
     @torch.inference_mode()
     def _together(self, mels: list[np.ndarray]) -> list[np.ndarray]:
