@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_parameters import shrink_acoustic
 
 from koe.acoustic.data import Batch
 from koe.acoustic.losses import acoustic_losses, weighted_sum
@@ -19,11 +20,9 @@ BANDS = 8
 def tiny(values: dict[str, Any], **changes: Any) -> AcousticParams:
     """The project's acoustic parameters at a size that runs in milliseconds."""
     acoustic = values["acoustic"]
-    acoustic["hidden"] = 16
-    for name in ("encoder", "decoder"):
-        acoustic[name] |= {"layers": 1, "heads": 2, "feed_forward": 32, "dropout": 0.0}
-    for name in ("duration", "pitch", "energy", "postnet"):
-        acoustic[name] |= {"filter": 16, "dropout": 0.0}
+    shrink_acoustic(acoustic, 16)
+    for name in ("encoder", "decoder", "duration", "pitch", "energy", "postnet"):
+        acoustic[name]["dropout"] = 0.0
     acoustic |= changes
     return check_params(values).acoustic
 

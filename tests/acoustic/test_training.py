@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_parameters import shrink_acoustic
 
 from koe.acoustic.data import PairReader, Sides
 from koe.acoustic.generation import generate_mels
@@ -24,14 +25,8 @@ FRAMES = {"a": (31, 40), "b": (25, 22), "c": (37, 37), "d": (16, 20), "e": (44, 
 
 @pytest.fixture()
 def tiny(values: dict[str, Any]) -> Params:
-    acoustic = values["acoustic"]
-    acoustic["hidden"] = 16
-    for name in ("encoder", "decoder"):
-        acoustic[name] |= {"layers": 1, "heads": 2, "feed_forward": 32}
-    for name in ("duration", "pitch", "energy", "postnet"):
-        acoustic[name] |= {"layers": 2, "filter": 16}
-    acoustic["training"] |= {"steps": 8, "warmup_steps": 2, "batch_size": 2, "log_every": 2, "validate_every": 4,
-                             "checkpoint_every": 3, "precision": "float32"}
+    shrink_acoustic(values["acoustic"], 16, steps=8, warmup_steps=2, batch_size=2, log_every=2, validate_every=4,
+                    checkpoint_every=3, precision="float32")
     return check_params(values)
 
 

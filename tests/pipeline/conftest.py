@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small_parameters import shrink_acoustic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,14 +57,8 @@ def tiny_parameters(values: dict[str, Any]) -> dict[str, Any]:
     """The project's parameters at a size that runs in seconds."""
     values["corpora"]["demo"]["utterances"] = 12
     values["pair"] |= {"validation": 2, "test": 2}
-    acoustic = values["acoustic"]
-    acoustic["hidden"] = 32
-    for name in ("encoder", "decoder"):
-        acoustic[name] |= {"layers": 1, "heads": 2, "feed_forward": 64}
-    for name in ("duration", "pitch", "energy", "postnet"):
-        acoustic[name] |= {"layers": 2, "filter": 32}
-    acoustic["training"] |= {"steps": 6, "warmup_steps": 2, "batch_size": 4, "log_every": 2, "validate_every": 3,
-                             "checkpoint_every": 3}
+    shrink_acoustic(values["acoustic"], 32, steps=6, warmup_steps=2, batch_size=4, log_every=2, validate_every=3,
+                    checkpoint_every=3)
     vocoder = values["vocoder"]
     vocoder["generator"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1]]}
     vocoder["discriminators"] |= {"periods": [2], "period_channels": 2, "scales": 1, "scale_channels": 4}
