@@ -30,7 +30,7 @@ from scipy.spatial.distance import euclidean
 from koe.corpus.alignment import align_pairs
 from koe.corpus.dataset import Dataset, from_int16
 from koe.corpus.extraction import extract_corpus
-from koe.corpus.importers import import_corpus
+from koe.corpus.importers.registry import import_corpus
 from koe.corpus.pairing import pair_corpora
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.statistics import measure_pairs
@@ -90,9 +90,9 @@ def koe_steps(root: Path, params: Params) -> dict[str, float]:
     clock.time("trim", lambda: trim_corpus(folders["resampled"], folders["trim"], params.trim))
     clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.pitch, factor))
     pair = params.pair.model_copy(update={"validation": 1, "test": 1})
-    pairs = pair_corpora(dataset, pair, params.seed, data / "pairs")
+    pairs = pair_corpora(dataset, pair, params.acoustic.conditioning, params.seed, data / "pairs")
     clock.time("align", lambda: align_pairs(dataset, pairs, params.align, factor, data / "alignment"))
-    clock.time("stats", lambda: measure_pairs(dataset, pairs, data / "stats"))
+    clock.time("stats", lambda: measure_pairs(dataset, pairs, params.stats, data / "stats"))
     return clock.seconds
 
 

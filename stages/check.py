@@ -8,12 +8,12 @@ from koe.report.checks import count_data
 
 
 def main() -> None:
-    params = read_params("corpora", "mel")
-    counts = count_data(Dataset(list(params.corpora), params.mel))
+    params = read_params("corpora", "mel", "pitch")
+    counts = count_data(Dataset(list(params.corpora), params.mel), params.pitch)
     write_json("metrics/data.json", counts)
     print(f"{counts['utterances']['kept']} of {counts['utterances']['imported']} utterances kept, "
-          f"{counts['quarantined']['total']} rows in quarantine, {counts['trim_suspects']} trims and "
-          f"{counts['alignment_suspects']} alignments to look at (metrics/data.json)")
+          f"{counts['quarantined']['total']} rows in quarantine, {len(counts['warnings'])} warnings "
+          "(koe check prints them and metrics/data.json holds them)")
 
 
 if __name__ == "__main__":

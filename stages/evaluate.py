@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 from common import read_params, run
 
-from koe.convert import Converter
+from koe.convert import Converter, Heard
 from koe.corpus.dataset import Dataset
-from koe.corpus.pairing import read_pairs
-from koe.evaluation.held_out import Condition, measure_conditions, read_speakers, references_of, split_of
-from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize
+from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
+from koe.corpus.pairing import directions_of, read_pairs
+from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
+from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
 from koe.files import read_table, write_json, write_table
 from koe.vocoder.registry import load_vocoder
 
@@ -17,12 +18,15 @@ from koe.vocoder.registry import load_vocoder
 def main() -> None:
     params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
     dataset = Dataset(list(params.corpora), params.mel)
-    test = split_of(read_pairs(Path("data/pairs")), "test")
+    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation.pairs_per_direction, params.seed)
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
     trained = load_vocoder("models/vocoder", params.mel)
     converter = Converter.load("models/acoustic", trained)
+    embeddings = read_embeddings(f"data/speakers/{UTTERANCES}")
     conversions = converter.convert_features(
-        [(dataset.mel(name), dataset.f0(name), dataset.energy(name)) for name in test["source"]]
+        [Heard(dataset.mel(name), dataset.f0(name), dataset.energy(name), embeddings.get(name))
+         for name in test["source"]],
+        directions_of(test),
     )
     converted, pitch = [item.mel for item in conversions], [item.f0 for item in conversions]
     conditions = [
@@ -30,14 +34,14 @@ def main() -> None:
         Condition(f"{trained.name}.converted", trained.synthesize(converted)),
         Condition(f"{trained.name}.ceiling", trained.synthesize([dataset.mel(name) for name in test["target"]])),
     ]
-    speakers = read_speakers("data/reference/speakers")
-    references = references_of(dataset, test, params.corpora, params.pitch, speakers)
+    references = references_of(dataset, test, params.pitch, read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
     measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
     rows = pd.concat([measured_before, rows], ignore_index=True)
     write_table(Path("metrics/evaluation.csv"), rows)
     summary = summarize(rows)
     write_json(Path("metrics/evaluation.json"), summary)
+    write_table(Path("metrics/directions.csv"), summarize_directions(rows, test))
     write_json(Path("metrics/summary.json"), headline(summary, params.evaluation.headline))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")
 

@@ -11,6 +11,7 @@ from koe.acoustic.generation import generate_mels
 from koe.acoustic.model_file import load_acoustic
 from koe.corpus.alignment import read_durations
 from koe.corpus.dataset import Dataset
+from koe.corpus.embedding import UTTERANCES, read_embeddings
 from koe.corpus.pairing import pairs_in, read_pairs
 from koe.device import resolve_device
 
@@ -21,7 +22,8 @@ def main() -> None:
     dataset, table = Dataset(list(params.corpora), params.mel), read_pairs("data/pairs")
     durations = read_durations("data/alignment", dataset, table, model.params.reduction_factor)
     pairs = pairs_in(table)
-    generate_mels(model, dataset, durations, pairs, Path("data/generated"), resolve_device())
+    heard = read_embeddings(f"data/speakers/{UTTERANCES}")
+    generate_mels(model, dataset, durations, pairs, Path("data/generated"), resolve_device(), heard)
     print(f"generate_mels: {len(pairs)} mels")
 
 

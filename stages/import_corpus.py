@@ -4,7 +4,7 @@ import sys
 
 from common import read_params, run
 
-from koe.corpus.importers import import_corpus
+from koe.corpus.importers.registry import import_corpus
 from koe.errors import ParameterError
 
 

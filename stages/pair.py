@@ -3,12 +3,15 @@
 from common import read_params, run
 
 from koe.corpus.dataset import Dataset
-from koe.corpus.pairing import pair_corpora
+from koe.corpus.pairing import directions_of, pair_corpora
 
 
 def main() -> None:
-    params = read_params("seed", "corpora", "mel", "pair")
-    pair_corpora(Dataset(list(params.corpora), params.mel), params.pair, params.seed, "data/pairs")
+    params = read_params("seed", "corpora", "mel", "pair", "acoustic.conditioning")
+    dataset = Dataset(list(params.corpora), params.mel)
+    pairs = pair_corpora(dataset, params.pair, params.conditioning, params.seed, "data/pairs")
+    splits = ", ".join(f"{split} {count}" for split, count in pairs["split"].value_counts().items())
+    print(f"pair: {len(pairs)} pairs in {len(set(directions_of(pairs)))} directions ({splits})")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PAGE = Path("metrics/report/index.html")
 
 
 def main() -> None:
-    sections = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "pair", "align", "acoustic",
+    sections = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "pair", "stats", "align", "acoustic",
                            "griffin_lim", "vocoder", "evaluation", "report")
     report = load_report(Params(**vars(sections)), revision=code_revision())
     with replacing(PAGE) as temporary:

@@ -4,7 +4,7 @@ import sys
 
 from common import read_params, run
 
-from koe.corpus.resampling import rates_note, resample_corpus
+from koe.corpus.resampling import loudness_note, rates_note, resample_corpus
 
 
 def main(corpus: str) -> None:
@@ -12,6 +12,8 @@ def main(corpus: str) -> None:
     rate = params.sample_rate
     table, quarantine = resample_corpus(f"data/corpus/{corpus}", f"data/resampled/{corpus}", rate, params.resample)
     print(f"{corpus}: {len(table)} recordings {rates_note(table, rate)}")
+    if params.resample.loudness_lufs is not None:
+        print(f"  {loudness_note(table, params.resample.loudness_lufs)}")
     if quarantine.rows:
         print(f"  {quarantine.summary()}")
 

@@ -1,4 +1,4 @@
-"""stats: mean and standard deviation of each side's features, from training pairs only."""
+"""stats: mean and standard deviation of features by side, speaker and over all, from training pairs only."""
 
 from common import read_params, run
 
@@ -8,9 +8,9 @@ from koe.corpus.statistics import measure_pairs
 
 
 def main() -> None:
-    params = read_params("corpora", "mel")
+    params = read_params("corpora", "mel", "stats")
     dataset = Dataset(list(params.corpora), params.mel)
-    measure_pairs(dataset, read_pairs("data/pairs"), "data/stats")
+    measure_pairs(dataset, read_pairs("data/pairs"), params.stats, "data/stats")
 
 
 if __name__ == "__main__":

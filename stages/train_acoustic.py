@@ -4,28 +4,34 @@ from pathlib import Path
 
 from common import code_revision, read_params, run
 
-from koe.acoustic.data import PairReader, Sides
+from koe.acoustic.data import PairReader
 from koe.acoustic.model_file import AcousticModel, Preparation, save_acoustic
+from koe.acoustic.speakers import Speakers
 from koe.acoustic.training import AcousticTrainer, initial_network
 from koe.corpus.alignment import read_durations
-from koe.corpus.dataset import Dataset, speaker_of
-from koe.corpus.pairing import pairs_in, read_pairs
+from koe.corpus.dataset import Dataset
+from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
+from koe.corpus.pairing import directions_of, pairs_in, read_pairs, require_conditioning
 from koe.corpus.statistics import read_statistics
 from koe.device import resolve_device
 from koe.training.session import Session, code_fingerprint, fingerprint
 
-INPUTS = [Path("data/features"), Path("data/pairs"), Path("data/alignment"), Path("data/stats")]
+INPUTS = [Path("data") / name for name in ("features", "pairs", "alignment", "stats", "speakers")]
 
 
 def main() -> None:
     params = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "acoustic")
-    pairs = read_pairs(Path("data/pairs"))
+    pairs, conditioning = read_pairs(Path("data/pairs")), params.acoustic.conditioning
+    require_conditioning(pairs, conditioning)
     train, validation = pairs_in(pairs, "train"), pairs_in(pairs, "validation")
-    source, target = read_statistics(Path("data/stats"), params.mel)
     dataset, factor = Dataset(list(params.corpora), params.mel), params.acoustic.reduction_factor
+    embeddings = read_embeddings(f"data/speakers/{SPEAKERS}") if conditioning.by == "encoder" else {}
+    directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
+    speakers = Speakers(conditioning, directions, read_statistics("data/stats", params.mel),
+                        params.acoustic.normalize_target, embeddings)
+    network, speakers = initial_network(params.acoustic, params.mel, speakers, params.seed)
     durations = read_durations("data/alignment", dataset, pairs, factor)
-    reader = PairReader(dataset, durations, Sides(source, target, params.acoustic.normalize_target), factor)
-    network, reader.sides = initial_network(params.acoustic, params.mel, reader.sides, params.seed)
+    reader = PairReader(dataset, durations, speakers, factor, read_embeddings(f"data/speakers/{UTTERANCES}"))
     trainer = AcousticTrainer(network, params.acoustic, reader, train, validation, params.seed, resolve_device())
     identity = {
         "seed": params.seed,
@@ -35,12 +41,11 @@ def main() -> None:
     }
     session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects)
     trainer.run(session)
-    speaker = speaker_of(train[0][1])
-    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch, speaker)
+    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
     provenance = {**identity, "revision": code_revision(), "steps": params.acoustic.training.steps,
                   "pairs": {"train": len(train), "validation": len(validation)}}
     save_acoustic(
-        Path("models/acoustic"), AcousticModel(network, params.acoustic, reader.sides, preparation, provenance)
+        Path("models/acoustic"), AcousticModel(network, params.acoustic, speakers, preparation, provenance)
     )
     session.finish()
 

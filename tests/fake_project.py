@@ -2,7 +2,8 @@
 
 Two speakers, seven sentences. s1 to s5 are pairs (s1, s2 train, s3 validation, s4, s5 test). s6 was too short for
 the source, so its target has no partner; s7 could not be read at all for the target, and its source was dropped
-for the same reason. The source was recorded at 16 kHz, the target at 44.1 kHz.
+for the same reason. The source was recorded at 16 kHz, the target at 44.1 kHz. bob's s1 is quiet, his s2 clips,
+his s3 is cut short, and his s6 holds the samples of his s5.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,9 @@ SPLITS = {"s1": "train", "s2": "train", "s3": "validation", "s4": "test", "s5": 
 TEXTS = {f"s{number}": f"This is sentence number {number}." for number in range(1, 8)} | {
     "s4": "Is <script>alert(1)</script> read & \"said\" aloud?"}
 SPEAKERS = {"ann": ("source", 210.0, 16000), "bob": ("target", 120.0, 44100)}
+GENDERS = {"ann": "female", "bob": "male"}
+F0_RANGE = (0.9, 1.2)  # 5th and 95th percentile over the median
+PRESSED = {"ann": 0.0, "bob": 0.25}
 TONE_SECONDS = {"ann": 0.9, "bob": 1.1}
 SILENCE_SECONDS = 0.3
 MARGIN_SECONDS = 0.05
@@ -72,10 +76,12 @@ def _corpus(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
     for name, wave in audio.items():
         _, speaker, sentence = name.split("/")
         role, _, native = SPEAKERS[speaker]
-        rows.append({"utterance": name, "speaker": speaker, "sentence": sentence, "text": TEXTS[sentence], "role": role,
-                     "path": f"{speaker}/{sentence}.wav", "seconds": len(wave) / rate, "sample_rate": native,
-                     "channels": 1, "format": "PCM_16"})
+        rows.append({"utterance": name, "speaker": speaker, "gender": GENDERS[speaker], "sentence": sentence,
+                     "text": TEXTS[sentence], "language": "en", "role": role, "path": f"{speaker}/{sentence}.wav",
+                     "start": None, "end": None, "seconds": len(wave) / rate, "sample_rate": native, "channels": 1,
+                     "format": "WAV/PCM_16"})
     write_table(folder / "table.csv", pd.DataFrame(rows))
+    write_json(folder / "corpus.json", {"importer": "folders", "licence": "CC0, <ours>", "language": "en"})
     quarantine = Quarantine("import")
     for speaker in SPEAKERS:
         quarantine.add(f"demo/{speaker}/s7", "unreadable", f"{speaker}/s7.wav: not <audio>")
@@ -88,8 +94,10 @@ def _resampled(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
             writer.add(name, audio=wave)
     write_table(folder / "table.csv", pd.DataFrame([
         {"utterance": name, "seconds": len(wave) / rate, "samples": len(wave), "peak_db": -10.5, "rms_db": -22.0,
-         "clipped": 0.001 if name == "demo/bob/s2" else 0.0, "native_rate": SPEAKERS[name.split("/")[1]][2]}
-        for name, wave in audio.items()]))
+         "clipped": 0.001 if name == "demo/bob/s2" else 0.0, "native_rate": SPEAKERS[name.split("/")[1]][2],
+         "lufs": -36.0 if name == "demo/bob/s1" else -24.0 + 0.1 * int(name[-1]), "noise_db": -70.0 + int(name[-1]),
+         "gain_db": 0.0, "digest": "1234567890123456" if name in ("demo/bob/s5", "demo/bob/s6") else
+         f"{number:016x}"} for number, (name, wave) in enumerate(audio.items())]))
     quarantine = Quarantine("resample")
     quarantine.add("demo/ann/s6", "too_short", "0.09 s, resample.min_seconds is 0.3")
     quarantine.write(folder)
@@ -122,7 +130,9 @@ def _features(folder: Path, audio: dict[str, np.ndarray], params: Params) -> dic
             mels[name] = mel
             f0 = np.full(len(mel), SPEAKERS[name.split("/")[1]][1], np.float32)
             writer.add(name, mel=mel, f0=f0, energy=energy)
-            rows.append({"utterance": name, "frames": len(mel), "voiced": 0.8, "f0_median": f0[0]})
+            rows.append({"utterance": name, "frames": len(mel), "voiced": 0.8, "f0_median": f0[0],
+                         "f0_low": F0_RANGE[0] * f0[0], "f0_high": F0_RANGE[1] * f0[0],
+                         "f0_pressed": PRESSED[name.split("/")[1]]})
     write_table(folder / "table.csv", pd.DataFrame(rows))
     Quarantine("extract").write(folder)
     return mels
@@ -179,6 +189,9 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
         vocoder, _, kind = condition.rpartition(".")
         place = summary.setdefault(vocoder, {}) if vocoder else summary
         place[kind] = {**values, "utterances": len(test)}
+    write_table(root / "metrics/directions.csv", pd.DataFrame([
+        {"source": "demo/ann", "target": "demo/bob", "condition": condition, **METRICS[condition],
+         "utterances": len(test)} for condition in METRICS]))
     write_json(root / "metrics/evaluation.json", {**summary, "utterances": len(test)})
 
 

@@ -86,3 +86,10 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: Exception) ->
         raise error
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_places_in_a_long_recording_keep_their_microseconds(tmp_path: Path) -> None:
+    table = pd.DataFrame({"start": [12345.678912, None], "end": [3, 4], "seconds": [12345.678912, 1.0]})
+    write_table(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text().splitlines() == ["start,end,seconds", "12345.678912,3,12345.7", ",4,1"]
+    assert read_table(tmp_path / "t.csv")["start"].isna().tolist() == [False, True]

@@ -1,7 +1,10 @@
 """Packed shards: what goes in comes out, and what is damaged is not taken for whole."""
 
+import os
 import pickle
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from koe.errors import ContractError, StoreError
+from koe.parallel import thread_map
 from koe.params import Params
-from koe.store import ShardReader, ShardWriter, compare_contracts
+from koe.store import ShardReader, ShardWriter, _read_header, compare_contracts
 
 ARRAYS = {
     "demo/heart/001": {"mel": np.arange(12, dtype=np.float32).reshape(4, 3), "f0": np.arange(4, dtype=np.float32)},
@@ -76,6 +80,44 @@ def test_a_slice_is_part_of_the_array(tmp_path: Path) -> None:
     assert reader.slice("demo/heart/001", "mel", 2, 2).shape == (0, 3)
 
 
+@pytest.mark.parametrize("start, stop", [(0, 4), (-2, 4), (1, 9), (3, 1), (5, 7)])
+def test_slices_are_those_of_the_array(tmp_path: Path, start: int, stop: int) -> None:
+    reader = ShardReader(write(tmp_path / "s"))
+    for field, whole in ARRAYS["demo/heart/001"].items():
+        np.testing.assert_array_equal(reader.slice("demo/heart/001", field, start, stop), whole[start:stop])
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "i4", "i8", "f2", "f4", "f8"])
+def test_types_are_kept(tmp_path: Path, dtype: str) -> None:
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    with ShardWriter(tmp_path) as writer:
+        writer.add("a", x=array, y=np.array(1, dtype))
+    found, scalar = ShardReader(tmp_path).get("a", "x"), ShardReader(tmp_path).get("a", "y")
+    assert found.dtype == scalar.dtype == array.dtype and scalar.shape == ()
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what a process maps")
+def test_reading_maps_no_shard_and_keeps_none_open(tmp_path: Path) -> None:
+    reader = ShardReader(write(tmp_path, 1))
+    for utterance, arrays in ARRAYS.items():
+        for field in arrays:
+            reader.get(utterance, field)
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert not [link for link in Path("/proc/self/fd").iterdir()
+                if link.is_symlink() and os.path.realpath(link).startswith(str(tmp_path))]
+
+
+def test_threads_share_a_reader(tmp_path: Path) -> None:
+    arrays = {f"{number}": np.full((50, 40), number, np.float32) for number in range(200)}
+    with ShardWriter(tmp_path, shard_bytes=400_000) as writer:
+        for name, array in arrays.items():
+            writer.add(name, x=array)
+    reader = ShardReader(tmp_path)
+    for name, found in zip(arrays, thread_map(lambda name: reader.get(name, "x"), arrays, 4), strict=True):
+        np.testing.assert_array_equal(found, arrays[name])
+
+
 def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
     metadata = {"b": 1, "a": {"y": 2.5, "x": [1, 2]}}
     write(tmp_path / "one", 1, metadata)
@@ -90,6 +132,42 @@ def test_a_shard_is_closed_before_it_grows_too_large(tmp_path: Path) -> None:
             writer.add(f"{number}", audio=np.zeros(200, np.int16))
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 5 and max(sizes) < 1000 + 500  # and the header
+
+
+def shards_of(folder: Path, sizes: dict[str, int], shard_bytes: int) -> dict[bytes, Any]:
+    """Content of every shard of utterances that have so many bytes each, and where its arrays lie."""
+    with ShardWriter(folder, shard_bytes=shard_bytes) as writer:
+        for name in sorted(sizes):
+            writer.add(name, audio=np.zeros(sizes[name], np.uint8))
+    paths = sorted(folder.iterdir())
+    assert ShardReader(folder).utterances() == sorted(sizes)
+    return {path.read_bytes(): _read_header(path)[1] for path in paths}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**16), place=st.integers(0, 2999), longest=st.integers(2, 300))
+def test_one_utterance_more_or_less_changes_few_shards(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, place: int, longest: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    sizes = {f"c/s/{seed}-{number:04d}": int(generator.integers(1, longest + 1)) for number in range(3000)}
+    folder, shard_bytes = tmp_path_factory.mktemp("store"), 60 * longest
+    without = shards_of(folder / "without", sizes, shard_bytes)
+    added = shards_of(folder / "with", {**sizes, f"c/s/{seed}-{place:04d}a": longest}, shard_bytes)
+    assert len(without) > 25
+    assert len(added.keys() - without.keys()) <= 6 and len(without.keys() - added.keys()) <= 6
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(0, 150), min_size=1, max_size=60))
+def test_shards_are_at_least_half_full_and_not_too_large(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    shards = shards_of(tmp_path_factory.mktemp("store") / "s", {f"{n:03d}": s for n, s in enumerate(sizes)}, 100)
+    held = [[array.size for array in arrays.values()] for arrays in shards.values()]
+    assert all(sum(sizes) <= 100 or len([size for size in sizes if size]) == 1 for sizes in held)
+    for shard, following in pairwise(held):
+        assert sum(shard) >= 50 or sum(shard) + following[0] > 100
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -141,6 +219,18 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: object) -> None:
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(StoreError, match=r"00000.safetensors cannot be read"):
         ShardReader(tmp_path)
+
+
+def test_a_shard_that_shrinks_after_it_was_opened_is_named(tmp_path: Path) -> None:
+    reader = ShardReader(write(tmp_path))
+    os.truncate(tmp_path / "00000.safetensors", 300)
+    with pytest.raises(StoreError, match=r"00000.safetensors cannot be read \(it is shorter"):
+        for utterance, arrays in ARRAYS.items():
+            for field in arrays:
+                reader.get(utterance, field)
+    (tmp_path / "00000.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"00000.safetensors cannot be read"):
+        reader.get("demo/heart/001", "mel")
 
 
 def test_a_foreign_shard_is_a_named_error(tmp_path: Path) -> None:

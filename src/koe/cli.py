@@ -1,12 +1,18 @@
-"""The command line: `koe convert`, `koe summary`, `koe check-params`."""
+"""The command line: `koe convert`, `koe summary`, `koe check`, `koe check-params`."""
 
+import subprocess
 import sys
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from koe.errors import AudioError, KoeError
+
+if TYPE_CHECKING:
+    from koe.convert import Converter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Koe: parallel recordings in, a voice converter out. The pipeline itself is run by dvc repro.")
@@ -14,37 +20,62 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.command()
 def convert(
-    source: Annotated[list[Path], typer.Argument(help="Recordings of the source speaker, then where to write: a "
-                                                      "file for one recording, a folder for more.")],
+    source: Annotated[list[Path], typer.Argument(help="Recordings, then where to write: a file for one recording, a "
+                                                      "folder for more.")],
+    speaks: Annotated[str | None, typer.Option("--from", help="Who speaks, of the training's speakers. Not needed if "
+                                               "there was one, or if the model hears who it is (conditioning by "
+                                               "encoder).")] = None,
+    is_to_speak: Annotated[list[str], typer.Option("--to", help="Whose voice, of the training's speakers; or, with "
+                                                   "conditioning by encoder, recordings of somebody new: --to a.wav "
+                                                   "--to b.wav.")] = [],  # noqa: B006 (typer copies it)
     models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
     vocoder: Annotated[str, typer.Option(help="griffin_lim, or a folder with a trained vocoder.")] = "griffin_lim",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Converts recordings of the source speaker into the target speaker's voice."""
+    """Converts recordings into a target speaker's voice."""
     from koe.convert import Converter, convert_file, convert_files
     from koe.progress import progress
     from koe.vocoder.registry import load_vocoder
 
-    *sources, destination = source
-    if not sources:
+    *paths, destination = source
+    if not paths:
         raise KoeError("koe convert needs a recording and where to write it: koe convert in.wav out.wav")
-    missing = [str(path) for path in sources if not path.is_file()]
-    if missing:
-        raise KoeError(f"no such file: {', '.join(missing)}")
+    _require_files(paths)
     converter = Converter.load(models / "acoustic", device=device)
-    converter.vocoder = load_vocoder(vocoder, converter.model.preparation.mel)
-    if len(sources) == 1 and destination.suffix:
-        convert_file(converter, sources[0], destination)
+    mel = converter.model.preparation.mel
+    converter = replace(converter, vocoder=load_vocoder(vocoder, mel, device=device))
+    converter, target = _target(converter, is_to_speak)
+    if len(paths) == 1 and destination.suffix:
+        convert_file(converter, paths[0], destination, speaks, target)
         print(destination)
         return
     failed = 0
-    for path, result in progress(convert_files(converter, sources, destination), "convert", total=len(sources)):
+    results = convert_files(converter, paths, destination, speaks, target)
+    for path, result in progress(results, "convert", total=len(paths)):
         if isinstance(result, AudioError):
             failed += 1
             print(f"{path}: {result}", file=sys.stderr)
-    print(f"{len(sources) - failed} of {len(sources)} converted, in {destination}")
+    print(f"{len(paths) - failed} of {len(paths)} converted, in {destination}")
     if failed:
         raise typer.Exit(1)
+
+
+def _require_files(paths: list[Path]) -> None:
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise KoeError(f"no such file: {', '.join(missing)}")
+
+
+def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str | None]":
+    """The converter and the name of the target: of the training's speakers, or somebody new, introduced by files."""
+    from koe.convert import hear_file
+
+    if len(names) < 2 and not any(Path(name).is_file() for name in names):
+        return converter, names[0] if names else None
+    recordings = [Path(name) for name in names]
+    _require_files(recordings)
+    name = recordings[0].stem
+    return converter.with_speaker(name, [hear_file(converter, path) for path in recordings]), name
 
 
 @app.command()
@@ -62,6 +93,21 @@ def summary(
     print(f"listen: {metrics / 'report' / 'index.html'}")
 
 
+@app.command()
+def check(
+    corpus: Annotated[str | None, typer.Option(help="Only this corpus of params.yaml.")] = None,
+    metrics: Annotated[Path, typer.Option(help="Folder with the pipeline's metrics.")] = Path("metrics"),
+) -> None:
+    """Prints what the recordings are like, what was left out and why, and what to look at."""
+    from koe.files import read_json
+    from koe.report.health import print_health
+
+    data = metrics / "data.json"
+    if not data.exists():
+        raise KoeError(f"{data} does not exist; run dvc repro check first")
+    print_health(read_json(data), corpus)
+
+
 @app.command("check-params")
 def check_params(
     path: Annotated[Path, typer.Argument(help="The parameter file.")] = Path("params.yaml"),
@@ -71,6 +117,42 @@ def check_params(
 
     load_params(path)
     print(f"{path}: every parameter is valid, and they agree with each other")
+
+
+experiments = typer.Typer(no_args_is_help=True, help="The experiments of experiments/*.yaml.")
+app.add_typer(experiments, name="exp")
+
+
+@experiments.command("list")
+def list_experiments() -> None:
+    """Prints every experiment and its purpose."""
+    from koe.experiments import experiment_names, read_experiment
+
+    for name in experiment_names():
+        print(f"{name:24} {read_experiment(name).purpose}")
+
+
+@experiments.command("show")
+def show_experiment(name: str) -> None:
+    """Prints the parameters that an experiment changes, beside those of params.yaml."""
+    from koe.experiments import compose, read_experiment
+    from koe.params import check_params, read_values
+
+    experiment, values = read_experiment(name), read_values()
+    check_params(compose(values, experiment), f"experiments/{name}.yaml")
+    print(experiment.purpose)
+    for parameter, value in experiment.parameters.items():
+        before = reduce(lambda section, part: section[part], parameter.split("."), values)
+        print(f"  {parameter}: {before} → {value}")
+
+
+@experiments.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run_experiment(context: typer.Context, name: str) -> None:
+    """Runs an experiment by `dvc exp run -n NAME -S …`; further options (--queue, --temp, -S …) go to DVC."""
+    from koe.experiments import read_experiment
+
+    command = ["dvc", "exp", "run", "-n", name, *read_experiment(name).arguments(), *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 def main() -> None:

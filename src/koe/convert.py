@@ -4,8 +4,10 @@ A ladder: `convert_features` → `convert` (a waveform) → `convert_file` → `
 one before.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +18,35 @@ from koe.acoustic.inference import Conversion, convert_items
 from koe.acoustic.model_file import AcousticModel, load_acoustic
 from koe.audio.checks import check_content
 from koe.audio.files import read_audio, resample, write_audio
+from koe.audio.loudness import normalize_loudness
 from koe.audio.trim import find_cuts
 from koe.corpus.extraction import extract_features
+from koe.corpus.pairing import Direction, find_speaker
+from koe.corpus.statistics import Statistics, statistics_of
 from koe.device import resolve_device
 from koe.errors import AudioError, KoeError
+from koe.listening import at_16_khz
+from koe.speaker import embed, enrol
 from koe.store import compare_contracts
 from koe.vocoder.registry import Vocoder
 
+SOURCE, TARGET = 0, 1  # of a direction
+UNNAMED = "this recording's speaker"
 
-@dataclass
+
+@dataclass(frozen=True)
+class Heard:
+    """What is taken from an utterance: log-mel (frames, M), F0 (frames,) in Hz, 0 = unvoiced, energy (frames,); and the
+    speaker embedding (256,) of models that are told of speakers by one, None otherwise or for silence.
+    """
+
+    mel: np.ndarray
+    f0: np.ndarray
+    energy: np.ndarray
+    embedding: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Converter:
     """A trained acoustic model, ready to convert; with a vocoder, to speak."""
 
@@ -43,31 +65,84 @@ class Converter:
         model.network.to(where)
         return cls(model, where, vocoder)
 
-    def convert_features(self, features: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[Conversion]:
-        """Converts utterances given as (mel (frames, M), F0 (frames,) in Hz, energy (frames,)), in batches."""
+    def convert_features(self, utterances: Sequence[Heard], directions: Sequence[Direction]) -> list[Conversion]:
+        """Converts utterances, each from a source to a target speaker that the model knows, in batches."""
         model = self.model
-        factor = model.params.reduction_factor
-        items = [source_item(mel, f0, energy, model.sides.source, factor) for mel, f0, energy in features]
-        return convert_items(model.network, items, model.sides, model.params.training.batch_size, self.device)
+        items = [
+            source_item(heard.mel, heard.f0, heard.energy, model.speakers, direction, model.params.reduction_factor,
+                        heard.embedding)
+            for heard, direction in zip(utterances, directions, strict=True)
+        ]
+        return convert_items(
+            model.network, items, model.params.normalize_target, model.params.training.batch_size, self.device)
 
-    def convert(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    def convert(
+        self, wave: np.ndarray, sample_rate: int, source: str | None = None, target: str | None = None
+    ) -> np.ndarray:
         """Converts a recording: float32 (samples,) at any rate → float32 (samples,) at the model's rate.
 
-        The recording is prepared as those of training were: resampled, checked, trimmed at head and tail. Raises
-        AudioError naming what is wrong with it.
+        `source` and `target` are speakers the model knows, with or without corpus; not needed where training had one.
+        A source that is not given is introduced by the recording itself, if the model takes embeddings. The recording
+        is prepared as those of training were: resampled, checked, trimmed at head and tail. Raises AudioError naming
+        what is wrong with it, KoeError for a speaker.
         """
         if self.vocoder is None:
             raise KoeError("this converter was loaded without a vocoder; give one to Converter.load")
+        speaks, is_to_speak = self._known(source, SOURCE), self._known(target, TARGET)
+        if is_to_speak is None:
+            raise KoeError(f"which voice? This model speaks as {', '.join(self.model.speakers.known)}; name one of "
+                           "them (koe convert --to), or introduce one with recordings")
+        heard = self.listen(wave, sample_rate, speaks)
+        converter = self
+        if speaks is None:
+            speaks = UNNAMED
+            converter = self.with_speaker(speaks, [heard])
+        [conversion] = converter.convert_features([heard], [(speaks, is_to_speak)])
+        return self.vocoder.synthesize([conversion.mel], [conversion.f0])[0]
+
+    def listen(self, wave: np.ndarray, sample_rate: int, speaker: str | None = None) -> Heard:
+        """Prepares a recording as those of training were, and extracts what the model takes; raises AudioError.
+
+        F0 is looked for in the range of `speaker`, or in the general one.
+        """
         preparation = self.model.preparation
         mel = preparation.mel
         wave = resample(wave, sample_rate, mel.sample_rate, preparation.resample.quality)
         check_content(wave, mel.sample_rate, preparation.resample)
+        if preparation.resample.loudness_lufs is not None:
+            wave, _ = normalize_loudness(wave, mel.sample_rate, preparation.resample.loudness_lufs)
         cuts = find_cuts(wave, mel.sample_rate, preparation.trim)
         frames = mel.frames(cuts.end - cuts.start)
         trimmed = wave[cuts.start : cuts.start + frames * mel.hop_length]
-        features = extract_features(trimmed, mel, preparation.pitch, preparation.source_speaker)
-        [conversion] = self.convert_features([(features.mel, features.f0, features.energy)])
-        return self.vocoder.synthesize([conversion.mel], [conversion.f0])[0]
+        name = (speaker or "").rpartition("/")[2]
+        features = extract_features(trimmed, mel, preparation.pitch, name)
+        by_encoder = self.model.speakers.conditioning.by == "encoder"
+        embedding = embed(at_16_khz(trimmed, mel.sample_rate)) if by_encoder else None
+        return Heard(features.mel, features.f0, features.energy, embedding)
+
+    def with_speaker(self, speaker: str, recordings: Sequence[Heard]) -> "Converter":
+        """A converter that also knows `speaker`, by recordings. Raises KoeError if the model takes nobody new."""
+        known = self.model.speakers
+        known.require_encoder(speaker)
+        embeddings = [heard.embedding for heard in recordings if heard.embedding is not None]
+        if not embeddings:
+            raise KoeError(f"{speaker}: the recordings are silent to the speaker encoder")
+        statistics = reduce(Statistics.merge, (
+            statistics_of(heard.mel, heard.f0, heard.energy, known.normalization.levels.outliers)
+            for heard in recordings))
+        model = replace(self.model, speakers=known.with_speaker(speaker, enrol(embeddings), statistics))
+        return replace(self, model=model)
+
+    def _known(self, name: str | None, side: int) -> str | None:
+        """The full name of a speaker; the only one of the training where none is given, or None if there are more."""
+        speakers = self.model.speakers
+        if name is not None:
+            return find_speaker(name, speakers.known, "--from" if side == SOURCE else "--to")
+        only = speakers.only(side)
+        if only is None and side == SOURCE and speakers.conditioning.by != "encoder":
+            raise KoeError(f"who speaks? This model was trained on {', '.join(speakers.trained)}; name one of them "
+                           "(koe convert --from)")
+        return only
 
     @property
     def sample_rate(self) -> int:
@@ -75,34 +150,49 @@ class Converter:
         return self.model.preparation.mel.sample_rate
 
 
-def convert_file(converter: Converter, source: str | Path, destination: str | Path) -> int:
+def hear_file(converter: Converter, path: str | Path) -> Heard:
+    """`Converter.listen` on a file, for `with_speaker`. Raises AudioError naming the file."""
+    with _naming(path):
+        return converter.listen(*read_audio(path))
+
+
+def convert_file(
+    converter: Converter, path: str | Path, destination: str | Path, source: str | None = None,
+    target: str | None = None,
+) -> int:
     """Converts one recording and writes it, 16 bit. Returns how many samples were clipped in writing."""
-    try:
-        wave, rate = read_audio(source)
-        converted = converter.convert(wave, rate)
-    except AudioError as error:
-        detail = error.detail if str(source) in error.detail else f"{source}: {error.detail}"
-        raise AudioError(error.reason, detail) from None
+    with _naming(path):
+        converted = converter.convert(*read_audio(path), source, target)
     return write_audio(destination, converted, converter.sample_rate)
 
 
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Within it an AudioError names the file."""
+    try:
+        yield
+    except AudioError as error:
+        detail = error.detail if str(path) in error.detail else f"{path}: {error.detail}"
+        raise AudioError(error.reason, detail) from None
+
+
 def convert_files(
-    converter: Converter, sources: list[Path], folder: str | Path
+    converter: Converter, paths: list[Path], folder: str | Path, source: str | None = None, target: str | None = None
 ) -> Iterator[tuple[Path, Path | AudioError]]:
     """Converts recordings into `folder`, keeping their names; yields each with where it went, or why it did not.
 
     Raises KoeError at once if two of them would take the same name.
     """
     folder = Path(folder)
-    names = [source.stem for source in sources]
+    names = [path.stem for path in paths]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise KoeError(f"these names occur twice and would overwrite each other in {folder}: {', '.join(twice)}")
-    for source in sources:
-        destination = folder / f"{source.stem}.wav"
+    for path in paths:
+        destination = folder / f"{path.stem}.wav"
         try:
-            convert_file(converter, source, destination)
+            convert_file(converter, path, destination, source, target)
         except AudioError as error:
-            yield source, error
+            yield path, error
         else:
-            yield source, destination
+            yield path, destination

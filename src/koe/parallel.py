@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
@@ -44,6 +43,8 @@ def parallel_map(
     if processes == 1:
         yield from map(function, items)
         return
+    from joblib.externals.loky import get_reusable_executor  # not needed for threads, and slow to load
+
     threads = str(max(1, cores() // processes))
     pool = get_reusable_executor(processes, env=dict.fromkeys(THREAD_VARIABLES, threads))
     pending: deque[Any] = deque()

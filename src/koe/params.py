@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from koe.errors import ParameterError
 
@@ -21,19 +21,52 @@ Decibels = Annotated[float, Field(le=0, ge=-200)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
+def _count_or_share(value: int | float) -> int | float:
+    if value < 1 if isinstance(value, int) else not 0 < value < 1:
+        raise ValueError("expected a whole number from 1 up, or a share between 0 and 1")
+    return value
+
+
+CountOrShare = Annotated[int | float, AfterValidator(_count_or_share)]
+
+
 class Section(BaseModel):
     """A part of params.yaml: immutable, and no unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
+class SegmentParams(Section):
+    """Cutting long recordings at pauses into pieces (lesson 9: an option, off unless a corpus asks for it)."""
+
+    longer_than: Annotated[float, Field(gt=0)]
+    min_seconds: Annotated[float, Field(gt=0)]
+    max_seconds: Annotated[float, Field(gt=0)]
+    min_pause_seconds: Annotated[float, Field(gt=0)]
+
+
 class CorpusParams(Section):
-    importer: Literal["demo", "folders"]
+    """One corpus. What an importer does not use must stay null: `IMPORTER_OPTIONS`."""
+
+    importer: Literal["demo", "folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"]
     path: str
-    language: Literal["en", "ja"] = "en"
+    hash: Literal["content", "stat"] = "content"
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = None
+    speakers: Annotated[list[str], Field(min_length=1)] | None = None
     source: str | None = None
     target: str | None = None
     utterances: Positive | None = None
+    subsets: Annotated[list[str], Field(min_length=1)] | None = None
+    microphone: Literal["mic1", "mic2"] | None = None
+    match: Literal["name", "table", "text"] | None = None
+    segments: SegmentParams | None = None
+
+
+# Parameters that only some importers have; all others are every importer's.
+IMPORTER_OPTIONS: dict[str, frozenset[str]] = {
+    "subsets": frozenset({"jsut", "jsss", "jvs", "libritts"}),
+    "microphone": frozenset({"vctk"}),
+}
 
 
 class MelParams(Section):
@@ -69,6 +102,7 @@ class ResampleParams(Section):
     max_seconds: Seconds
     max_clipped: Share
     silence_db: Decibels
+    loudness_lufs: Annotated[float, Field(le=0, ge=-70)] | None
 
 
 class TrimParams(Section):
@@ -92,10 +126,26 @@ class PitchParams(Section):
 
 
 class PairParams(Section):
-    direction: Literal["one_way", "both"]
+    rule: Literal["one_way", "both", "all", "sampled", "chosen"]
+    targets_per_source: Positive | None
+    chosen: list[tuple[str, str]]
+    across_corpora: bool
     duration_ratio: tuple[float, float]
-    validation: Positive
-    test: Positive
+    train: CountOrShare | None
+    validation: CountOrShare
+    test: CountOrShare
+    validation_speakers: list[str]
+    test_speakers: list[str]
+
+
+Level = Literal["side", "speaker", "global"]
+
+
+class StatsParams(Section):
+    mel: Level
+    pitch: Level
+    energy: Level
+    outliers: Annotated[float, Field(gt=0)] | None
 
 
 class AlignParams(Section):
@@ -160,9 +210,15 @@ class AcousticTraining(Section):
     keep_every: Positive | None
 
 
+class ConditioningParams(Section):
+    by: Literal["none", "learned", "encoder"]
+    level: Literal["speaker", "utterance"]
+    size: Positive
+
+
 class AcousticParams(Section):
     model: Literal["nars2s"]
-    conditioning: Literal["none"]
+    conditioning: ConditioningParams
     reduction_factor: Annotated[int, Field(ge=1, le=6)]
     normalize_target: bool
     teacher_forcing: bool
@@ -231,6 +287,7 @@ class VocoderParams(Section):
 
 class EvaluationParams(Section):
     headline: Literal["griffin_lim", "hifigan"]
+    pairs_per_direction: Positive | None
     mcd_order: Positive
     mcd_silence_db: Decibels
     wer: bool
@@ -254,6 +311,7 @@ class Params(Section):
     trim: TrimParams
     pitch: PitchParams
     pair: PairParams
+    stats: StatsParams
     align: AlignParams
     acoustic: AcousticParams
     griffin_lim: GriffinLimParams
@@ -264,14 +322,18 @@ class Params(Section):
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Reads and checks a parameter file. Raises ParameterError listing everything that is wrong with it."""
+    return check_params(read_values(path), str(path))
+
+
+def read_values(path: str | Path = "params.yaml") -> Any:
+    """A parameter file as a plain tree. Raises ParameterError if it is not there or not YAML."""
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; run from the project's root") from None
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {error}") from error
-    return check_params(values, str(path))
 
 
 def check_params(values: Any, where: str = "params.yaml") -> Params:
@@ -312,6 +374,9 @@ def _siblings(location: tuple[Any, ...]) -> list[str]:
 def _contradictions(params: Params) -> Iterator[str]:
     yield from _mel_contradictions(params.mel)
     yield from _data_contradictions(params)
+    for name, corpus in params.corpora.items():
+        yield from _corpus_contradictions(name, corpus)
+    yield from _pair_contradictions(params)
     yield from _acoustic_contradictions(params.acoustic)
     yield from _vocoder_contradictions(params.vocoder, params.mel)
 
@@ -348,24 +413,77 @@ def _data_contradictions(params: Params) -> Iterator[str]:
     if resample.min_seconds < step:
         yield (f"resample.min_seconds: {resample.min_seconds:g} s is shorter than one reduced step "
                f"(acoustic.reduction_factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
-    low, high = params.pair.duration_ratio
-    if not 0 < low < 1 < high:
-        yield f"pair.duration_ratio: [{low:g}, {high:g}]; expected 0 < low < 1 < high"
-    if params.pair.direction == "both" and params.acoustic.conditioning == "none":
-        yield ("pair.direction, acoustic.conditioning: both directions are mixed and the model is not told who "
-               "speaks, so it cannot learn either; use pair.direction: one_way")
     align = params.align
     if align.features == "mel" and align.bands > mel.n_mels:
         yield f"align.bands: {align.bands} bands from mel.n_mels = {mel.n_mels}; at most {mel.n_mels}"
     if align.features == "mcep" and align.order >= mel.n_mels:
         yield f"align.order: {align.order} cepstra from mel.n_mels = {mel.n_mels} bands; at most {mel.n_mels - 1}"
-    for name, corpus in params.corpora.items():
-        if not name.replace("-", "").replace("_", "").isalnum():
-            yield f"corpora.{name}: a corpus names folders; use letters, digits, - and _"
-        if corpus.importer == "folders" and (corpus.source is None or corpus.target is None):
-            yield f"corpora.{name}.source, corpora.{name}.target: importer folders needs both folders' names"
-        if corpus.source is not None and corpus.source == corpus.target:
-            yield f"corpora.{name}.target: {corpus.target!r} is the source too"
+
+
+def _corpus_contradictions(name: str, corpus: CorpusParams) -> Iterator[str]:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        yield f"corpora.{name}: a corpus names folders; use letters, digits, - and _"
+    if corpus.source is not None and corpus.source == corpus.target:
+        yield f"corpora.{name}.target: {corpus.target!r} is the source too"
+    for role in ("source", "target"):
+        speaker = getattr(corpus, role)
+        if speaker is not None and corpus.speakers is not None and speaker not in corpus.speakers:
+            yield f"corpora.{name}.{role}: {speaker!r} is not among corpora.{name}.speakers ({corpus.speakers})"
+    for option, importers in IMPORTER_OPTIONS.items():
+        if getattr(corpus, option) is not None and corpus.importer not in importers:
+            yield f"corpora.{name}.{option}: only importer {', '.join(sorted(importers))} has it; leave it out"
+    if corpus.importer == "demo" and corpus.language not in (None, "en", "ja"):
+        yield f"corpora.{name}.language: the demo's sentences are en or ja, not {corpus.language}"
+    if corpus.importer == "demo" and corpus.segments is not None:
+        yield f"corpora.{name}.segments: the demo's sentences are short; leave it null"
+    if corpus.match == "table" and corpus.importer != "folders":
+        yield f"corpora.{name}.match: table is for importer folders"
+    cut = corpus.segments
+    if cut is not None and not cut.min_seconds * 2 <= cut.max_seconds <= cut.longer_than:
+        yield (f"corpora.{name}.segments: min_seconds {cut.min_seconds:g}, max_seconds {cut.max_seconds:g}, "
+               f"longer_than {cut.longer_than:g}; expected 2 × min_seconds ≤ max_seconds ≤ longer_than")
+
+
+def _pair_contradictions(params: Params) -> Iterator[str]:
+    pair = params.pair
+    low, high = pair.duration_ratio
+    if not 0 < low < 1 < high:
+        yield f"pair.duration_ratio: [{low:g}, {high:g}]; expected 0 < low < 1 < high"
+    if (pair.rule == "sampled") != (pair.targets_per_source is not None):
+        yield ("pair.targets_per_source: a number goes with pair.rule: sampled, null with the others (rule is "
+               f"{pair.rule}, targets_per_source {pair.targets_per_source})")
+    if (pair.rule == "chosen") != bool(pair.chosen):
+        yield ("pair.chosen: a list of [source, target] goes with pair.rule: chosen, an empty one with the others "
+               f"(rule is {pair.rule})")
+    for source, target in pair.chosen:
+        if source == target:
+            yield f"pair.chosen: {source!r} to itself"
+    shares = [share for share in (pair.train, pair.validation, pair.test) if isinstance(share, float)]
+    if sum(shares) > 1:
+        yield f"pair.train, pair.validation, pair.test: shares of the sentences, together {sum(shares):g}; at most 1"
+    if shared := sorted(set(pair.validation_speakers) & set(pair.test_speakers)):
+        yield f"pair.validation_speakers, pair.test_speakers: {', '.join(shared)} cannot be held out for both"
+    if params.acoustic.conditioning.by == "learned" and (pair.validation_speakers or pair.test_speakers):
+        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: a vector that is learned says "
+               "nothing of speakers who are held out; use encoder")
+    if params.acoustic.conditioning.by == "none" and (several := _several_directions(params)):
+        yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed and the model is not "
+               "told who speaks, so it cannot learn any of them (lesson 22); use acoustic.conditioning.by: learned or "
+               "encoder, or pair.rule: one_way with one source and one target")
+
+
+def _several_directions(params: Params) -> str:
+    """The parameters by which more than one source or target speaker meets one model; empty if none do.
+
+    What only the data shows (a rule `all` of two speakers is two directions already) is checked again where pairs are
+    read: `koe.corpus.pairing.require_conditioning`.
+    """
+    pair = params.pair
+    if pair.rule in ("both", "all", "sampled"):
+        return "pair.rule"
+    if len(set(pair.chosen)) > 1:
+        return "pair.chosen"
+    return ""
 
 
 def _acoustic_contradictions(acoustic: AcousticParams) -> Iterator[str]:

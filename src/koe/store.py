@@ -8,17 +8,21 @@ shards. A shard's header names its arrays and carries the folder's metadata (for
     store = ShardReader(folder)
     mel = store.get("demo/heart/en-001", "mel")
 
-The same arrays in the same order give the same bytes, which is what DVC hashes.
+The same arrays in the same order give the same bytes, which is what DVC hashes. Where a shard ends is decided by
+the names in it, so that an utterance more or less changes the shard it belongs to and no other.
 """
 
+import hashlib
 import json
+import math
+import os
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from koe.errors import ContractError, StoreError
@@ -26,11 +30,23 @@ from koe.files import replacing
 
 SHARD_BYTES = 128 * 2**20  # a compromise: few files to move, little to move when one corpus changes
 _SEPARATOR = "\t"  # between utterance and field; cannot occur in a table cell's identifier
+_DTYPES = {"BOOL": "?", "I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
+           "F16": "<f2", "F32": "<f4", "F64": "<f8"}  # safetensors' names and numpy's
+
+
+class _Utterance(NamedTuple):
+    """What waits to be written."""
+
+    name: str
+    arrays: dict[str, np.ndarray]
+    size: int  # bytes
 
 
 class ShardWriter:
-    """Writes arrays into `folder/00000.safetensors`, `00001…`; a shard is closed once it holds `shard_bytes`.
+    """Writes arrays into `folder/00000.safetensors`, `00001…`, each of at most `shard_bytes`.
 
+    Among the places from half of `shard_bytes` on, a shard ends before the utterance whose name has the lowest hash:
+    an utterance more or less moves the other borders only if it changes which that is.
     Memory use is bounded by one shard. `metadata` (JSON-able) goes into every shard. Leaving the `with` block by
     an exception writes nothing further, so that a reader never takes a partial folder for a whole one: the last
     shard alone says how many there are.
@@ -42,14 +58,14 @@ class ShardWriter:
         self.folder = Path(folder)
         self.metadata = dict(metadata or {})
         self.shard_bytes = shard_bytes
-        self._pending: dict[str, np.ndarray] = {}
+        self._pending: list[_Utterance] = []
         self._pending_bytes = 0
         self._shards = 0
-        self._utterances: set[str] = set()
+        self._names: set[str] = set()
 
     def add(self, utterance: str, **arrays: np.ndarray) -> None:
         """Adds an utterance's arrays. Raises StoreError for a second utterance of the same name or NaN in floats."""
-        if utterance in self._utterances:
+        if utterance in self._names:
             raise StoreError(f"{self.folder}: utterance {utterance!r} was written twice")
         if not utterance or _SEPARATOR in utterance:
             raise StoreError(f"{self.folder}: {utterance!r} cannot name an utterance (empty, or contains a tab)")
@@ -57,22 +73,31 @@ class ShardWriter:
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
                 raise StoreError(f"{self.folder}: {field} of {utterance!r} holds NaN or infinity")
         size = sum(array.nbytes for array in arrays.values())
-        if self._pending and self._pending_bytes + size > self.shard_bytes:
-            self._flush(last=False)
-        self._utterances.add(utterance)
-        for field, array in arrays.items():
-            self._pending[utterance + _SEPARATOR + field] = np.ascontiguousarray(array)
+        self._names.add(utterance)
+        self._pending.append(_Utterance(utterance, arrays, size))
         self._pending_bytes += size
+        while self._pending_bytes > self.shard_bytes and len(self._pending) > 1:
+            self._write(self._border())
 
-    def _flush(self, last: bool) -> None:
+    def _border(self) -> int:
+        """How many of the waiting utterances, which are more than a shard may hold, make up the next one."""
+        filled = accumulate(utterance.size for utterance in self._pending[:-1])
+        places = [count for count, size in enumerate(filled, 1) if size >= self.shard_bytes / 2]
+        return min(places, key=lambda count: _draw(self._pending[count].name), default=len(self._pending) - 1)
+
+    def _write(self, count: int, last: bool = False) -> None:
+        """Writes a shard of the first `count` of the waiting utterances."""
+        utterances, self._pending = self._pending[:count], self._pending[count:]
+        self._pending_bytes -= sum(utterance.size for utterance in utterances)
+        arrays = {utterance.name + _SEPARATOR + field: np.asarray(array, order="C")
+                  for utterance in utterances for field, array in utterance.arrays.items()}
         # One metadata key only: safetensors writes several in an order that changes from run to run.
         header = json.dumps(
             {"metadata": self.metadata, "shards": self._shards + 1 if last else None}, sort_keys=True
         )
         with replacing(self.folder / f"{self._shards:05d}.safetensors") as temporary:
-            save_file(self._pending, temporary, {"koe": header})
+            save_file(arrays, temporary, {"koe": header})
         self._shards += 1
-        self._pending, self._pending_bytes = {}, 0
 
     def __enter__(self) -> "ShardWriter":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,14 +109,46 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._flush(last=True)
+            self._write(len(self._pending), last=True)
+
+
+class _Array(NamedTuple):
+    """Where an array lies."""
+
+    path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int  # bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def rows(self, start: int, stop: int) -> "_Array":
+        rows, row = range(self.shape[0])[start:stop], math.prod(self.shape[1:]) * self.dtype.itemsize
+        return self._replace(shape=(len(rows), *self.shape[1:]), offset=self.offset + rows.start * row)
+
+    def read(self) -> np.ndarray:
+        array = np.empty(self.shape, self.dtype)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self.offset)
+                if file.readinto(array) != self.size:  # type: ignore[arg-type]
+                    raise OSError("it is shorter than when it was opened")
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read ({error}); run dvc repro") from error
+        return array
 
 
 class ShardReader:
     """Random access to a folder of shards. Opens headers only; arrays are read from the file when asked for.
 
+    Arrays are read, not mapped: a mapped file's pages count as the process's memory, and a large corpus would fill
+    it. No file stays open, so a folder may have more shards than a process may have files. Threads can share a reader.
+
     Raises StoreError for a missing, damaged or incomplete folder, naming the file. Picklable: a copy in another
-    process opens the files anew.
+    process reads the headers anew.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -99,38 +156,37 @@ class ShardReader:
         paths = sorted(self.folder.glob("*.safetensors"))
         if not paths:
             raise StoreError(f"{self.folder} holds no shards; run the stage that writes it (dvc repro)")
-        self._files = [_open(path) for path in paths]
-        headers = [json.loads((file.metadata() or {}).get("koe", "{}")) for file in self._files]
+        self._arrays: dict[str, _Array] = {}
+        headers = []
+        for path in paths:
+            header, arrays = _read_header(path)
+            headers.append(header)
+            self._arrays |= arrays
         if headers[-1].get("shards") != len(paths):
             raise StoreError(f"{self.folder} is incomplete ({len(paths)} shards, the last is not the end); rebuild it")
         self.metadata: dict[str, Any] = headers[0]["metadata"]
         for path, header in zip(paths, headers, strict=True):
             if header["metadata"] != self.metadata:
                 raise StoreError(f"{path}: its settings differ from those of {paths[0].name}; rebuild {self.folder}")
-        self._where = {key: shard for shard, file in enumerate(self._files) for key in file.keys()}  # noqa: SIM118
-        self._utterances = {key.partition(_SEPARATOR)[0] for key in self._where}
+        self._utterances = {key.partition(_SEPARATOR)[0] for key in self._arrays}
 
-    def get(self, utterance: str, field: str) -> np.ndarray:
-        """The array `field` of `utterance`. Raises StoreError if it is not there."""
-        key = utterance + _SEPARATOR + field
+    def _array(self, utterance: str, field: str) -> _Array:
         try:
-            return self._files[self._where[key]].get_tensor(key)
+            return self._arrays[utterance + _SEPARATOR + field]
         except KeyError:
             raise StoreError(f"{self.folder} has no {field!r} for utterance {utterance!r}") from None
 
+    def get(self, utterance: str, field: str) -> np.ndarray:
+        """The array `field` of `utterance`. Raises StoreError if it is not there."""
+        return self._array(utterance, field).read()
+
     def shape(self, utterance: str, field: str) -> tuple[int, ...]:
         """The array's shape, from the header alone."""
-        key = utterance + _SEPARATOR + field
-        if key not in self._where:
-            raise StoreError(f"{self.folder} has no {field!r} for utterance {utterance!r}")
-        return tuple(self._files[self._where[key]].get_slice(key).get_shape())
+        return self._array(utterance, field).shape
 
     def slice(self, utterance: str, field: str, start: int, stop: int) -> np.ndarray:
         """Rows `start:stop` of the array, without reading the others."""
-        key = utterance + _SEPARATOR + field
-        if key not in self._where:
-            raise StoreError(f"{self.folder} has no {field!r} for utterance {utterance!r}")
-        return self._files[self._where[key]].get_slice(key)[start:stop]
+        return self._array(utterance, field).rows(start, stop).read()
 
     def utterances(self) -> list[str]:
         """All utterances, sorted."""
@@ -165,8 +221,30 @@ def compare_contracts(
         raise ContractError(f"mel settings differ, so these two cannot be used together:\n{rows}")
 
 
-def _open(path: Path) -> Any:
+def _draw(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, _Array]]:
+    """What a shard says of its folder, and where its arrays lie. Raises StoreError if it is damaged or cut short.
+
+    A safetensors file is the header's length in 8 bytes, the header as JSON, and the arrays without gaps.
+    """
     try:
-        return safe_open(path, framework="numpy")
-    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise ValueError(f"a header of {length} bytes in a file of {size}")
+            entries = json.loads(file.read(length))
+        header = json.loads(entries.pop("__metadata__", {}).get("koe", "{}"))
+        arrays = {
+            key: _Array(path, np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]),
+                        8 + length + entry["data_offsets"][0])
+            for key, entry in entries.items()
+        }
+        whole = 8 + length + sum(array.size for array in arrays.values())
+        if size != whole:
+            raise ValueError(f"{size} bytes instead of {whole}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} cannot be read as a shard ({error}); remove it and run dvc repro") from error
+    return header, arrays

@@ -1,5 +1,6 @@
 """The network: shapes, masks, the length regulator, and that every option trains."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from koe.acoustic.data import Batch
 from koe.acoustic.losses import acoustic_losses, weighted_sum
 from koe.acoustic.nars2s import NARS2S, Prosody, Source, regulate_length, round_durations
 from koe.acoustic.reduction import batch_steps
+from koe.acoustic.speakers import EMBEDDING_SIZE
 from koe.params import AcousticParams, check_params
 
 BANDS = 8
@@ -27,14 +29,24 @@ def tiny(values: dict[str, Any], **changes: Any) -> AcousticParams:
     return check_params(values).acoustic
 
 
-def random_source(steps: list[int], factor: int) -> Source:
+SPEAKERS = 3
+
+
+def random_voices(batch: int, by: str) -> torch.Tensor | None:
+    if by == "learned":
+        return torch.randint(0, SPEAKERS, (batch, 2))
+    return torch.randn(batch, 2, EMBEDDING_SIZE) if by == "encoder" else None
+
+
+def random_source(steps: list[int], factor: int, by: str = "none") -> Source:
     longest = max(steps)
     mel = torch.randn(len(steps), longest, factor * BANDS)
-    return Source(mel, torch.randn(len(steps), longest), torch.randn(len(steps), longest), torch.tensor(steps))
+    prosody = torch.randn(2, len(steps), longest)
+    return Source(mel, prosody[0], prosody[1], torch.tensor(steps), random_voices(len(steps), by))
 
 
-def random_batch(steps: list[int], factor: int) -> Batch:
-    source = random_source(steps, factor)
+def random_batch(steps: list[int], factor: int, by: str = "none") -> Batch:
+    source = random_source(steps, factor, by)
     mask = torch.arange(max(steps))[None] < torch.tensor(steps)[:, None]
     durations = torch.randint(0, 3, mask.shape) * mask
     durations[:, 0] += 1
@@ -92,12 +104,14 @@ def test_length_regulator_repeats(durations: list[int]) -> None:
     {"pitch": {"layers": 5, "kernel": 5, "filter": 16, "dropout": 0.5, "stop_gradient": False}},
     {"postnet": {"layers": 0, "kernel": 5, "filter": 16, "dropout": 0.0}},
     {"encoder": {"layers": 2, "heads": 4, "feed_forward": 16, "kernel": 3, "dropout": 0.2}},
+    {"conditioning": {"by": "learned", "level": "speaker", "size": 6}},
+    {"conditioning": {"by": "encoder", "level": "utterance", "size": 6}},
 ], ids=lambda changes: ",".join(changes) or "default")
 def test_every_option_trains(values: dict[str, Any], changes: dict[str, Any]) -> None:
     torch.manual_seed(0)
     params = tiny(values, **changes)
-    network = NARS2S(params, BANDS)
-    batch = random_batch([6, 3, 1], params.reduction_factor)
+    network = NARS2S(params, BANDS, SPEAKERS)
+    batch = random_batch([6, 3, 1], params.reduction_factor, params.conditioning.by)
     prosody = batch.prosody if params.teacher_forcing else None
     losses = acoustic_losses(network(batch.source, batch.durations, prosody), batch)
     weighted_sum(losses, params.loss_weights).backward()
@@ -118,6 +132,21 @@ def test_lesson_02_stop_gradient_is_a_parameter_of_each_predictor(
     losses[predictor].backward()
     reached = network.reduce.weight.grad is not None and bool(network.reduce.weight.grad.abs().sum() > 0)
     assert reached is not stopped
+
+
+@pytest.mark.parametrize("by", ["learned", "encoder"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_lesson_22_both_speakers_are_heard(values: dict[str, Any], by: str, side: int) -> None:
+    """Another source or target speaker changes the mel, the durations and the prosody."""
+    torch.manual_seed(0)
+    network = NARS2S(tiny(values, conditioning={"by": by, "level": "speaker", "size": 6}), BANDS, SPEAKERS).eval()
+    source = random_source([9, 5], 3, by)
+    other = source.voices.clone()
+    other[:, side] = (other[:, side] + 1) % SPEAKERS if by == "learned" else -other[:, side]
+    durations = torch.ones(2, 9, dtype=torch.long)
+    one, two = (network(replace(source, voices=voices), durations) for voices in (source.voices, other))
+    for part in ("mel", "durations", "pitch", "energy"):
+        assert not torch.allclose(getattr(one, part), getattr(two, part), atol=1e-6), part
 
 
 def test_masked_frames_do_not_count(values: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Training on a small dataset: it learns, resumes exactly, validates as conversion does, and starts from a model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,20 @@ import pytest
 import torch
 from small_parameters import shrink_acoustic
 
-from koe.acoustic.data import PairReader, Sides
+from koe.acoustic.data import PairReader
 from koe.acoustic.generation import generate_mels
 from koe.acoustic.model_file import AcousticModel, Preparation, load_acoustic, save_acoustic
 from koe.acoustic.reduction import steps_of
+from koe.acoustic.speakers import Speakers
 from koe.acoustic.training import AcousticTrainer, initial_network
 from koe.corpus.dataset import Dataset
-from koe.corpus.statistics import measure
+from koe.corpus.statistics import Normalization, measure
 from koe.errors import ContractError, KoeError, StoreError
 from koe.params import Params, check_params
 from koe.store import ShardReader, ShardWriter
 from koe.training.session import Session
 
+EMBEDDINGS = {f"toy/{name}": np.eye(2, 256, dtype=np.float32)[index] for index, name in enumerate("xy")}
 FRAMES = {"a": (31, 40), "b": (25, 22), "c": (37, 37), "d": (16, 20), "e": (44, 41)}
 
 
@@ -49,12 +52,13 @@ def make_trainer(root: Path, params: Params) -> AcousticTrainer:
     pairs = [(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
     factor = params.acoustic.reduction_factor
     durations = {pair: spread(*(steps_of(dataset.frames(name), factor) for name in sides)) for pair, *sides in pairs}
-    own = Sides(
-        measure(dataset, [source for _, source, _ in pairs]), measure(dataset, [target for _, _, target in pairs]),
-        params.acoustic.normalize_target,
-    )
-    network, sides = initial_network(params.acoustic, params.mel, own, params.seed)
-    reader = PairReader(dataset, durations, sides, factor)
+    sides = {"source": [source for _, source, _ in pairs], "target": [target for _, _, target in pairs]}
+    found = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
+    normalization = Normalization(params.stats, **found, speakers={"toy/x": found["source"], "toy/y": found["target"]})
+    own = Speakers(params.acoustic.conditioning, (("toy/x", "toy/y"),), normalization,
+                   params.acoustic.normalize_target, EMBEDDINGS)
+    network, speakers = initial_network(params.acoustic, params.mel, own, params.seed)
+    reader = PairReader(dataset, durations, speakers, factor)
     return AcousticTrainer(network, params.acoustic, reader, pairs[:4], pairs[4:], params.seed, torch.device("cpu"))
 
 
@@ -161,8 +165,8 @@ def test_divergence_names_step_batch_and_parameter(tmp_path: Path, tiny: Params)
 
 def _saved(tmp_path: Path, params: Params) -> tuple[Path, AcousticTrainer]:
     trainer = make_trainer(tmp_path, params)
-    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch, "x")
-    model = AcousticModel(trainer.network, params.acoustic, trainer.reader.sides, preparation, {"revision": "test"})
+    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
+    model = AcousticModel(trainer.network, params.acoustic, trainer.reader.speakers, preparation, {"revision": "test"})
     save_acoustic(tmp_path / "model", model)
     return tmp_path / "model", trainer
 
@@ -173,18 +177,21 @@ def test_a_model_folder_says_all_there_is_to_know(tmp_path: Path, tiny: Params) 
     assert loaded.params == tiny.acoustic
     assert loaded.preparation.mel == tiny.mel
     assert loaded.provenance == {"revision": "test"}
-    assert np.array_equal(loaded.sides.target.mel.mean, trainer.reader.sides.target.mel.mean)
+    speakers = trainer.reader.speakers
+    assert loaded.speakers.to_json() == speakers.to_json()
+    assert all(np.array_equal(loaded.speakers.embeddings[name], vector) for name, vector in EMBEDDINGS.items())
     assert all(torch.equal(tensor, weights(trainer)[name]) for name, tensor in loaded.network.state_dict().items())
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
 
 
 def test_lesson_19_statistics_come_with_the_model_to_start_from(tmp_path: Path, tiny: Params) -> None:
     folder, trainer = _saved(tmp_path, tiny)
     params = tiny.acoustic.model_copy(update={"init": str(folder)})
-    other = Sides(trainer.reader.sides.target, trainer.reader.sides.source, True)
-    network, sides = initial_network(params, tiny.mel, other, seed=99)
-    assert sides.source is not other.source
-    assert np.array_equal(sides.source.mel.mean, trainer.reader.sides.source.mel.mean)
+    own = trainer.reader.speakers
+    swapped = Normalization(own.normalization.levels, own.normalization.target, own.normalization.source,
+                            own.normalization.overall)
+    network, speakers = initial_network(params, tiny.mel, replace(own, normalization=swapped), seed=99)
+    assert speakers.normalization.to_json() == own.normalization.to_json()
     assert torch.equal(network.reduce.weight, trainer.network.reduce.weight)
 
 
@@ -192,7 +199,27 @@ def test_lesson_19_shapes_are_checked_before_training(tmp_path: Path, tiny: Para
     folder, trainer = _saved(tmp_path, tiny)
     params = tiny.acoustic.model_copy(update={"init": str(folder), "hidden": 32})
     with pytest.raises(KoeError, match=r"acoustic\.init.*tensors"):
-        initial_network(params, tiny.mel, trainer.reader.sides, 1)
+        initial_network(params, tiny.mel, trainer.reader.speakers, 1)
+
+
+def test_lesson_19_learned_speakers_must_be_the_same(tmp_path: Path, values: dict[str, Any], tiny: Params) -> None:
+    values["acoustic"]["conditioning"] |= {"by": "learned", "size": 4}
+    params = check_params(values)
+    folder, trainer = _saved(tmp_path, params)
+    others = replace(trainer.reader.speakers, directions=(("toy/x", "toy/z"),))
+    started = params.acoustic.model_copy(update={"init": str(folder)})
+    with pytest.raises(KoeError, match=r"acoustic\.init.*learned toy/x, toy/y, and the pairs have toy/x, toy/z"):
+        initial_network(started, params.mel, others, 1)
+
+
+@pytest.mark.parametrize("by", ["learned", "encoder"])
+def test_conditioned_models_train_and_resume(tmp_path: Path, values: dict[str, Any], tiny: Params, by: str) -> None:
+    values["acoustic"]["conditioning"] |= {"by": by, "size": 4}
+    trainer = make_trainer(tmp_path, check_params(values))
+    before = weights(trainer)
+    trainer.run(make_session(tmp_path, trainer))
+    changed = {name for name, tensor in weights(trainer).items() if not torch.equal(tensor, before[name])}
+    assert {name for name in before if name.startswith("voices.")} <= changed
 
 
 def test_lesson_13_a_model_of_other_mel_settings_is_refused(tmp_path: Path, tiny: Params) -> None:
@@ -200,7 +227,7 @@ def test_lesson_13_a_model_of_other_mel_settings_is_refused(tmp_path: Path, tiny
     params = tiny.acoustic.model_copy(update={"init": str(folder)})
     mel = tiny.mel.model_copy(update={"fmax": 7600.0})
     with pytest.raises(ContractError, match=r"fmax: 8000.*7600"):
-        initial_network(params, mel, trainer.reader.sides, 1)
+        initial_network(params, mel, trainer.reader.speakers, 1)
 
 
 def test_a_missing_model_says_what_to_run(tmp_path: Path) -> None:

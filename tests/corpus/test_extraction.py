@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.corpus.dataset import Dataset, to_int16
-from koe.corpus.extraction import _check_grid, extract_corpus, extract_features
+from koe.corpus.extraction import Features, _check_grid, _row, extract_corpus, extract_features
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import AudioError, KoeError, StoreError
 from koe.files import write_table
@@ -55,6 +55,8 @@ def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Data
         assert row.frames == frames
         assert row.voiced > 0.8
         assert row.f0_median == pytest.approx(140, rel=0.05)
+        assert 120 < row.f0_low < row.f0_median < row.f0_high < 160
+        assert row.f0_pressed == 0.0
 
 
 def test_stored_features_are_those_of_the_single_path(dataset: Dataset, params: Params) -> None:
@@ -123,6 +125,17 @@ def test_a_speaker_is_heard_in_its_own_range(tmp_path: Path, voice: Callable[...
         assert error.reason == "unvoiced_throughout"
     else:
         assert f0[f0 > 0].min() >= 300
+
+
+def test_f0_at_the_ends_of_its_range_is_counted() -> None:
+    pitch = PitchParams(method="dio", floor=50.0, ceiling=400.0, ranges={"bob": (100.0, 200.0)})
+    f0 = np.array([0, 0, 50, 51, 52, 100, 102, 104, 195, 380, 390, 400], np.float32)
+    features = Features(np.zeros((12, 80)), f0, np.zeros(12))
+    row = _row("toy/ann/a", features, pitch)
+    assert row["f0_pressed"] == pytest.approx(4 / 10)  # 50, 51; 390, 400
+    assert row["f0_median"] == 103
+    assert (row["f0_low"], row["f0_high"]) == pytest.approx(tuple(np.quantile(f0[f0 > 0], [0.05, 0.95])))
+    assert _row("toy/bob/a", features, pitch)["f0_pressed"] == pytest.approx(9 / 10)  # all but 104
 
 
 @settings(max_examples=20, deadline=None)

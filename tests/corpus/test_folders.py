@@ -1,4 +1,4 @@
-"""Recordings in folders: what is paired, what is refused under which name, and that nothing disappears."""
+"""Recordings in folders: how they are named, what is refused under which name, and that nothing disappears."""
 
 import os
 import unicodedata
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from koe.corpus.importers import COLUMNS, Imported, import_corpus
+from koe.corpus.importers.registry import COLUMNS, Imported, import_corpus
 from koe.errors import KoeError
 from koe.files import read_table
 from koe.params import CorpusParams
@@ -44,7 +44,8 @@ def _import(root: Path, **updates: object) -> tuple[Imported, dict[str, str]]:
     """What was imported, and the quarantine as {speaker/sentence: reason}; checks that both agree with the files."""
     folder = root.parent / "out"
     imported = import_corpus("my", _params(root, **updates), folder)
-    table, quarantine = read_table(folder / "table.csv"), read_table(folder / "quarantine.csv")
+    table = read_table(folder / "table.csv", ("gender", "language"))
+    quarantine = read_table(folder / "quarantine.csv")
     pd.testing.assert_frame_equal(table, imported.table, check_dtype=False, rtol=1e-5)
     assert list(table.columns) == COLUMNS
     assert set(quarantine["stage"]) <= {"import"}
@@ -53,10 +54,8 @@ def _import(root: Path, **updates: object) -> tuple[Imported, dict[str, str]]:
                       for name, reason in zip(quarantine["utterance"], quarantine["reason"], strict=True)}
 
 
-def _sentences(imported: Imported) -> list[str]:
-    sides = imported.table.groupby("speaker")["sentence"].agg(list)
-    assert sides["ann"] == sides["bob"]
-    return sides["ann"]
+def _sentences(imported: Imported, speaker: str = "ann") -> list[str]:
+    return list(imported.table.loc[imported.table["speaker"] == speaker, "sentence"])
 
 
 def test_table(recordings: Path) -> None:
@@ -89,8 +88,8 @@ def test_text_that_is_not_utf8(recordings: Path) -> None:
     _pair(recordings, "latin")
     (recordings / "ann" / "latin.txt").write_bytes(b"caf\xe9")
     imported, quarantine = _import(recordings)
-    assert quarantine == {"ann/latin": "unreadable_text", "bob/latin": "partner_excluded"}
-    assert _sentences(imported) == ["good"]
+    assert quarantine == {"ann/latin": "unreadable_text"}
+    assert (_sentences(imported), _sentences(imported, "bob")) == (["good"], ["good", "latin"])
 
 
 def test_names_with_spaces_and_accents_pair_whatever_their_unicode_form(recordings: Path) -> None:
@@ -103,16 +102,7 @@ def test_names_with_spaces_and_accents_pair_whatever_their_unicode_form(recordin
     assert all(Path(path).is_file() for path in imported.table["path"])
 
 
-def test_lesson_23_a_missing_partner_is_a_row(recordings: Path) -> None:
-    _write(recordings / "ann" / "alone.wav")
-    _write(recordings / "bob" / "lonely.wav")
-    imported, quarantine = _import(recordings)
-    assert quarantine == {"ann/alone": "partner_missing", "bob/lonely": "partner_missing"}
-    assert _sentences(imported) == ["good"]
-    assert imported.quarantine.summary() == "2 quarantined (partner_missing 2)"
-
-
-def test_lesson_23_every_excluded_recordings_partner_is_accounted_for(recordings: Path) -> None:
+def test_lesson_23_every_recording_that_is_left_out_is_a_row(recordings: Path) -> None:
     for sentence in ("broken", "empty", "both"):
         _pair(recordings, sentence)
     (recordings / "ann" / "broken.wav").write_bytes(b"RIFF nonsense")
@@ -121,10 +111,9 @@ def test_lesson_23_every_excluded_recordings_partner_is_accounted_for(recordings
         whole = (recordings / speaker / "both.wav").read_bytes()
         (recordings / speaker / "both.wav").write_bytes(whole[:-1000])
     imported, quarantine = _import(recordings)
-    assert quarantine == {
-        "ann/broken": "unreadable", "bob/broken": "partner_excluded", "bob/empty": "zero_samples",
-        "ann/empty": "partner_excluded", "ann/both": "truncated", "bob/both": "truncated"}
-    assert _sentences(imported) == ["good"]
+    assert quarantine == {"ann/broken": "unreadable", "bob/empty": "zero_samples", "ann/both": "truncated",
+                          "bob/both": "truncated"}
+    assert (_sentences(imported), _sentences(imported, "bob")) == (["empty", "good"], ["broken", "good"])
 
 
 @pytest.mark.parametrize("second", ["twice.flac", "sub/twice.wav", "twice.WAV"])
@@ -132,7 +121,7 @@ def test_a_sentence_twice_leaves_out_both_and_names_them(recordings: Path, secon
     _pair(recordings, "twice")
     _write(recordings / "bob" / second)
     imported, quarantine = _import(recordings)
-    assert quarantine == {"bob/twice": "sentence_twice", "ann/twice": "partner_excluded"}
+    assert quarantine == {"bob/twice": "sentence_twice"}
     detail = imported.quarantine.rows[0]["detail"]
     assert "bob/twice.wav" in detail and f"bob/{second}" in detail
 
@@ -147,10 +136,19 @@ def test_links_out_of_the_speakers_folder_are_refused(recordings: Path, tmp_path
     _write(recordings / "bob" / "again.wav")
     (recordings / "ann" / "loop").symlink_to(recordings)
     imported, quarantine = _import(recordings)
-    assert quarantine == {"ann/escape": "outside_its_folder", "bob/escape": "partner_excluded",
-                          "ann/borrowed": "outside_its_folder"}
+    assert quarantine == {"ann/escape": "outside_its_folder", "ann/borrowed": "outside_its_folder"}
     assert _sentences(imported) == ["again", "good", "inside"]
     assert any("1 files" in note and "loop" in note for note in imported.notes)
+
+
+def test_links_into_dvcs_cache_are_the_files(recordings: Path, tmp_path: Path) -> None:
+    """What dvc add leaves in a folder where cache.type is symlink."""
+    cached = tmp_path / "cache" / "files" / "md5" / "ab" / "0123456789abcdef0123456789abcd"
+    cached.parent.mkdir(parents=True)
+    (recordings / "ann" / "good.wav").rename(cached)
+    (recordings / "ann" / "good.wav").symlink_to(cached)
+    imported, quarantine = _import(recordings)
+    assert (quarantine, _sentences(imported)) == ({}, ["good"])
 
 
 def test_names_that_no_table_can_hold_are_refused(recordings: Path) -> None:
@@ -165,14 +163,14 @@ def test_names_that_no_table_can_hold_are_refused(recordings: Path) -> None:
 
 
 def test_other_files_are_counted_and_left_alone(recordings: Path) -> None:
-    for name in (".hidden.wav", "._good.wav", "notes.md", "a.m4a", "b.m4a"):
+    for name in (".hidden.wav", "._good.wav", "notes.md", "a.doc", "b.doc"):
         (recordings / "ann" / name).write_text("x")
     (recordings / "ann" / "good.txt").write_text("Good.")
     imported, quarantine = _import(recordings)
     assert quarantine == {}
     assert _sentences(imported) == ["good"]
     [note] = [note for note in imported.notes if "ignored" in note]
-    assert note.startswith("5 files") and ".m4a 2" in note and "hidden 2" in note
+    assert note.startswith("5 files") and ".doc 2" in note and "hidden 2" in note
 
 
 def test_hidden_folders_are_not_recordings(recordings: Path) -> None:
@@ -187,31 +185,93 @@ def test_only_the_first_so_many_sentences(recordings: Path) -> None:
         _pair(recordings, sentence)
     _write(recordings / "ann" / "a0.wav")
     imported, _ = _import(recordings, utterances=2)
-    assert _sentences(imported) == ["a", "b"]
+    assert _sentences(imported) == _sentences(imported, "bob") == ["a", "b"]
+    assert any("the first 2 of 5 sentences" in note for note in imported.notes)
+    imported, _ = _import(recordings, utterances=5)
+    assert (_sentences(imported)[1], len(_sentences(imported, "bob"))) == ("a0", 4)
+
+
+def test_speakers(recordings: Path) -> None:
+    _write(recordings / "eve" / "good.flac")
+    _write(recordings / "stray.wav")
+    imported, _ = _import(recordings)
+    assert set(imported.table["speaker"]) == {"ann", "bob"}
+    assert any(note.startswith("1 files ignored") and "beside" in note for note in imported.notes)
+    for updates, speakers, roles in (
+        ({"target": None}, ["ann", "bob", "eve"], ["source", "", ""]),
+        ({"source": None, "target": None}, ["ann", "bob", "eve"], ["", "", ""]),
+        ({"source": "eve", "target": None, "speakers": ["bob", "eve"]}, ["bob", "eve"], ["", "source"]),
+    ):
+        imported, _ = _import(recordings, **updates)
+        assert (list(imported.table["speaker"]), list(imported.table["role"])) == (speakers, roles)
+
+
+def test_sentences_by_a_table(recordings: Path) -> None:
+    for file in ("ann/x1.wav", "bob/take 7.wav", "bob/deep/unlisted.wav"):
+        _write(recordings / file)
+    (recordings / "texts.tsv").write_text("good\tA good one.\n", encoding="utf-8")
+    (recordings / "sentences.csv").write_text(
+        'file,sentence,text\nann/x1.wav,hello,"Hello, you."\nbob/take 7.wav,hello,"Hello, you."\n'
+        "ann/good.wav,fine,\nann/gone.wav,gone,\neve/good.wav,fine,\n", encoding="utf-8")
+    imported, quarantine = _import(recordings, match="table")
+    assert (_sentences(imported), _sentences(imported, "bob")) == (["fine", "hello"], ["hello"])
+    assert list(imported.table["text"]) == ["A good one.", "Hello, you.", "Hello, you."]
+    assert quarantine == {"ann/gone": "missing_file", "bob/good": "not_in_the_table",
+                          "bob/unlisted": "not_in_the_table"}
+    (recordings / "sentences.csv").unlink()
+    with pytest.raises(KoeError, match=r"corpora\.my\.match: table, and .*sentences\.csv does not exist; expected CSV"):
+        _import(recordings, match="table")
+
+
+def test_sentences_by_text(recordings: Path) -> None:
+    for file, text in {"ann/1": "Please call Stella.", "bob/21": "please, call Stella", "bob/1": "Yes."}.items():
+        _write(recordings / f"{file}.wav")
+        (recordings / f"{file}.txt").write_text(text)
+    imported, _ = _import(recordings, match="text")
+    [both] = set(_sentences(imported)) & set(_sentences(imported, "bob"))
+    assert both.startswith("pleasecallstella-")
+    assert "ann_good" in _sentences(imported) and "bob_good" in _sentences(imported, "bob")
+
+
+def test_one_name_for_two_texts_is_noted(recordings: Path) -> None:
+    (recordings / "ann" / "good.txt").write_text("Good morning.")
+    (recordings / "bob" / "good.txt").write_text("Good evening.")
+    imported, _ = _import(recordings)
+    assert any("1 sentences are not the same text" in note and "good" in note for note in imported.notes)
+
+
+def test_a_linked_corpus_and_a_read_only_one(recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "corpus").symlink_to(recordings)
+    for mode in (0o555, 0o755):
+        recordings.chmod(mode)
+        (recordings / "ann").chmod(mode)
+        imported, quarantine = _import(tmp_path / "linked" / "corpus")
+        assert (quarantine, _sentences(imported)) == ({}, ["good"])
 
 
 @pytest.mark.parametrize(
-    ("updates", "parameter", "expected"),
-    [({"path": "nowhere"}, "corpora.my.path", "folder for each speaker|folder of recordings"),
-     ({"source": "eve"}, "corpora.my.path", "folders there: ann, bob"),
-     ({"target": "../ann"}, "corpora.my.target", "name of a folder"),
-     ({"target": ".."}, "corpora.my.target", "name of a folder"),
-     ({"target": "/tmp"}, "corpora.my.target", "name of a folder")],
+    ("updates", "message"),
+    [({"path": "nowhere"}, r"corpora\.my\.path: nowhere is not a folder; .* recordings for each speaker"),
+     ({"source": "eve"}, r"corpora\.my\.source: 'eve' is no speaker of .*; there are ann, bob"),
+     ({"speakers": ["ann", "bob", "eve"]}, r"corpora\.my\.speakers: 'eve' is no speaker of .*; there are ann, bob"),
+     ({"target": "../ann"}, r"corpora\.my\.target: '\.\./ann' is no speaker"),
+     ({"target": "/tmp"}, r"corpora\.my\.target: '/tmp' is no speaker")],
 )
-def test_wrong_parameters_are_named(recordings: Path, updates: dict, parameter: str, expected: str) -> None:
-    with pytest.raises(KoeError, match=rf"{parameter}: .*({expected})"):
+def test_wrong_parameters_are_named(recordings: Path, updates: dict, message: str) -> None:
+    with pytest.raises(KoeError, match=message):
         import_corpus("my", _params(recordings, **updates), recordings.parent / "out")
 
 
 def test_nothing_usable_stops_and_names_the_most_frequent_reason(recordings: Path) -> None:
-    (recordings / "ann" / "good.wav").rename(recordings / "ann" / "other.wav")
-    _write(recordings / "bob" / "broken.wav")
-    (recordings / "bob" / "broken.wav").write_bytes(b"")
-    with pytest.raises(KoeError, match=r"(?s)partner_missing 2, unreadable 1.*corpora\.my\.path") as caught:
+    for speaker, sentence in (("ann", "good"), ("bob", "good"), ("bob", "other")):
+        (recordings / speaker / f"{sentence}.wav").write_bytes(b"")
+    soundfile.write(recordings / "ann" / "empty.wav", np.zeros(0), RATE)
+    with pytest.raises(KoeError, match=r"(?s)unreadable 3, zero_samples 1.*corpora\.my\.path") as caught:
         import_corpus("my", _params(recordings), recordings.parent / "out")
     assert str(recordings.parent / "out" / "quarantine.csv") in str(caught.value)
     reasons = Counter(read_table(recordings.parent / "out" / "quarantine.csv")["reason"])
-    assert reasons == {"partner_missing": 2, "unreadable": 1}
+    assert reasons == {"unreadable": 3, "zero_samples": 1}
 
 
 def test_empty_folders_stop(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from koe.audio.loudness import integrated_loudness
 from koe.corpus.dataset import to_int16
-from koe.corpus.resampling import COLUMNS, rates_note, resample_corpus
+from koe.corpus.resampling import COLUMNS, loudness_note, rates_note, resample_corpus
 from koe.errors import KoeError
 from koe.files import read_table, write_table
 from koe.params import Params
@@ -26,8 +27,8 @@ def _corpus(folder: Path, recordings: dict[str, tuple[np.ndarray, int]], packed:
         if not packed:
             soundfile.write(path, wave, rate, subtype="FLOAT")
         rows.append({"utterance": f"my/ann/{sentence}", "speaker": "ann", "sentence": sentence, "text": "",
-                     "role": "source", "path": path, "seconds": len(wave) / rate, "sample_rate": rate,
-                     "channels": 1, "format": ""})
+                     "role": "", "path": path, "start": None, "end": None, "seconds": len(wave) / rate,
+                     "sample_rate": rate, "channels": 1, "format": ""})
     if packed:
         with ShardWriter(corpus) as writer:
             for sentence, (wave, _) in recordings.items():
@@ -54,7 +55,9 @@ def test_recordings_of_any_rate_arrive_at_one(
         assert row["seconds"] == pytest.approx(0.5, abs=1e-3)
         assert row["peak_db"] == pytest.approx(20 * np.log10(0.3), abs=0.5)
         assert row["peak_db"] > row["rms_db"] > -40
-        assert row["clipped"] == 0.0
+        assert row["clipped"] == row["gain_db"] == 0.0
+        assert row["lufs"] == pytest.approx(integrated_loudness(audio / 32768, RATE), abs=1e-3)
+        assert row["noise_db"] < row["rms_db"]
     assert table.set_index("utterance")["native_rate"].to_dict() == {
         "my/ann/at16000": 16000, "my/ann/at22050": 22050, "my/ann/at48000": 48000}
     assert rates_note(table, RATE) == "to 22050 Hz: 1 downsampled, 1 upsampled (from 16000 Hz), 1 left as they were"
@@ -99,3 +102,51 @@ def test_the_same_corpus_gives_the_same_bytes(voice, params: Params, tmp_path: P
     names = ["00000.safetensors", "table.csv"]
     assert [(tmp_path / "1" / name).read_bytes() for name in names] == [
         (tmp_path / "2" / name).read_bytes() for name in names]
+
+
+def test_a_place_in_a_file_is_a_recording(voice, params: Params, tmp_path: Path) -> None:
+    wave = np.concatenate([voice(0.5, f0=100), voice(0.6, f0=200), np.resize(voice(1.0), 21 * RATE)])
+    corpus = _corpus(tmp_path, {"all": (wave, RATE), "piece": (wave, RATE), "rest": (wave, RATE)}, packed=False)
+    table = read_table(corpus / "table.csv")
+    table.loc[1, ["start", "end"]] = 0.5, 1.1
+    table.loc[2, "start"] = 21.5
+    write_table(corpus / "table.csv", table)
+    resampled, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
+    assert resampled.set_index("utterance")["samples"].to_dict() == {
+        "my/ann/piece": round(0.6 * RATE), "my/ann/rest": len(wave) - round(21.5 * RATE)}
+    assert [(row["utterance"], row["reason"]) for row in quarantine.rows] == [("my/ann/all", "too_long")]
+    piece = ShardReader(tmp_path / "out").get("my/ann/piece", "audio")
+    np.testing.assert_allclose(piece / 32768, wave[round(0.5 * RATE):round(1.1 * RATE)], atol=2e-5)
+
+
+def test_equal_samples_have_equal_digests(voice, params: Params, tmp_path: Path) -> None:
+    wave = voice(0.5)
+    other = wave.copy()
+    other[1000] += 1e-3
+    corpus = _corpus(tmp_path, {"a": (wave, RATE), "b": (wave, RATE), "c": (other, RATE)}, packed=True)
+    table, _ = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 2)
+    first, second, third = table["digest"]
+    assert first == second != third
+    assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in table["digest"])
+
+
+def test_loudness_is_brought_to_one_value_and_the_gain_kept(voice, params: Params, tmp_path: Path) -> None:
+    loud = voice(0.5)
+    peaked = 0.05 * loud
+    peaked[3000] = 0.9  # a click leaves no room
+    recordings = {"loud": (loud, RATE), "quiet": (0.1 * loud, RATE), "peaked": (peaked, RATE)}
+    corpus = _corpus(tmp_path, recordings, packed=True)
+    limits = params.resample.model_copy(update={"loudness_lufs": -20.0})
+    table, _ = resample_corpus(corpus, tmp_path / "out", RATE, limits, 1)
+    rows = table.set_index("utterance")
+    assert rows["lufs"].loc[["my/ann/loud", "my/ann/quiet"]].tolist() == pytest.approx([-20.0, -20.0], abs=0.02)
+    gains = rows["gain_db"]
+    assert gains["my/ann/quiet"] - gains["my/ann/loud"] == pytest.approx(20.0, abs=0.05)
+    assert gains["my/ann/peaked"] == pytest.approx(-20 * np.log10(0.9), abs=0.01)
+    assert rows["clipped"].max() == 0.0
+    assert rows["peak_db"].max() <= 0.0
+    store = ShardReader(tmp_path / "out")
+    for name, (wave, _) in recordings.items():
+        undone = store.get(f"my/ann/{name}", "audio") / 32768 / 10 ** (gains[f"my/ann/{name}"] / 20)
+        np.testing.assert_allclose(undone, wave, atol=3e-5)
+    assert loudness_note(table, -20.0).endswith("1 stay quieter, for their peaks are at full scale")

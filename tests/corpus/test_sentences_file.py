@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from koe.corpus.sentences_file import read_sentences
+from koe.corpus.sentences_file import read_csv, read_sentences
 from koe.errors import KoeError
 
 
@@ -43,3 +43,20 @@ def test_the_projects_own_sentences(root: Path, language: str, least: int) -> No
     sentences = read_sentences(root / f"src/koe/corpus/sentences/{language}.tsv")
     assert len(sentences) >= least
     assert len(set(sentences.values())) == len(sentences)
+
+
+def test_csv_rows_come_with_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('\ufefffile, text\na.wav," Yes, you"\n\nb.wav,\n', encoding="utf-8")
+    assert list(read_csv(tmp_path / "a.csv", ["file"], ["text", "note"])) == [
+        (2, {"text": "Yes, you", "note": "", "file": "a.wav"}), (4, {"text": "", "note": "", "file": "b.wav"})]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "line 1: columns none; expected file"), ("text\nx\n", "line 1: columns text; expected file"),
+    ("file,size\na,b\n", "line 1"), ("file,text\n,b\n", "line 2: no file"),
+    ("file,text\na,b,c\n", "line 2: not 2 values"),
+    ("file,text\na\n", "line 2: not 2 values"), ('file,text\na,"b\n', "line 2")])
+def test_malformed_csv_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(KoeError, match=rf"a\.csv, {message}"):
+        list(read_csv(tmp_path / "a.csv", ["file"], ["text"]))

@@ -9,16 +9,7 @@ import pytest
 
 from koe.corpus.dataset import Dataset, from_int16, to_int16
 from koe.errors import KoeError
-from koe.evaluation import held_out
-from koe.evaluation.held_out import (
-    Condition,
-    enrol_speakers,
-    measure_conditions,
-    read_speakers,
-    references_of,
-    split_of,
-    write_speakers,
-)
+from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
 from koe.params import Params
 from koe.store import ShardReader
 
@@ -27,6 +18,7 @@ PAIRS = pd.DataFrame([
      "target": f"demo/joe/s{number}", "split": "train" if number <= 25 else "test"}
     for number in range(1, 28)
 ])
+EMBEDDINGS = {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")}
 
 
 class Voices(Dataset):
@@ -36,7 +28,7 @@ class Voices(Dataset):
         super().__init__(["demo"], params.mel, "nowhere")
         self.voice = voice
         names = [*PAIRS["source"], *PAIRS["target"]]
-        self.utterances = pd.DataFrame({"utterance": names, "text": "Hello."}).set_index("utterance")  # type: ignore[misc]
+        self.utterances = pd.DataFrame({"utterance": names, "text": "Hello.", "language": "en"}).set_index("utterance")  # type: ignore[misc]
 
     def wave(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
         return from_int16(to_int16(self.voice(seconds=0.4, f0=200.0 if "heart" in utterance else 100.0))[0])
@@ -47,28 +39,23 @@ def voices(params: Params, voice: Any) -> Voices:
     return Voices(params, voice)
 
 
-def test_speakers_are_enrolled_from_training_alone(voices: Voices, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[str] = []
-
-    def embed(dataset: Dataset, utterance: str) -> np.ndarray | None:
-        heard.append(utterance)
-        return None if utterance.endswith("s1") else np.eye(2, 256)[int("joe" in utterance)]
-
-    monkeypatch.setattr(held_out, "_embed_utterance", embed)
-    speakers = enrol_speakers(voices, split_of(PAIRS, "train"))
-    assert sorted(heard) == sorted(f"demo/{name}/s{number}" for name in ("heart", "joe") for number in range(1, 21))
-    assert set(speakers) == {"demo/heart", "demo/joe"}
-    np.testing.assert_allclose(speakers["demo/joe"], np.eye(2, 256)[1])
-    with pytest.raises(KoeError, match=r"demo/heart.*silent"):
-        enrol_speakers(voices, PAIRS[:1])
+def test_only_so_many_pairs_of_each_direction_and_the_same_sentences() -> None:
+    back = PAIRS.rename(columns={"source": "target", "target": "source"})
+    back = back.assign(pair=back["pair"].str.replace("heart-joe", "joe-heart"))
+    both = pd.concat([PAIRS, back], ignore_index=True).assign(split="test")
+    measured = held_out_pairs(both, 3, seed=1)
+    assert len(measured) == 6
+    sentences = [set(rows["sentence"]) for _, rows in measured.groupby(measured["source"].str.contains("heart"))]
+    assert sentences[0] == sentences[1] and len(sentences[0]) == 3
+    assert set(held_out_pairs(both, 3, seed=2)["sentence"]) != sentences[0]
+    assert len(held_out_pairs(PAIRS, None, seed=1)) == 2
 
 
 def test_lesson_15_conditions_are_measured_as_stored(
     voices: Voices, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_speakers(tmp_path / "speakers", {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")})
-    test = split_of(PAIRS, "test")
-    references = references_of(voices, test, params.corpora, params.pitch, read_speakers(tmp_path / "speakers"))
+    test = held_out_pairs(PAIRS, None, seed=1)
+    references = references_of(voices, test, params.pitch, EMBEDDINGS)
     assert [reference.pair for reference in references] == ["demo/s26/heart-joe", "demo/s27/heart-joe"]
     assert (references[0].pitch.floor, references[0].pitch.ceiling) == (50.0, 450.0)  # joe's floor, heart's ceiling
     off = params.evaluation.model_copy(update={"wer": False, "mos": False, "speaker": False})
@@ -94,8 +81,7 @@ def test_lesson_15_conditions_are_measured_as_stored(
 
 
 def test_a_waveform_with_nan_is_refused(voices: Voices, params: Params, tmp_path: Path) -> None:
-    speakers = {f"demo/{name}": np.ones(256, np.float32) for name in ("heart", "joe")}
-    references = references_of(voices, PAIRS[-1:], params.corpora, params.pitch, speakers)
+    references = references_of(voices, PAIRS[-1:], params.pitch, EMBEDDINGS)
     broken = Condition("hifigan.converted", [np.array([0.0, np.nan], np.float32)])
     with pytest.raises(KoeError, match=r"hifigan\.converted of demo/s27/heart-joe"):
         measure_conditions(references, [broken], params.evaluation, tmp_path)

@@ -1,4 +1,4 @@
-"""Rows and summaries. The pretrained models are stood in for here; test_models.py hears them."""
+"""Rows and summaries. The pretrained models are stood in for here; tests/test_listening.py hears them."""
 
 import json
 from dataclasses import replace
@@ -20,11 +20,13 @@ from koe.evaluation.measure import (
     headline,
     measure,
     summarize,
+    summarize_directions,
 )
 from koe.files import read_table, write_json, write_table
 from koe.params import EvaluationParams
 
-ALL = EvaluationParams(headline="griffin_lim", mcd_order=24, mcd_silence_db=-40, wer=True, mos=True, speaker=True)
+ALL = EvaluationParams(headline="griffin_lim", pairs_per_direction=None, mcd_order=24, mcd_silence_db=-40,
+                       wer=True, mos=True, speaker=True)
 TARGET_VOICE, SOURCE_VOICE = np.eye(2, 256, dtype=np.float32)
 
 
@@ -139,3 +141,17 @@ def test_headline_is_the_chosen_vocoders_converted_speech() -> None:
                "hifigan": {"converted": values(300), "ceiling": values(400)}, "utterances": 3}
     assert headline(summary, "hifigan")["mcd_db"] == 300
     assert set(headline(summary, "griffin_lim")) == {"mcd_db", "f0_corr", "speaker_similarity", "wer", "mos"}
+
+
+def test_each_direction_is_summed_up_by_itself(reference: Reference, voice: Any) -> None:
+    other = replace(reference, pair="demo/s1/bob-ann")
+    waves = {"source": to_int16(voice(seconds=0.8, f0=220.0))[0], "target": reference.target}
+    rows = pd.DataFrame([row for each in (reference, other) for row in measure(waves, each, ALL)])
+    rows.loc[3, "mcd_db"] = 1.0
+    pairs = pd.DataFrame([
+        {"pair": reference.pair, "source": "demo/ann/s1", "target": "demo/bob/s1"},
+        {"pair": other.pair, "source": "demo/bob/s1", "target": "demo/ann/s1"}])
+    table = summarize_directions(rows, pairs).set_index(["source", "target", "condition"])
+    assert len(table) == 4 and (table["utterances"] == 1).all()
+    assert table.loc[("demo/ann", "demo/bob", "target"), "mcd_db"] == 0
+    assert table.loc[("demo/bob", "demo/ann", "target"), "mcd_db"] == 1

@@ -72,7 +72,7 @@ def tiny_parameters(values: dict[str, Any]) -> dict[str, Any]:
 def make_project(folder: Path) -> Project:
     """Lays out a tiny project in `folder`, committed, nothing run yet."""
     folder.mkdir(parents=True)
-    for name in ("src", "stages"):
+    for name in ("src", "stages", "experiments"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("dvc.yaml", ".gitignore", "README.md", ".dvcignore"):
         if (ROOT / name).exists():

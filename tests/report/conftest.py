@@ -23,5 +23,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, report_params: Params, voi
     """The root of a finished project (tests/fake_project.py); to be read only."""
     folder = tmp_path_factory.mktemp("project")
     write_project(folder, report_params, voice)
-    write_json(folder / "metrics/data.json", count_data(Dataset(["demo"], report_params.mel, folder / "data")))
+    dataset = Dataset(["demo"], report_params.mel, folder / "data")
+    write_json(folder / "metrics/data.json", count_data(dataset, report_params.pitch))
     return folder

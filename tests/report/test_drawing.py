@@ -12,7 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from koe.report.drawing import _log_ticks, _ticks, alignment_svg, audio_uri, curves_svg, mel_uri, waveform_svg
+from koe.report.drawing import (
+    BINS,
+    Spread,
+    _log_ticks,
+    _ticks,
+    alignment_svg,
+    audio_uri,
+    bars_svg,
+    curves_svg,
+    histogram_svg,
+    mel_uri,
+    spreads_svg,
+    waveform_svg,
+)
 
 
 def _content(uri: str) -> io.BytesIO:
@@ -68,6 +81,52 @@ def test_curves_of_any_values_are_drawn(values: list[float]) -> None:
     svg = curves_svg({"train": list(enumerate(values, start=1))}, "")
     assert "nan" not in svg
     assert "inf" not in svg
+
+
+def test_histogram_counts_every_value_and_bars_are_as_tall_as_counts() -> None:
+    svg = histogram_svg(np.array([0.5, 0.5, 0.5, 2.9]), "seconds")
+    counts = [int(count) for count in re.findall(r"<title>\S+ to \S+: (\d+)</title>", svg)]
+    heights = [float(height) for height in re.findall(r'class="bar"[^>]* height="([\d.]+)"', svg)]
+    assert counts == [3, 1]
+    assert heights[0] == pytest.approx(3 * heights[1], rel=0.01)
+    assert svg.count('class="bar"') <= BINS
+
+
+@pytest.mark.parametrize("values", [[0.0], [1.0] * 100, [0.3, 2000.0]])
+def test_histograms_of_any_values_are_drawn(values: list[float]) -> None:
+    svg = histogram_svg(np.array(values), "")
+    assert "nan" not in svg
+    counts = [int(count) for count in re.findall(r": (\d+)</title>", svg)]
+    assert sum(counts) == len(values)
+
+
+def test_spreads_stand_where_their_values_are_and_mark_what_is_outside() -> None:
+    rows = [Spread("ann", 0, 1, 2, 3, 4, limits=(0, 8)), Spread("b & b", 4, 5, 6, 7, 8, outliers=[0.0])]
+    svg = spreads_svg(rows, "F0")
+    whiskers = re.findall(r'class="whisker" x1="([\d.]+)" x2="([\d.]+)"', svg)
+    assert whiskers[0][1] == whiskers[1][0]  # 4 in both
+    left, right = whiskers[0][0], whiskers[1][1]
+    assert re.findall(r'class="limit" x1="([\d.]+)"', svg) == [left, right]
+    assert re.findall(r'class="outlier" cx="([\d.]+)"', svg) == [left]
+    middle = (float(left) + float(right)) / 2
+    assert [float(x) for x in re.findall(r'class="median" x1="([\d.]+)"', svg)] == pytest.approx(
+        [middle - (middle - float(left)) / 2, middle + (middle - float(left)) / 2], abs=0.2)
+    assert "b &amp; b" in svg
+
+
+def test_spreads_of_one_value_are_drawn_and_long_names_cut() -> None:
+    name = "a speaker with a very long name"
+    svg = spreads_svg([Spread(name, 1, 1, 1, 1, 1)], "")
+    assert "nan" not in svg
+    assert f"<title>{name}</title>" in svg
+    assert re.search(r">a speaker with a ve…<", svg)
+
+
+def test_bars_are_as_long_as_their_counts() -> None:
+    svg = bars_svg({"16000 Hz": 10, "<44100>": 30}, "rates")
+    widths = [float(width) for width in re.findall(r'class="bar"[^>]* width="([\d.]+)"', svg)]
+    assert widths[1] == pytest.approx(3 * widths[0], rel=0.01)
+    assert "&lt;44100&gt;" in svg
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))

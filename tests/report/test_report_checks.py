@@ -1,14 +1,17 @@
 """metrics/data.json: known counts of a small project, and nothing that leaves without being counted."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from koe.corpus.dataset import Dataset
 from koe.files import read_json, read_table, write_table
 from koe.params import Params
-from koe.report.checks import count_data
+from koe.report.checks import LISTED, _directions, _duplicates, count_data
 
 
 @pytest.fixture()
@@ -16,40 +19,144 @@ def copied(project: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(project / "data", tmp_path / "data"))
 
 
+@pytest.fixture()
+def counts(project: Path) -> dict[str, Any]:
+    return read_json(project / "metrics/data.json")
+
+
 def _count(data: Path, params: Params) -> dict:
-    return count_data(Dataset(["demo"], params.mel, data))
+    return count_data(Dataset(["demo"], params.mel, data), params.pitch)
 
 
-def test_counts_of_the_small_project(project: Path) -> None:
-    counts = read_json(project / "metrics/data.json")
+def test_counts_of_the_small_project(counts: dict[str, Any]) -> None:
     assert counts["utterances"] == {"imported": 12, "kept": 11}
     assert counts["quarantined"] == {
         "total": 4, "import": {"unreadable": 2}, "resample": {"too_short": 1}, "pair": {"partner_missing": 1}}
     assert counts["pairs"] == {"train": 2, "validation": 1, "test": 2}
     assert counts["trim_suspects"] == counts["alignment_suspects"] == counts["clipped"] == 1
     assert counts["upsampled"] == 5  # all of ann, 16 kHz, that were resampled
-    ann, bob = counts["speakers"]["demo/ann"], counts["speakers"]["demo/bob"]
-    assert (ann["imported"], ann["kept"], ann["quarantined"], ann["upsampled"]) == (6, 5, 2, 5)
-    assert (bob["imported"], bob["kept"], bob["quarantined"], bob["trim_suspects"]) == (6, 6, 2, 1)
 
 
-def test_seconds_are_those_of_the_recordings_and_of_the_frames_kept(project: Path, report_params: Params) -> None:
-    counts, mel = read_json(project / "metrics/data.json"), report_params.mel
+def test_counts_of_a_corpus_are_those_of_its_speakers(counts: dict[str, Any]) -> None:
+    demo = counts["corpora"]["demo"]
+    assert (demo["importer"], demo["licence"], demo["language"]) == ("folders", "CC0, <ours>", "en")
+    assert demo["sample_rates"] == {"16000": 6, "44100": 6}
+    assert demo["formats"] == {"WAV/PCM_16": 12}
+    ann, bob = demo["speakers"]["ann"], demo["speakers"]["bob"]
+    for name in ("imported", "kept"):
+        assert ann["utterances"][name] + bob["utterances"][name] == demo["utterances"][name]
+        assert ann["hours"][name] + bob["hours"][name] == pytest.approx(demo["hours"][name], abs=1e-4)
+    assert ann["quarantined"] == {"total": 2, "import": {"unreadable": 1}, "resample": {"too_short": 1}}
+    assert bob["quarantined"] == {"total": 2, "import": {"unreadable": 1}, "pair": {"partner_missing": 1}}
+    assert (ann["upsampled"], bob["upsampled"]) == (5, 0)
+    assert (ann["trim_suspects"], bob["trim_suspects"]) == (0, 1)
+
+
+def test_a_speaker_is_described_by_its_recordings(counts: dict[str, Any]) -> None:
+    bob = counts["corpora"]["demo"]["speakers"]["bob"]
+    assert bob["loudness_lufs"] == {"mean": -25.67, "std": 4.62, "lowest": -36.0, "highest": -23.4,
+                                    "quietest": "demo/bob/s1", "loudest": "demo/bob/s6"}
+    assert bob["clipped"] == {"count": 1, "share": 0.1667}
+    assert bob["noise_db"] == -66.5
+    pitch = {name: bob["f0"][name] for name in ("low", "median", "high", "pressed", "floor", "ceiling")}
+    assert pitch == {"low": 108.0, "median": 120.0, "high": 144.0, "pressed": 0.25, "floor": 55.0, "ceiling": 600.0}
+    assert bob["f0"]["warning"].startswith("demo/bob: 25.0% of its voiced frames are at an end of 55 to 600 Hz")
+    assert counts["corpora"]["demo"]["speakers"]["ann"]["f0"]["warning"] is None
+
+
+def test_hours_are_those_of_the_recordings_and_of_the_frames_kept(
+    counts: dict[str, Any], project: Path, report_params: Params
+) -> None:
+    mel = report_params.mel
     frames = read_table(project / "data/features/demo/table.csv")["frames"].sum()
     imported = read_table(project / "data/corpus/demo/table.csv")["seconds"].sum()
-    assert counts["seconds"]["kept"] == pytest.approx(frames * mel.hop_length / mel.sample_rate, abs=0.05)
-    assert counts["seconds"]["imported"] == pytest.approx(imported, abs=0.05)
-    assert counts["seconds"]["kept"] < counts["seconds"]["imported"]
+    assert counts["hours"]["kept"] == pytest.approx(frames * mel.hop_length / mel.sample_rate / 3600, abs=1e-5)
+    assert counts["hours"]["imported"] == pytest.approx(imported / 3600, abs=1e-5)
+    assert counts["hours"]["kept"] < counts["hours"]["imported"]
 
 
-def test_duration_ratio_is_target_over_source(project: Path) -> None:
+def test_speaking_rate_counts_letters_of_what_was_kept(project: Path, counts: dict[str, Any]) -> None:
+    table = read_table(project / "data/features/demo/table.csv").set_index("utterance")
+    frames = table["frames"].loc[[name for name in table.index if name.startswith("demo/ann/")]]
+    letters = 4 * len("Thisissentencenumber1") + len("Isscriptalert1scriptreadsaidaloud")
+    expected = letters / (frames.sum() * 256 / 22050)
+    assert counts["corpora"]["demo"]["speakers"]["ann"]["letters_per_second"] == pytest.approx(expected, abs=0.01)
+
+
+def test_what_nothing_was_measured_for_is_null(copied: Path, report_params: Params) -> None:
+    table = read_table(copied / "corpus/demo/table.csv")
+    write_table(copied / "corpus/demo/table.csv", table.assign(text="", role="", gender=""))
+    for stage in ("resampled", "features"):
+        rows = read_table(copied / stage / "demo/table.csv", text=("digest",))
+        write_table(copied / stage / "demo/table.csv", rows[~rows["utterance"].str.contains("/ann/")])
+    write_table(copied / "pairs/pairs.csv", read_table(copied / "pairs/pairs.csv").iloc[:0])
+    ann = _count(copied, report_params)["corpora"]["demo"]["speakers"]["ann"]
+    assert ann["letters_per_second"] is ann["noise_db"] is ann["f0"]["median"] is ann["f0"]["pressed"] is None
+    assert ann["loudness_lufs"] == dict.fromkeys(("mean", "std", "lowest", "highest"))
+    assert ann["hours"]["kept"] == ann["utterances"]["kept"] == 0
+
+
+def test_pressed_counts_frames_not_recordings(copied: Path, report_params: Params) -> None:
+    path = copied / "features/demo/table.csv"
+    table = read_table(path).assign(frames=100, voiced=0.5, f0_pressed=0.0)
+    first = table["utterance"] == "demo/bob/s1"
+    table.loc[first, ["frames", "voiced", "f0_pressed"]] = [300, 1.0, 0.5]
+    write_table(path, table)
+    bob = _count(copied, report_params)["corpora"]["demo"]["speakers"]["bob"]
+    assert bob["f0"]["pressed"] == pytest.approx(150 / (300 + 5 * 50), abs=1e-4)
+
+
+def test_directions_have_their_ratios_and_outliers(project: Path, counts: dict[str, Any]) -> None:
     table = read_table(project / "data/alignment/alignment.csv")
-    expected = (table["target_frames"] / table["source_frames"]).mean()
-    assert read_json(project / "metrics/data.json")["duration_ratio"] == pytest.approx(expected, abs=1e-4)
+    ratios = table["target_frames"] / table["source_frames"]
+    assert list(counts["directions"]) == ["demo/ann → demo/bob"]
+    direction = counts["directions"]["demo/ann → demo/bob"]
+    assert direction["count"] == 5
+    assert direction["mean"] == pytest.approx(ratios.mean(), abs=1e-4)
+    assert direction["std"] == pytest.approx(ratios.std(ddof=0), abs=1e-4)
+    assert direction["outliers"]["count"] == 1
+    assert direction["outliers"]["worst"] == {"demo/s3/ann-bob": pytest.approx(ratios[2], abs=1e-3)}
 
 
-def test_lesson_23_everything_excluded_is_counted(project: Path) -> None:
-    counts = read_json(project / "metrics/data.json")
+def test_duplicates_are_found_across_names(counts: dict[str, Any], copied: Path, report_params: Params) -> None:
+    assert counts["duplicates"] == {"utterances": 2, "groups": 1, "largest": [["demo/bob/s5", "demo/bob/s6"]]}
+    path = copied / "resampled/demo/table.csv"
+    table = read_table(path, text=("digest",))
+    table.loc[table["utterance"].isin(["demo/ann/s1", "demo/ann/s2", "demo/bob/s1"]), "digest"] = "00000000000000ff"
+    write_table(path, table)
+    assert _count(copied, report_params)["duplicates"] == {"utterances": 5, "groups": 2, "largest": [
+        ["demo/ann/s1", "demo/ann/s2", "demo/bob/s1"], ["demo/bob/s5", "demo/bob/s6"]]}
+
+
+def test_lists_of_names_have_an_end() -> None:
+    names = [f"demo/ann/s{number}" for number in range(100)]
+    same = pd.DataFrame({"utterance": names, "digest": [f"{number // 3:016x}" if number < 90 else "f" * 16
+                                                        for number in range(100)]})
+    duplicates = _duplicates(same)
+    assert (duplicates["utterances"], duplicates["groups"], len(duplicates["largest"])) == (100, 31, LISTED)
+    assert duplicates["largest"][0] == names[90:]
+    assert len(_duplicates(same.assign(digest="0" * 16))["largest"][0]) == LISTED
+    ratios = pd.DataFrame({"pair": names, "direction": "a → b", "ratio": 1.0, "distance": range(100), "outlier": True})
+    outliers = _directions(ratios)["a → b"]["outliers"]
+    assert outliers["count"] == 100
+    assert list(outliers["worst"]) == names[:-LISTED - 1:-1]
+
+
+def test_numbers_stay_numbers_for_metrics_diff(counts: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(counts, allow_nan=False)) == counts
+    for name, value in _leaves(counts):
+        assert value is None or isinstance(value, int | float) or any(
+            part in name for part in ("warning", "quietest", "loudest", "largest", "licence", "importer", "language"))
+
+
+def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(tree, dict | list):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return [leaf for name, value in items for leaf in _leaves(value, f"{prefix}{name}.")]
+    return [(prefix, tree)]
+
+
+def test_lesson_23_everything_excluded_is_counted(counts: dict[str, Any]) -> None:
     quarantined = counts["quarantined"]
     by_stage = [sum(reasons.values()) for stage, reasons in quarantined.items() if stage != "total"]
     assert quarantined["total"] == sum(by_stage)
@@ -66,20 +173,35 @@ def test_lesson_23_a_row_that_vanishes_is_noticed(copied: Path, report_params: P
     assert _count(copied, report_params)["unaccounted"] == 1
 
 
-def test_lesson_23_both_sides_of_an_excluded_pair_are_accounted_for(copied: Path, report_params: Params) -> None:
+def test_lesson_23_both_sides_of_a_lost_pair_are_noticed(copied: Path, report_params: Params) -> None:
     pairs = read_table(copied / "pairs/pairs.csv")
     write_table(copied / "pairs/pairs.csv", pairs.iloc[1:])
-    assert _count(copied, report_params)["unaccounted"] == 2
+    counts = _count(copied, report_params)
+    assert counts["unaccounted"] == 2
+    assert counts["warnings"][0].startswith("unaccounted for: 2 utterances or pairs")
     quarantine = read_table(copied / "pairs/quarantine.csv")
+    for side in ("source", "target"):
+        quarantine.loc[len(quarantine)] = [pairs[side][0], "pair", "in_no_pair", "its pair was excluded"]
     quarantine.loc[len(quarantine)] = [pairs["pair"][0], "pair", "duration_ratio", "3.1"]
     write_table(copied / "pairs/quarantine.csv", quarantine)
-    assert _count(copied, report_params)["unaccounted"] == 0
+    counts = _count(copied, report_params)
+    assert counts["unaccounted"] == 0
+    assert counts["corpora"]["demo"]["quarantined"]["pair"] == {
+        "partner_missing": 1, "in_no_pair": 2, "duration_ratio": 1}
+    bob = counts["corpora"]["demo"]["speakers"]["bob"]["quarantined"]
+    assert bob["pair"] == {"partner_missing": 1, "in_no_pair": 1}
 
 
-def test_without_pairs_the_ratio_is_missing_and_the_rest_counted(copied: Path, report_params: Params) -> None:
+def test_without_pairs_directions_are_missing_and_the_rest_counted(copied: Path, report_params: Params) -> None:
     for table in ("pairs/pairs.csv", "alignment/alignment.csv"):
         write_table(copied / table, read_table(copied / table).iloc[:0])
     counts = _count(copied, report_params)
-    assert counts["duration_ratio"] is None
+    assert counts["directions"] == {}
     assert counts["pairs"] == {"train": 0, "validation": 0, "test": 0}
     assert counts["unaccounted"] == 10
+
+
+def test_a_corpus_of_which_everything_is_kept(copied: Path, report_params: Params) -> None:
+    for path in copied.rglob("quarantine.csv"):
+        write_table(path, read_table(path).iloc[:0])
+    assert _count(copied, report_params)["corpora"]["demo"]["quarantined"] == {"total": 0}

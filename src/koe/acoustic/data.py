@@ -9,28 +9,26 @@ from torch import Tensor
 
 from koe.acoustic.nars2s import Prosody, Source
 from koe.acoustic.reduction import average_frames, batch_steps, stack_frames, steps_of
+from koe.acoustic.speakers import Speakers
 from koe.audio.pitch import continuous_log_f0
-from koe.corpus.dataset import Dataset
+from koe.corpus.dataset import Dataset, speaker_key
+from koe.corpus.pairing import Direction, Pair
 from koe.corpus.statistics import Statistics
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Statistics of the source and of the target, applied when features are read."""
-
-    source: Statistics
-    target: Statistics
-    normalize_target: bool
-
-
-@dataclass(frozen=True)
 class SourceItem:
-    """One utterance's source features: mel (S, R * M), pitch (S,), energy (S,), normalised; voiced (S,) bool."""
+    """One utterance's source features: mel (S, R * M), pitch (S,), energy (S,), normalised; voiced (S,) bool.
+
+    target: statistics of the speaker it is converted to; voices: see `Speakers.voices`.
+    """
 
     mel: np.ndarray
     pitch: np.ndarray
     energy: np.ndarray
     voiced: np.ndarray
+    target: Statistics
+    voices: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,20 @@ def prosody_of(
 
 
 def source_item(
-    mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, statistics: Statistics, factor: int
+    mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction, factor: int,
+    heard: np.ndarray | None = None,
 ) -> SourceItem:
-    """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,)."""
+    """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,).
+
+    `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known.
+    """
+    source, target = direction
+    statistics = speakers.of_source(source)
     pitch, energy = prosody_of(f0, energy, statistics, factor)
     voiced = average_frames((f0 > 0).astype(np.float32), factor) >= 0.5
-    return SourceItem(stack_frames(statistics.normalize_mel(mel), factor), pitch, energy, voiced)
+    stacked = stack_frames(statistics.normalize_mel(mel), factor)
+    return SourceItem(
+        stacked, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
 
 
 def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:
@@ -82,11 +88,13 @@ def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:
 
 def source_batch(items: list[SourceItem]) -> Source:
     """Pads source items into a batch."""
+    voices = [item.voices for item in items if item.voices is not None]
     return Source(
         mel=pad([item.mel.astype(np.float32) for item in items]),
         pitch=pad([item.pitch.astype(np.float32) for item in items]),
         energy=pad([item.energy.astype(np.float32) for item in items]),
         steps=torch.tensor([len(item.mel) for item in items]),
+        voices=torch.from_numpy(np.stack(voices)) if voices else None,
     )
 
 
@@ -96,36 +104,41 @@ class PairReader:
     Args:
         dataset: features of both sides.
         durations: (S,) whole target steps of each pair, by its name.
-        sides: statistics of both sides.
+        speakers: everyone who speaks in the pairs.
         reduction_factor: R.
+        heard: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
     """
 
     def __init__(
-        self, dataset: Dataset, durations: Mapping[str, np.ndarray], sides: Sides, reduction_factor: int
+        self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction_factor: int,
+        heard: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.dataset = dataset
         self.durations = durations
-        self.sides = sides
+        self.speakers = speakers
         self.factor = reduction_factor
+        self.heard = heard or {}
 
-    def source(self, utterance: str) -> SourceItem:
-        """Source features of an utterance."""
-        data = self.dataset
+    def source(self, pair: Pair) -> SourceItem:
+        """Source features of a pair."""
+        _, source, target = pair
+        data, direction = self.dataset, (speaker_key(source), speaker_key(target))
         return source_item(
-            data.mel(utterance), data.f0(utterance), data.energy(utterance), self.sides.source, self.factor
+            data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.factor,
+            self.heard.get(source),
         )
 
-    def batch(self, pairs: list[tuple[str, str, str]]) -> Batch:
-        """A batch of pairs (pair, source utterance, target utterance)."""
-        data, target = self.dataset, self.sides.target
-        mels = [data.mel(utterance) for _, _, utterance in pairs]
-        if self.sides.normalize_target:
-            mels = [target.normalize_mel(mel) for mel in mels]
-        prosody = [
-            prosody_of(data.f0(utterance), data.energy(utterance), target, self.factor) for _, _, utterance in pairs
-        ]
+    def batch(self, pairs: list[Pair]) -> Batch:
+        """A batch of pairs."""
+        data = self.dataset
+        targets = [(name, self.speakers.of_target(speaker_key(name))) for _, _, name in pairs]
+        mels = [data.mel(name) for name, _ in targets]
+        if self.speakers.normalize_target:
+            mels = [statistics.normalize_mel(mel) for mel, (_, statistics) in zip(mels, targets, strict=True)]
+        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.factor)
+                   for name, statistics in targets]
         return Batch(
-            source=source_batch([self.source(utterance) for _, utterance, _ in pairs]),
+            source=source_batch([self.source(pair) for pair in pairs]),
             durations=pad([self.durations[pair].astype(np.int64) for pair, _, _ in pairs]),
             target_mel=pad([mel.astype(np.float32) for mel in mels], self.factor),
             target_frames=torch.tensor([len(mel) for mel in mels]),

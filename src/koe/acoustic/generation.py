@@ -10,6 +10,7 @@ from koe.acoustic.data import PairReader
 from koe.acoustic.inference import convert_items
 from koe.acoustic.model_file import AcousticModel
 from koe.corpus.dataset import Dataset
+from koe.corpus.pairing import Pair
 from koe.progress import progress
 from koe.store import ShardWriter, compare_contracts
 
@@ -20,24 +21,25 @@ def generate_mels(
     model: AcousticModel,
     dataset: Dataset,
     durations: Mapping[str, np.ndarray],
-    pairs: list[tuple[str, str, str]],
+    pairs: list[Pair],
     folder: Path,
     device: torch.device,
+    heard: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes shards keyed by pair with `mel` (target frames, M), exactly as long as the target's (lesson 31).
 
-    `pairs` are (pair, source utterance, target utterance). Raises ContractError if the model and the features were
+    `heard`: see `PairReader`. Raises ContractError if the model and the features were
     made under different mel settings.
     """
     contract = dataset.mel_params.contract()
     compare_contracts("the acoustic model", model.preparation.mel.contract(), "the parameters", contract)
-    reader = PairReader(dataset, durations, model.sides, model.params.reduction_factor)
+    reader = PairReader(dataset, durations, model.speakers, model.params.reduction_factor, heard)
     network = model.network.to(device)
     with ShardWriter(folder, {"mel": contract}) as writer:
         for start in progress(range(0, len(pairs), _GROUP), "generate_mels", unit="batch"):
             group = pairs[start : start + _GROUP]
             conversions = convert_items(
-                network, [reader.source(source) for _, source, _ in group], model.sides,
+                network, [reader.source(pair) for pair in group], model.params.normalize_target,
                 model.params.training.batch_size, device,
                 durations=[durations[pair] for pair, _, _ in group],
                 frames=[dataset.frames(target) for _, _, target in group],

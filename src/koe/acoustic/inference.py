@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from koe.acoustic.data import Sides, SourceItem, pad, source_batch
+from koe.acoustic.data import SourceItem, pad, source_batch
 from koe.acoustic.nars2s import NARS2S, Output
 from koe.acoustic.reduction import steps_of
 from koe.errors import KoeError
@@ -29,7 +29,7 @@ class Conversion:
 def convert_items(
     network: NARS2S,
     items: list[SourceItem],
-    sides: Sides,
+    normalize_target: bool,
     batch_size: int,
     device: torch.device,
     durations: list[np.ndarray] | None = None,
@@ -38,6 +38,7 @@ def convert_items(
     """Converts normalised source items, batched by similar length, returned in their order.
 
     Args:
+        normalize_target: whether the network predicts normalised mels.
         durations: whole target steps for each item's source steps; predicted when not given.
         frames: true target lengths, with `durations`: the last, partial step is cut to them.
     """
@@ -56,24 +57,25 @@ def convert_items(
             length = steps * network.reduction_factor if frames is None else frames[index]
             if steps_of(length, network.reduction_factor) != steps:
                 raise KoeError(f"item {index}: {length} frames asked for, its durations make {steps} steps")
-            found[index] = _conversion(output, row, items[index].voiced, length, sides, network.reduction_factor)
+            found[index] = _conversion(
+                output, row, items[index], length, normalize_target, network.reduction_factor)
     return [found[index] for index in range(len(items))]
 
 
 def _conversion(
-    output: Output, row: int, voiced: np.ndarray, frames: int, sides: Sides, factor: int
+    output: Output, row: int, item: SourceItem, frames: int, normalize_target: bool, factor: int
 ) -> Conversion:
-    """Cuts one utterance out of a batch, denormalised; `voiced` (S,) is the source's."""
+    """Cuts one utterance out of a batch, denormalised."""
     steps = steps_of(frames, factor)
     mel = output.mel[row, :frames].float().cpu().numpy()
-    if sides.normalize_target:
-        mel = sides.target.denormalize_mel(mel)
-    log_f0 = sides.target.denormalize_log_f0(output.pitch[row, :steps].float().cpu().numpy())
-    energy = sides.target.denormalize_energy(output.energy[row, :steps].float().cpu().numpy())
+    if normalize_target:
+        mel = item.target.denormalize_mel(mel)
+    log_f0 = item.target.denormalize_log_f0(output.pitch[row, :steps].float().cpu().numpy())
+    energy = item.target.denormalize_energy(output.energy[row, :steps].float().cpu().numpy())
     centres = (np.arange(steps) + 0.5) * factor - 0.5
     grid = np.arange(frames)
-    durations = output.whole_durations[row, : len(voiced)].cpu().numpy().astype(np.int32)
-    sounding = np.repeat(np.repeat(voiced, durations), factor)[:frames]
+    durations = output.whole_durations[row, : len(item.voiced)].cpu().numpy().astype(np.int32)
+    sounding = np.repeat(np.repeat(item.voiced, durations), factor)[:frames]
     return Conversion(
         mel=mel.astype(np.float32),
         f0=np.where(sounding, np.exp(np.interp(grid, centres, log_f0)), 0).astype(np.float32),

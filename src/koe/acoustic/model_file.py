@@ -1,24 +1,26 @@
 """The acoustic model as a folder: `model.safetensors` and `model.json`, enough to convert with and nothing else.
 
-`model.json` carries the parameters, the mel contract, both sides' statistics, how recordings were prepared, and
-what the model came from (lesson 1). It never holds code or pickles.
+`model.json` carries the parameters, the mel contract, the speakers with their statistics, how recordings were prepared,
+and what the model came from (lesson 1); where the model is told who speaks by embeddings, `speakers.safetensors` holds
+those of its speakers. Never code or pickles.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
+from safetensors import numpy as numpy_safetensors
 from safetensors.torch import load_file, save_file
 
-from koe.acoustic.data import Sides
 from koe.acoustic.nars2s import NARS2S
-from koe.corpus.statistics import Statistics
+from koe.acoustic.speakers import Speakers
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
 from koe.params import AcousticParams, MelParams, PitchParams, ResampleParams, TrimParams
 
-_WEIGHTS, _CARD = "model.safetensors", "model.json"
+_WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", "model.json", "speakers.safetensors"
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,15 @@ class Preparation:
     resample: ResampleParams
     trim: TrimParams
     pitch: PitchParams
-    source_speaker: str
 
     def to_json(self) -> dict[str, Any]:
-        sections = {name: getattr(self, name).model_dump(mode="json") for name in ("mel", "resample", "trim", "pitch")}
-        return {**sections, "source_speaker": self.source_speaker}
+        return {name: getattr(self, name).model_dump(mode="json") for name in ("mel", "resample", "trim", "pitch")}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Preparation":
         return cls(
             MelParams.model_validate(value["mel"]), ResampleParams.model_validate(value["resample"]),
             TrimParams.model_validate(value["trim"]), PitchParams.model_validate(value["pitch"]),
-            value["source_speaker"],
         )
 
 
@@ -50,14 +49,14 @@ class AcousticModel:
 
     network: NARS2S
     params: AcousticParams
-    sides: Sides
+    speakers: Speakers
     preparation: Preparation
     provenance: dict[str, Any]
 
 
-def build_network(params: AcousticParams, n_mels: int) -> NARS2S:
-    """The network that `acoustic.model` names."""
-    return {"nars2s": NARS2S}[params.model](params, n_mels)
+def build_network(params: AcousticParams, n_mels: int, speakers: int) -> NARS2S:
+    """The network that `acoustic.model` names, for so many speakers in training."""
+    return {"nars2s": NARS2S}[params.model](params, n_mels, speakers)
 
 
 def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
@@ -65,11 +64,14 @@ def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
     folder = Path(folder)
     with replacing(folder / _WEIGHTS) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}, temporary)
+    if model.speakers.embeddings:
+        with replacing(folder / _EMBEDDINGS) as temporary:
+            numpy_safetensors.save_file(dict(model.speakers.embeddings), temporary)
     write_json(folder / _CARD, {
         "acoustic": model.params.model_dump(mode="json"),
         "contract": model.preparation.mel.contract(),
         "preparation": model.preparation.to_json(),
-        "statistics": {"source": model.sides.source.to_json(), "target": model.sides.target.to_json()},
+        "speakers": model.speakers.to_json(),
         "provenance": model.provenance,
     })
 
@@ -82,13 +84,19 @@ def load_acoustic(folder: str | Path) -> AcousticModel:
     card = read_json(folder / _CARD)
     params = AcousticParams.model_validate(card["acoustic"])
     preparation = Preparation.from_json(card["preparation"])
-    network = build_network(params, preparation.mel.n_mels)
+    speakers = Speakers.from_json(card["speakers"], _read_embeddings(folder / _EMBEDDINGS))
+    network = build_network(params, preparation.mel.n_mels, len(speakers.trained))
     try:
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (SafetensorError, OSError, RuntimeError) as error:
         raise StoreError(f"{folder / _WEIGHTS} does not fit {folder / _CARD}: {error}") from error
-    sides = Sides(
-        Statistics.from_json(card["statistics"]["source"]), Statistics.from_json(card["statistics"]["target"]),
-        params.normalize_target,
-    )
-    return AcousticModel(network.eval().requires_grad_(False), params, sides, preparation, card["provenance"])
+    return AcousticModel(network.eval().requires_grad_(False), params, speakers, preparation, card["provenance"])
+
+
+def _read_embeddings(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        return numpy_safetensors.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); train the model again (dvc repro)") from error

@@ -1,6 +1,6 @@
 """NARS2S: non-autoregressive sequence-to-sequence voice conversion (Hayashi et al., ICASSP 2021; seed log).
 
-    source mel, R frames a step → linear → Conformer encoder → duration predictor
+    source mel, R frames a step → linear (+ who speaks) → Conformer encoder (+ who is to speak) → duration predictor
       → length regulator, which carries the source's pitch and energy along
       → pitch and energy predictors (source prosody in, target prosody out), added to the hidden sequence
       → Conformer decoder → linear → R frames a step → Postnet
@@ -20,23 +20,28 @@ from torch import Tensor, nn
 
 from koe.acoustic.conformer import Conformer
 from koe.acoustic.reduction import batch_steps
-from koe.params import AcousticParams, PostnetParams, PredictorParams
+from koe.acoustic.speakers import EMBEDDING_SIZE
+from koe.params import AcousticParams, ConditioningParams, PostnetParams, PredictorParams
 
 
 @dataclass(frozen=True)
 class Source:
     """What conversion starts from, normalised, padded.
 
-    mel (B, S, R * M); pitch (B, S) continuous log-F0; energy (B, S); steps (B,) the true lengths.
+    mel (B, S, R * M); pitch (B, S) continuous log-F0; energy (B, S); steps (B,) the true lengths; voices of the source
+    and of the target speaker, (B, 2) indices or (B, 2, E) embeddings, None for a model of one source and one target.
     """
 
     mel: Tensor
     pitch: Tensor
     energy: Tensor
     steps: Tensor
+    voices: Tensor | None = None
 
     def to(self, device: torch.device) -> "Source":
-        return Source(self.mel.to(device), self.pitch.to(device), self.energy.to(device), self.steps.to(device))
+        voices = None if self.voices is None else self.voices.to(device)
+        return Source(
+            self.mel.to(device), self.pitch.to(device), self.energy.to(device), self.steps.to(device), voices)
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,30 @@ class Postnet(nn.Module):
         return mel + x if len(self.convolutions) else mel
 
 
-class NARS2S(nn.Module):
-    """The acoustic model. `n_mels` is the number of mel bands, everything else comes from the parameters."""
+class VoiceInput(nn.Module):
+    """Who speaks and who is to speak, for the hidden sequences: a learned vector each, or a projected embedding."""
 
-    def __init__(self, params: AcousticParams, n_mels: int) -> None:
+    def __init__(self, hidden: int, params: ConditioningParams, speakers: int) -> None:
+        super().__init__()
+        if params.by == "learned":
+            self.voice: nn.Module = nn.Embedding(speakers, params.size)
+        else:
+            self.voice = nn.Linear(EMBEDDING_SIZE, params.size)
+        self.source = nn.Linear(params.size, hidden)
+        self.target = nn.Linear(params.size, hidden)
+
+    def forward(self, voices: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2) indices or (B, 2, E) embeddings → of the source and of the target, (B, 1, H) each."""
+        source, target = F.softsign(self.voice(voices)).split(1, dim=1)
+        return self.source(source), self.target(target)
+
+
+class NARS2S(nn.Module):
+    """The acoustic model. `n_mels` is the number of mel bands, `speakers` how many it learns by name (conditioning by
+    `learned`); everything else comes from the parameters.
+    """
+
+    def __init__(self, params: AcousticParams, n_mels: int, speakers: int = 0) -> None:
         super().__init__()
         hidden, width = params.hidden, params.reduction_factor * n_mels
         self.reduction_factor = params.reduction_factor
@@ -161,6 +186,7 @@ class NARS2S(nn.Module):
         self.decoder = Conformer(hidden, params.decoder)
         self.expand = nn.Linear(hidden, width)
         self.postnet = Postnet(n_mels, params.postnet)
+        self.voices = None if params.conditioning.by == "none" else VoiceInput(hidden, params.conditioning, speakers)
 
     def forward(self, source: Source, durations: Tensor | None = None, prosody: Prosody | None = None) -> Output:
         """Converts a batch.
@@ -171,7 +197,7 @@ class NARS2S(nn.Module):
             prosody: the target's pitch and energy for the decoder (teacher forcing); predicted when not given.
         """
         source_mask = length_mask(source.steps, source.mel.shape[1])
-        encoded = self.encoder(self.reduce(source.mel), source_mask)
+        encoded = self._encode(source, source_mask)
         predicted = F.softplus(self.duration_predictor(encoded, source_mask)) * source_mask
         whole = round_durations(predicted.detach(), source_mask) if durations is None else durations
         steps = whole.sum(dim=1)
@@ -189,6 +215,14 @@ class NARS2S(nn.Module):
         before = stacked.reshape(len(stacked), -1, self.n_mels)
         frame_mask = mask.repeat_interleave(self.reduction_factor, dim=1)
         return Output(before, self.postnet(before, frame_mask), predicted, whole, pitch, energy, steps)
+
+    def _encode(self, source: Source, mask: Tensor) -> Tensor:
+        """The source's hidden sequence (B, S, H), told who speaks on the way in and who is to speak on the way out."""
+        reduced = self.reduce(source.mel)
+        if self.voices is None:
+            return self.encoder(reduced, mask)
+        speaks, is_to_speak = self.voices(source.voices)
+        return self.encoder(reduced + speaks, mask) + is_to_speak
 
     @staticmethod
     def _embed(embedding: nn.Conv1d, values: Tensor, mask: Tensor) -> Tensor:

@@ -7,18 +7,20 @@ step, so a run that was killed and continued ends with the same weights as one t
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from koe.acoustic.data import Batch, PairReader, Sides
+from koe.acoustic.data import Batch, PairReader
 from koe.acoustic.inference import convert_items
 from koe.acoustic.losses import PARTS, acoustic_losses, weighted_sum
 from koe.acoustic.model_file import build_network, load_acoustic
 from koe.acoustic.nars2s import NARS2S
+from koe.acoustic.speakers import Speakers
+from koe.corpus.pairing import Pair
 from koe.device import mixed_precision
 from koe.errors import KoeError
 from koe.evaluation.mel_distortion import mel_cepstral_distortion_of_mels
@@ -29,8 +31,6 @@ from koe.training.batching import Batching
 from koe.training.schedules import warmup_cosine_per_step
 from koe.training.session import Session, steps_with_progress
 from koe.training.transfer import differing_tensors
-
-Pair = tuple[str, str, str]  # pair, source utterance, target utterance
 
 
 @dataclass
@@ -159,9 +159,9 @@ class AcousticTrainer:
         return {**values, "validation/mcd_db": self._free_running_mcd()}
 
     def _free_running_mcd(self) -> float:
-        sources = [self.reader.source(source) for _, source, _ in self.validation]
+        sources = [self.reader.source(pair) for pair in self.validation]
         conversions = convert_items(
-            self.network, sources, self.reader.sides, self.params.training.batch_size, self.device
+            self.network, sources, self.params.normalize_target, self.params.training.batch_size, self.device
         )
         return float(np.mean([
             mel_cepstral_distortion_of_mels(conversion.mel, self.reader.dataset.mel(target))
@@ -177,15 +177,15 @@ class AcousticTrainer:
         }
 
 
-def initial_network(params: AcousticParams, mel: MelParams, own: Sides, seed: int) -> tuple[NARS2S, Sides]:
-    """The network to train and the statistics to train it with.
+def initial_network(params: AcousticParams, mel: MelParams, own: Speakers, seed: int) -> tuple[NARS2S, Speakers]:
+    """The network to train, and the speakers with the statistics to train it with.
 
     From scratch: random weights under `seed`, and the data's own statistics. With `acoustic.init`: that model's
     weights, and its statistics too, for its weights mean nothing under others (lesson 19). Raises ContractError if
-    its mel settings differ, KoeError naming what differs if its shape does.
+    its mel settings differ, KoeError naming what differs if its shape, or who its learned vectors stand for, does.
     """
     torch.manual_seed(seed_for(seed, "acoustic"))
-    network = build_network(params, mel.n_mels)
+    network = build_network(params, mel.n_mels, len(own.trained))
     if params.init is None:
         return network, own
     start = load_acoustic(params.init)
@@ -196,8 +196,13 @@ def initial_network(params: AcousticParams, mel: MelParams, own: Sides, seed: in
             f"acoustic.init: the model in {params.init} and the acoustic parameters differ in {differing}; set the "
             "sizes under acoustic: to that model's"
         )
+    if params.conditioning.by == "learned" and start.speakers.trained != own.trained:
+        raise KoeError(
+            f"acoustic.init: the model in {params.init} learned {', '.join(start.speakers.trained)}, and the pairs "
+            f"have {', '.join(own.trained)}; its vectors would stand for others. Use acoustic.conditioning.by: encoder"
+        )
     network.load_state_dict(start.network.state_dict())
-    return network, Sides(start.sides.source, start.sides.target, params.normalize_target)
+    return network, replace(own, normalization=start.speakers.normalization)
 
 
 def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

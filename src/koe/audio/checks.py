@@ -23,6 +23,7 @@ FLOOR_DB = -120.0  # stands for digital silence, below what 16 bits can hold
 FULL_SCALE = 0.99  # 8-bit recordings reach 127/128
 CLIPPED_RUN = 3  # equal samples at full scale; a loud tone that is not clipped has fewer
 LEVEL_SECONDS = 0.05
+NOISE_PERCENTILE = 10  # pauses and the ends of a recording are at least a tenth of it
 
 
 def decibels(amplitude: float) -> float:
@@ -37,6 +38,19 @@ def loudest(wave: np.ndarray, rate: int, seconds: float = LEVEL_SECONDS) -> floa
         return 0.0
     energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
     return float(np.sqrt(max(0.0, np.max(energy[length:] - energy[:-length])) / length))
+
+
+def noise_floor(wave: np.ndarray, rate: int) -> float:
+    """Level of the background of an untrimmed waveform (samples,): dB of full scale, at least FLOOR_DB.
+
+    The 10th percentile of the levels of its stretches of 50 ms, its mean removed; of all of it if it is shorter.
+    Where nobody pauses it is the level of the quietest speech, so it is an upper bound.
+    """
+    length = min(len(wave), max(1, round(LEVEL_SECONDS * rate)))
+    if length == 0:
+        return FLOOR_DB
+    frames = (wave - wave.mean())[: len(wave) // length * length].reshape(-1, length)
+    return decibels(float(np.sqrt(np.percentile(np.square(frames).mean(axis=1), NOISE_PERCENTILE))))
 
 
 def clipped_share(channels: np.ndarray) -> float:

@@ -4,6 +4,9 @@ Whatever a file holds, what is read is float32 in [-1, 1] (lesson 18), and nothi
 being counted (lesson 15). The rule for samples beyond full scale: in a float file they contradict the convention,
 and the file is refused as out_of_range; in MP3 and OGG the decoder overshoots where the original reached full
 scale, and those samples are limited to full scale, where `koe.audio.checks.clipped_share` counts them.
+
+libsndfile reads WAV, FLAC, OGG and MP3; the suffix decides what `koe.audio.containers` reads, so that a damaged file is
+refused by the one that knows its format and not mended by the other.
 """
 
 import struct
@@ -19,10 +22,12 @@ from koe.corpus.dataset import to_int16
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+CONTAINERS = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma"})
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}) | CONTAINERS
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 _ROUNDING = 1e-6  # of float files that were scaled to exactly full scale
+_CODEC_DELAY = 0.25  # seconds that a container's header may count and its decoder not give: padding of the codec
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # what a WAV writer that cannot seek leaves in the header
 
 
@@ -44,11 +49,15 @@ class AudioInfo:
 def audio_info(path: str | Path) -> AudioInfo:
     """What the header of an audio file says, without decoding it.
 
-    Raises AudioError: unreadable (not there, not audio, not WAV, FLAC, OGG or MP3), truncated, zero samples.
+    Raises AudioError: unreadable (not there, not audio, no format of SUFFIXES), truncated, zero samples.
     """
     path = Path(path)
     if not path.is_file():
         raise AudioError(UNREADABLE, f"{path}: no such file")
+    if _is_container(path):
+        from koe.audio import containers  # FFmpeg takes longer to load than most files to read
+
+        return AudioInfo(**containers.header(path))
     try:
         info = soundfile.info(str(path))
         _check_complete(path, info.format)
@@ -62,18 +71,22 @@ def audio_info(path: str | Path) -> AudioInfo:
                      info.subtype in _LOSSY)
 
 
-def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
+def read_channels(
+    path: str | Path, start: float | None = None, end: float | None = None
+) -> tuple[np.ndarray, int]:
     """All channels of an audio file: float32 in [-1, 1], shape (samples, channels), and the sample rate.
 
-    Raises AudioError as `audio_info` does, and for NaN or infinity and for float files beyond full scale.
+    `start` and `end`, in seconds, limit what is read; what lies before and after is not decoded where the format
+    allows. Raises AudioError as `audio_info` does, for a part that holds no samples, and for NaN or infinity and
+    float files beyond full scale in what is read.
     """
+    path = Path(path)
     info = audio_info(path)
-    try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(UNREADABLE, f"{path}: damaged or cut short after its header ({error})") from error
-    if len(samples) < info.samples:
-        raise AudioError(TRUNCATED, f"{path}: the header promises {info.samples} samples, {len(samples)} are there")
+    first = round((start or 0.0) * info.sample_rate)
+    last = info.samples if end is None else min(info.samples, round(end * info.sample_rate))
+    if not 0 <= first < last:
+        raise AudioError(ZERO_SAMPLES, f"{path}: no samples from {start} to {end} s; it is {info.seconds:g} s long")
+    samples = _decode(path, first, last, info, to_its_end=end is None)
     if not np.isfinite(samples).all():
         count = int(np.count_nonzero(~np.isfinite(samples)))
         raise AudioError(NOT_FINITE, f"{path}: {count} samples are NaN or infinite")
@@ -82,13 +95,37 @@ def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
         count = int(np.count_nonzero(np.abs(samples) > 1))
         raise AudioError(OUT_OF_RANGE, f"{path}: {count} samples lie beyond full scale (peak {peak:g}); "
                                        "scale the recording to [-1, 1], nothing is clipped for you")
-    return np.clip(samples, -1.0, 1.0), rate
+    return np.clip(samples, -1.0, 1.0), info.sample_rate
+
+
+def _decode(path: Path, first: int, last: int, info: AudioInfo, to_its_end: bool) -> np.ndarray:
+    """Samples of all channels, (samples, channels). Raises AudioError if the file is damaged or ends early."""
+    allowance = 0
+    if _is_container(path):
+        from koe.audio import containers
+
+        allowance = round(_CODEC_DELAY * info.sample_rate)
+        samples = containers.decode(path, first, last + allowance * to_its_end)  # the header may count too few as well
+    else:
+        try:
+            samples, _ = soundfile.read(str(path), start=first, stop=last, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(UNREADABLE, f"{path}: damaged or cut short after its header ({error})") from error
+    if len(samples) < last - first - allowance or not len(samples):
+        raise AudioError(TRUNCATED, f"{path}: the header promises {info.samples} samples, "
+                                    f"{first + len(samples)} are there")
+    return samples
+
+
+def _is_container(path: Path) -> bool:
+    return path.suffix.lower() in CONTAINERS
 
 
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """An audio file as one waveform, channels averaged: float32 in [-1, 1], shape (samples,), and the sample rate.
 
-    WAV (8, 16, 24, 32 bit, float), FLAC, OGG and MP3 of any rate. Raises AudioError as `read_channels` does.
+    WAV (8, 16, 24, 32 bit, float), FLAC, OGG, MP3, M4A, AAC, WebM and WMA of any rate. Raises AudioError as
+    `read_channels` does.
     """
     channels, rate = read_channels(path)
     return channels.mean(axis=1, dtype=np.float32), rate

@@ -24,6 +24,12 @@ def speaker_of(utterance: str) -> str:
     return utterance.split("/", 2)[1]
 
 
+def speaker_key(utterance: str) -> str:
+    """`<corpus>/<speaker>`: a speaker's name is its corpus's own."""
+    corpus, speaker, _ = utterance.split("/", 2)
+    return f"{corpus}/{speaker}"
+
+
 class Dataset:
     """Waveforms and features of several corpora under one `data` folder.
 

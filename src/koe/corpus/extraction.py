@@ -26,7 +26,8 @@ from koe.progress import progress
 from koe.store import ShardWriter
 
 TABLE = "table.csv"
-COLUMNS = ["utterance", "frames", "voiced", "f0_median"]
+COLUMNS = ["utterance", "frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]
+PRESSED = 0.03  # F0 this near to floor or ceiling, as a share of them, may be beyond it
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def extract_corpus(
                 quarantine.add(utterance, result.reason, result.detail)
                 continue
             writer.add(utterance, mel=result.mel, f0=result.f0, energy=result.energy)
-            rows.append(_row(utterance, result))
+            rows.append(_row(utterance, result, pitch))
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_table(folder / TABLE, table)
     quarantine.write(folder)
@@ -108,11 +109,14 @@ def extract_corpus(
     return table, quarantine
 
 
-def _row(utterance: str, features: Features) -> dict[str, object]:
+def _row(utterance: str, features: Features, pitch: PitchParams) -> dict[str, object]:
     voiced = features.f0[features.f0 > 0]
+    low, median, high = np.quantile(voiced, [0.05, 0.5, 0.95])
+    floor, ceiling = pitch.range_of(speaker_of(utterance))
+    pressed = np.mean((voiced <= floor * (1 + PRESSED)) | (voiced >= ceiling * (1 - PRESSED)))
     frames = len(features.f0)
-    share = len(voiced) / frames
-    return {"utterance": utterance, "frames": frames, "voiced": share, "f0_median": np.median(voiced)}
+    return {"utterance": utterance, "frames": frames, "voiced": len(voiced) / frames, "f0_median": median,
+            "f0_low": low, "f0_high": high, "f0_pressed": pressed}
 
 
 @contextmanager

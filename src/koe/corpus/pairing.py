@@ -1,119 +1,293 @@
-"""Pairs of recordings of one sentence, and their split into training, validation and test (lesson 3)."""
+"""Pairs of recordings of one sentence, and their split into training, validation and test (lesson 3).
 
+Who is converted into whom is a rule of the parameters (`pair.rule`), not of file names (lesson 25). Everything drawn
+depends on the seed and on names alone, so that adding a speaker or a sentence does not reshuffle the others.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, corpus_of, speaker_of
+from koe.corpus.dataset import Dataset, speaker_key
 from koe.corpus.quarantine import Quarantine, read_quarantine
+from koe.corpus.texts import canonical, same_text
 from koe.errors import KoeError
 from koe.files import read_table, write_table
-from koe.params import PairParams
+from koe.params import ConditioningParams, PairParams
 from koe.randomness import seed_for
 
 TABLE = "pairs.csv"
 COLUMNS = ["pair", "sentence", "source", "target", "split"]
 SPLITS = ("train", "validation", "test")
 STAGES_BEFORE = ("corpus", "resampled", "trim", "features")  # whose quarantine may explain a partner
+Direction = tuple[str, str]  # source and target speaker, each `<corpus>/<speaker>`
+Pair = tuple[str, str, str]  # pair, source utterance, target utterance
 
 
-def pair_corpora(dataset: Dataset, params: PairParams, seed: int, folder: str | Path) -> pd.DataFrame:
+def pair_corpora(
+    dataset: Dataset, params: PairParams, conditioning: ConditioningParams, seed: int, folder: str | Path
+) -> pd.DataFrame:
     """Pairs what `extract` kept and splits it; writes pairs.csv and quarantine.csv; returns the pairs.
 
-    Every utterance that is in no pair has a row in the quarantine. Raises KoeError if too few sentences are
-    left.
+    Every utterance that is in no pair has a row in the quarantine (lesson 23). Raises KoeError if too few sentences
+    are left, if a parameter names a speaker that is not there, or if several directions meet a model that is not
+    told who speaks (lesson 22).
     """
     quarantine = Quarantine("pair")
-    pairs = make_pairs(dataset, params, quarantine)
+    kept = _kept(dataset, quarantine)
+    candidates, refused = make_pairs(dataset, kept, params, seed, quarantine)
+    _account_for_partners(dataset, kept, candidates, refused, quarantine)
     quarantine.write(folder)  # before the split, which may find too few: here is why
-    pairs["split"] = assign_splits(pairs, dataset.utterances, params, seed)
+    pairs = hold_out_speakers(assign_splits(candidates, kept, params, seed), params, set(kept["speaker_key"]))
+    for utterance in sorted(_sides(candidates) - _sides(pairs)):
+        quarantine.add(utterance, "left_out_by_split", "pair.train or the held-out speakers leave none of its pairs")
+    quarantine.write(folder)
+    require_conditioning(pairs, conditioning)
     write_table(Path(folder) / TABLE, pairs[COLUMNS])
     return pairs[COLUMNS]
 
 
-def make_pairs(dataset: Dataset, params: PairParams, quarantine: Quarantine) -> pd.DataFrame:
-    """All pairs of a source's and a target's recording of a sentence of one corpus: COLUMNS without split.
-
-    With direction `both`, each also the other way round. Excluded, with a row in `quarantine`: a second
-    recording of a sentence by the same speaker, a recording without a partner (named, and why it is missing,
-    where known: lesson 23), and pairs whose duration ratio is out of bounds.
-    """
-    kept = dataset.utterances.loc[dataset.features["utterance"]].reset_index(drop=True)
-    kept["corpus"] = kept["utterance"].map(corpus_of)
-    twice = kept.duplicated(["corpus", "speaker", "sentence"])
+def _kept(dataset: Dataset, quarantine: Quarantine) -> pd.DataFrame:
+    """What `extract` kept, by utterance, with `corpus` and `speaker_key`; second recordings of a sentence excluded."""
+    kept = dataset.utterances.loc[dataset.features["utterance"]].copy()
+    kept["corpus"] = [name.split("/", 1)[0] for name in kept["utterance"]]
+    kept["speaker_key"] = kept["corpus"] + "/" + kept["speaker"]
+    twice = kept.duplicated(["speaker_key", "sentence"])
     for row in kept[twice].itertuples():
-        detail = f"{row.speaker} has another recording of {row.sentence}"
-        quarantine.add(row.utterance, "sentence_twice", detail)
-    kept = kept[~twice]
-    sides = kept[["corpus", "sentence", "utterance"]]
-    sources = sides[kept["role"] == "source"].rename(columns={"utterance": "source"})
-    targets = sides[kept["role"] == "target"].rename(columns={"utterance": "target"})
-    matched = sources.merge(targets, on=["corpus", "sentence"])
-    alone = kept[~kept["utterance"].isin([*matched["source"], *matched["target"]])]
-    _account_for_partners(dataset, alone, quarantine)
-    if params.direction == "both":
-        swapped = matched.rename(columns={"source": "target", "target": "source"})
-        matched = pd.concat([matched, swapped], ignore_index=True)
-    rows = []
+        quarantine.add(row.utterance, "sentence_twice", f"{row.speaker} has another recording of {row.sentence}")
+    return kept[~twice]
+
+
+def make_pairs(
+    dataset: Dataset, kept: pd.DataFrame, params: PairParams, seed: int, quarantine: Quarantine
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """All pairs that the rule asks for, COLUMNS without split; and for the sides of refused pairs, an example.
+
+    `kept`: utterances by name (columns corpus, speaker_key, sentence, text, role). Two recordings pair if their
+    sentence has the same name, in the same corpus or, with `across_corpora`, in any. Refused, with a row in
+    `quarantine`: pairs whose texts differ, for one name then stands for two sentences, and pairs whose duration
+    ratio is out of bounds.
+    """
     frames = dataset.features["frames"]
     low, high = params.duration_ratio
-    for row in matched.itertuples():
-        pair = f"{row.corpus}/{row.sentence}/{speaker_of(row.source)}-{speaker_of(row.target)}"
-        ratio = frames[row.target] / frames[row.source]
-        if low <= ratio <= high:
-            rows.append((pair, row.sentence, row.source, row.target))
-        else:
+    matched = _matched(kept, params, seed)
+    ratios = frames.loc[matched["target"]].to_numpy() / frames.loc[matched["source"]].to_numpy()
+    texts = dict(zip(kept["utterance"], kept["text"], strict=True))
+    rows = []
+    refused: dict[str, str] = {}
+    for row, ratio in zip(matched.itertuples(index=False), ratios, strict=True):
+        source_text, target_text = texts[row.source], texts[row.target]
+        if source_text and target_text and not same_text(source_text, target_text):
+            reason, detail = "text_differs", f"{source_text[:60]!r} and {target_text[:60]!r}"
+        elif not low <= ratio <= high:
+            reason = "duration_ratio"
             detail = f"{ratio:.2f} (target over source), outside pair.duration_ratio [{low:g}, {high:g}]"
-            quarantine.add(pair, "duration_ratio", detail)
-    return pd.DataFrame(rows, columns=COLUMNS[:-1])
+        else:
+            rows.append(row)
+            continue
+        quarantine.add(row.pair, reason, detail)
+        refused |= dict.fromkeys((row.source, row.target), f"{row.pair}: {reason}")
+    return pd.DataFrame(rows, columns=COLUMNS[:-1]), refused
 
 
-def _account_for_partners(dataset: Dataset, alone: pd.DataFrame, quarantine: Quarantine) -> None:
-    """A quarantine row for each utterance of `alone`, with what became of its partner (lesson 23)."""
+def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
+    """Every source and target utterance of a chosen direction that share a sentence: COLUMNS without split."""
+    recordings = kept[["utterance", "corpus", "speaker_key", "sentence"]].reset_index(drop=True)
+    shared = ["sentence"] if params.across_corpora else ["corpus", "sentence"]
+    groups = recordings.groupby(shared, sort=True).indices.values()
+    meetings = [_ordered_pairs(np.sort(members)) for members in groups if len(members) > 1]
+    sources, targets = np.concatenate([np.zeros((2, 0), np.int64), *meetings], axis=1)
+    names = recordings["speaker_key"].to_numpy()
+    wanted = choose_directions(
+        set(zip(names[sources], names[targets], strict=True)), _roles(kept), params, seed, sorted(set(names)))
+    chosen = [direction in wanted for direction in zip(names[sources], names[targets], strict=True)]
+    utterances, sentences = recordings["utterance"].to_numpy(), recordings["sentence"].to_numpy()
+    matched = pd.DataFrame({
+        "sentence": sentences[sources[chosen]],
+        "source": utterances[sources[chosen]], "target": utterances[targets[chosen]],
+    })
+    matched.insert(0, "pair", [pair_name(*row) for row in matched.itertuples(index=False)])
+    return matched.sort_values(["sentence", "source", "target"], ignore_index=True)
+
+
+def _ordered_pairs(members: np.ndarray) -> np.ndarray:
+    """All ordered pairs of different members: (2, n * (n - 1))."""
+    left, right = np.repeat(members, len(members)), np.tile(members, len(members))
+    return np.stack([left, right])[:, left != right]
+
+
+def pair_name(sentence: str, source: str, target: str) -> str:
+    """`<corpus>/<sentence>/<source>-<target>`; `<corpus>+<other>` where the two are of different corpora."""
+    (corpus, speaker, _), (other, other_speaker, _) = source.split("/", 2), target.split("/", 2)
+    return f"{corpus if corpus == other else f'{corpus}+{other}'}/{sentence}/{speaker}-{other_speaker}"
+
+
+def _roles(kept: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(kept["speaker_key"], kept["role"], strict=True))
+
+
+def choose_directions(
+    possible: set[Direction], roles: dict[str, str], params: PairParams, seed: int, speakers: list[str]
+) -> set[Direction]:
+    """Which of the `possible` directions (those with a sentence in common) the rule asks for.
+
+    `sampled` ranks the targets of each source by a hash of the seed and both names, so that a new speaker takes at
+    most one place in anybody's list (highest random weight, Thaler & Ravishankar 1998).
+    """
+    if params.rule == "all":
+        return possible
+    if params.rule == "chosen":
+        asked = {tuple(find_speaker(name, speakers, "pair.chosen") for name in pair) for pair in params.chosen}
+        return {direction for direction in possible if direction in asked}
+    if params.rule == "sampled":
+        targets: dict[str, list[str]] = {}
+        for source, target in possible:
+            targets.setdefault(source, []).append(target)
+        ranked = {source: sorted(found, key=lambda target: (seed_for(seed, "pair", source, target), target))
+                  for source, found in targets.items()}
+        return {(source, target) for source, found in ranked.items() for target in found[:params.targets_per_source]}
+    forward = {(source, target) for source, target in possible
+               if roles[source] == "source" and roles[target] == "target"}
+    return forward | {(target, source) for source, target in forward} if params.rule == "both" else forward
+
+
+def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:
+    """The `<corpus>/<speaker>` that `name` (with or without corpus) means. Raises KoeError if none, or several, do."""
+    speakers = sorted(speakers)
+    found = [speaker for speaker in speakers if name in (speaker, speaker.partition("/")[2])]
+    if len(found) != 1:
+        what = f"speaker {name!r} is in {', '.join(found)}; write corpus/speaker" if found else (
+            f"no speaker {name!r}; there are {', '.join(speakers[:20])}" + (" …" if len(speakers) > 20 else ""))
+        raise KoeError(f"{parameter}: {what}")
+    return found[0]
+
+
+def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
+    """The pairs with their `split`, the same for all pairs of a sentence; those beyond `pair.train` are left out.
+
+    Sentences are ranked by a hash of the seed and their name. Counts take the first of them, so that adding a
+    sentence moves at most one other across each border; shares take those whose hash is below the share, so that it
+    moves none. Sentences of the same text, in another corpus or under another name, stay together and count as one.
+    Raises KoeError if a split is left empty.
+    """
+    units = _units(kept.loc[sorted(_sides(pairs))])
+    draws = {unit: seed_for(seed, "split", unit) / 2**63 for unit in set(units.values())}
+    waiting = sorted(draws, key=lambda unit: (draws[unit], unit))
+    splits: dict[str, str] = {}
+    border = 0.0
+    for name in ("test", "validation", "train"):
+        size: int | float | None = getattr(params, name)
+        if isinstance(size, float):
+            border += size
+            taken = [unit for unit in waiting if draws[unit] < border]
+        else:
+            taken = waiting[:size]
+            border = draws[taken[-1]] if taken else border
+        if not taken or (isinstance(size, int) and len(taken) < size):
+            raise KoeError(
+                f"pair.{name}: {'the rest' if size is None else size} of the sentences, but {len(taken)} are left for "
+                f"it of the {len(draws)} that have pairs (test, validation and train take theirs in this order); lower "
+                "pair.test or pair.validation, or add recordings")
+        splits |= dict.fromkeys(taken, name)
+        waiting = [unit for unit in waiting if unit not in splits]
+    found = pairs["sentence"].map(lambda sentence: splits.get(units[sentence], ""))
+    return pairs.assign(split=found)[found != ""].reset_index(drop=True)
+
+
+def _units(rows: pd.DataFrame) -> dict[str, str]:
+    """Sentence → what is split as one: the first name of those that share its text, directly or not."""
+    parent: dict[str, str] = {sentence: sentence for sentence in rows["sentence"]}
+
+    def root(sentence: str) -> str:
+        while parent[sentence] != sentence:
+            parent[sentence] = sentence = parent[parent[sentence]]
+        return sentence
+
+    first_of: dict[str, str] = {}
+    for sentence, text in zip(rows["sentence"], rows["text"], strict=True):
+        if key := canonical(text):
+            one, other = sorted((root(sentence), root(first_of.setdefault(key, sentence))))
+            parent[other] = one
+    return {sentence: root(sentence) for sentence in parent}
+
+
+def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterable[str]) -> pd.DataFrame:
+    """Without the pairs that would let a held-out speaker be heard too early.
+
+    Training has none of them. Where `pair.test_speakers` are named, every test pair has one of them, and neither
+    training nor validation does; likewise for validation. Raises KoeError if that leaves a split empty.
+    """
+    held = {split: {find_speaker(name, speakers, f"pair.{split}_speakers")
+                    for name in getattr(params, f"{split}_speakers")} for split in ("validation", "test")}
+    if not any(held.values()):
+        return pairs
+
+    def stays(row: tuple[str, str, str]) -> bool:
+        split, *sides = row
+        heard = {speaker_key(side) for side in sides}
+        forbidden = set().union(*(names for name, names in held.items() if name != split))
+        wanted = held.get(split, set())
+        return not heard & forbidden and (not wanted or bool(heard & wanted))
+
+    left = pairs[[stays(row) for row in pairs[["split", "source", "target"]].itertuples(index=False, name=None)]]
+    empty = [split for split in SPLITS if split not in set(left["split"])]
+    if empty:
+        raise KoeError(f"pair.validation_speakers, pair.test_speakers: no pair is left for {', '.join(empty)}; hold "
+                       "out fewer speakers, or let pair.rule make pairs with them")
+    return left.reset_index(drop=True)
+
+
+def require_conditioning(pairs: pd.DataFrame, conditioning: ConditioningParams) -> None:
+    """Raises KoeError if more than one direction is mixed and nothing tells the model who speaks (lesson 22)."""
+    directions = sorted(set(directions_of(pairs)))
+    if len(directions) > 1 and conditioning.by == "none":
+        shown = ", ".join(f"{source} → {target}" for source, target in directions[:4])
+        raise KoeError(f"acoustic.conditioning.by: none, but the pairs have {len(directions)} directions ({shown}"
+                       f"{' …' if len(directions) > 4 else ''}); use learned or encoder, or a rule that leaves one")
+
+
+def directions_of(pairs: pd.DataFrame) -> list[Direction]:
+    """Source and target speaker of each pair, in order."""
+    sides = zip(pairs["source"], pairs["target"], strict=True)
+    return [(speaker_key(source), speaker_key(target)) for source, target in sides]
+
+
+def _sides(pairs: pd.DataFrame) -> set[str]:
+    return {*pairs["source"], *pairs["target"]}
+
+
+def _account_for_partners(
+    dataset: Dataset, kept: pd.DataFrame, candidates: pd.DataFrame, refused: dict[str, str], quarantine: Quarantine
+) -> None:
+    """A quarantine row for each utterance that is in no pair (lesson 23): what kept it out, as far as is known."""
+    paired = _sides(candidates)
+    shared = kept.groupby("sentence")["speaker_key"].transform("nunique") > 1
+    excluded = _excluded_before(dataset)
+    for row, met in zip(kept.itertuples(), shared, strict=True):
+        if row.utterance in paired:
+            continue
+        if row.utterance in refused:
+            reason, detail = "in_no_pair", f"its pairs were refused, e.g. {refused[row.utterance]}"
+        elif met:
+            reason, detail = "not_in_rule", "pair.rule and pair.across_corpora ask for none of its pairs"
+        else:
+            known = "; ".join(excluded.get((row.corpus, row.sentence), []))
+            missing = f"no other speaker's recording of {row.sentence} was found"
+            reason, detail = "partner_missing", f"excluded earlier: {known}" if known else missing
+        quarantine.add(row.utterance, reason, detail)
+
+
+def _excluded_before(dataset: Dataset) -> dict[tuple[str, str], list[str]]:
+    """(corpus, sentence) → what earlier stages excluded of it."""
     folders = [dataset.data / stage / corpus for corpus in dataset.corpora for stage in STAGES_BEFORE]
     excluded: dict[tuple[str, str], list[str]] = {}
     for row in read_quarantine(folders).itertuples():
         corpus, _, rest = row.utterance.partition("/")
         sentence = rest.partition("/")[2]
         excluded.setdefault((corpus, sentence), []).append(f"{row.utterance}: {row.stage}, {row.reason}")
-    for row in alone.itertuples():
-        partner = "target" if row.role == "source" else "source"
-        known = "; ".join(excluded.get((row.corpus, row.sentence), []))
-        missing = f"no {partner} recording of {row.sentence} was found"
-        quarantine.add(row.utterance, "partner_missing", f"excluded earlier: {known}" if known else missing)
-
-
-def assign_splits(pairs: pd.DataFrame, utterances: pd.DataFrame, params: PairParams, seed: int) -> pd.Series:
-    """`train`, `validation` or `test` for each pair, the same for all pairs of a sentence.
-
-    Sentences are ranked by a hash of the seed and their name, so that adding one moves at most one other
-    across each border. Sentences of the same text, in another corpus or under another name, stay together and
-    count as one. Raises KoeError unless one is left to train on.
-    """
-    units = _units(utterances.loc[pairs["source"]])
-    ranked = sorted(set(units.values()), key=lambda unit: (seed_for(seed, "split", unit), unit))
-    if len(ranked) < params.test + params.validation + 1:
-        raise KoeError(
-            f"pair.validation, pair.test: {params.validation} + {params.test} sentences are held out and at "
-            f"least one is needed to train on, but {len(ranked)} have pairs; lower them or add recordings")
-    splits = dict.fromkeys(ranked, "train")
-    splits |= dict.fromkeys(ranked[: params.test], "test")
-    splits |= dict.fromkeys(ranked[params.test : params.test + params.validation], "validation")
-    return pairs["sentence"].map(lambda sentence: splits[units[sentence]])
-
-
-def _units(rows: pd.DataFrame) -> dict[str, str]:
-    """Sentence → what is split as one: the first name of those that share its text, directly or not."""
-    units = {sentence: sentence for sentence in sorted(set(rows["sentence"]))}
-    sentences_of: dict[str, set[str]] = {}
-    for row in rows.itertuples():
-        sentences_of.setdefault(" ".join(row.text.casefold().split()), set()).add(row.sentence)
-    for text, sentences in sentences_of.items():
-        if not text or len(sentences) == 1:
-            continue
-        same = {units[sentence] for sentence in sentences}
-        units = {sentence: min(same) if unit in same else unit for sentence, unit in units.items()}
-    return units
+    return excluded
 
 
 def read_pairs(folder: str | Path) -> pd.DataFrame:
@@ -136,7 +310,31 @@ def read_pairs(folder: str | Path) -> pd.DataFrame:
     return pairs
 
 
-def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[tuple[str, str, str]]:
-    """(pair, source, target) of the pairs in the given splits, or of all."""
+def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[Pair]:
+    """Name and sides of the pairs in the given splits, or of all."""
     chosen = pairs[pairs["split"].isin(splits)] if splits else pairs
     return list(chosen[["pair", "source", "target"]].itertuples(index=False, name=None))
+
+
+def enrolment_utterances(dataset: Dataset, pairs: pd.DataFrame) -> dict[str, list[str]]:
+    """For each speaker of the pairs, `<corpus>/<speaker>`: recordings by which a model may know them, sorted.
+
+    Those of their training pairs; for a held-out speaker, who is in none, their recordings of training sentences: what
+    one would have of somebody new. Nothing of validation or test. Raises KoeError where there are none.
+    """
+    train = pairs[pairs["split"] == "train"]
+    speakers = {speaker_key(name) for name in _sides(pairs)}
+    found: dict[str, list[str]] = {speaker: [] for speaker in sorted(speakers)}
+    for name in sorted(_sides(train)):
+        found[speaker_key(name)].append(name)
+    held_out = {speaker for speaker, names in found.items() if not names}
+    if held_out:
+        kept = dataset.utterances.loc[dataset.features["utterance"]]
+        for name in sorted(kept.loc[kept["sentence"].isin(set(train["sentence"])), "utterance"]):
+            if speaker_key(name) in held_out:
+                found[speaker_key(name)].append(name)
+    unknown = [speaker for speaker, names in found.items() if not names]
+    if unknown:
+        raise KoeError(f"pair.validation_speakers, pair.test_speakers: {', '.join(unknown)} recorded no sentence of "
+                       "the training part, by which a model could know them; hold out others")
+    return found

@@ -1,8 +1,10 @@
 """Resampling: every recording decoded, checked, brought to the project's rate and packed as 16-bit samples.
 
-A recording is in memory only while it is worked on; what it is refused for goes to the quarantine.
+If asked for, all are brought to one loudness. A recording is in memory only while it is worked on; what it is
+refused for goes to the quarantine.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from koe.audio.checks import check_content, check_length, decibels
+from koe.audio.checks import check_content, check_length, decibels, noise_floor
 from koe.audio.files import audio_info, read_channels, resample
+from koe.audio.loudness import integrated_loudness, normalize_loudness
 from koe.corpus.dataset import from_int16, to_int16
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError
@@ -23,7 +26,11 @@ from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 
 TABLE = "table.csv"
-COLUMNS = ["utterance", "seconds", "samples", "peak_db", "rms_db", "clipped", "native_rate"]
+COLUMNS = ["utterance", "seconds", "samples", "peak_db", "rms_db", "clipped", "native_rate", "lufs", "noise_db",
+           "gain_db", "digest"]
+_NEEDED = ["utterance", "path", "start", "end", "sample_rate"]  # of the utterance table
+_DIGEST_BYTES = 8
+_LOUDNESS_MISSED = 0.1  # loudness units
 
 
 @dataclass
@@ -43,12 +50,12 @@ def resample_corpus(
     recording is refused.
     """
     corpus, folder = Path(corpus), Path(folder)
-    recordings = read_table(corpus / TABLE).to_dict("records")
-    packed = ShardReader(corpus) if any(not recording["path"] for recording in recordings) else None
+    recordings = read_table(corpus / TABLE)[_NEEDED]
+    packed = ShardReader(corpus) if (recordings["path"] == "").any() else None
     work = partial(_resample_one, packed=packed, rate=rate, params=params)
     quarantine, rows = Quarantine("resample"), []
     with ShardWriter(folder, {"sample_rate": rate}) as writer:
-        results = thread_map(work, recordings, threads)
+        results = thread_map(work, recordings.itertuples(index=False), threads)
         for utterance, result in progress(results, f"resample {corpus.name}", len(recordings)):
             if isinstance(result, AudioError):
                 quarantine.add(utterance, result.reason, result.detail)
@@ -63,30 +70,42 @@ def resample_corpus(
 
 
 def _resample_one(
-    recording: dict[str, Any], packed: ShardReader | None, rate: int, params: ResampleParams
+    recording: Any, packed: ShardReader | None, rate: int, params: ResampleParams
 ) -> tuple[str, _Resampled | AudioError]:
     """The utterance's name with the resampled recording, or with what is wrong with it."""
-    utterance = recording["utterance"]
     try:
         channels, native_rate = _decode(recording, packed, params)
-        clipped = check_content(channels, native_rate, params, recording["path"] or utterance)
+        clipped = check_content(channels, native_rate, params, recording.path or recording.utterance)
     except AudioError as error:
-        return utterance, error
-    wave = resample(channels.mean(axis=1, dtype=np.float32), native_rate, rate, params.quality)
+        return recording.utterance, error
+    wave, gain_db = resample(channels.mean(axis=1, dtype=np.float32), native_rate, rate, params.quality), 0.0
+    if params.loudness_lufs is not None:
+        wave, gain_db = normalize_loudness(wave, rate, params.loudness_lufs)
     audio, overshot = to_int16(wave)
-    row = {"seconds": len(audio) / rate, "samples": len(audio),
-           "peak_db": decibels(float(np.abs(wave).max())), "rms_db": decibels(float(np.sqrt(np.mean(wave**2)))),
-           "clipped": clipped + overshot / len(audio), "native_rate": native_rate}
-    return utterance, _Resampled(audio, row)
+    measured = {"clipped": clipped + overshot / len(audio), "native_rate": native_rate, "gain_db": gain_db}
+    return recording.utterance, _Resampled(audio, {**_measure(audio, rate), **measured})
 
 
-def _decode(recording: dict[str, Any], packed: ShardReader | None, params: ResampleParams) -> tuple[np.ndarray, int]:
-    """Samples (samples, channels), float32, and their rate; a file too long is refused before it is decoded."""
-    if not recording["path"]:
+def _measure(audio: np.ndarray, rate: int) -> dict[str, Any]:
+    """Columns of the table that say what the stored samples, int16 (samples,), are like."""
+    wave = from_int16(audio)
+    return {
+        "seconds": len(audio) / rate, "samples": len(audio), "peak_db": decibels(float(np.abs(wave).max())),
+        "rms_db": decibels(float(np.sqrt(np.mean(wave**2)))), "lufs": integrated_loudness(wave, rate),
+        "noise_db": noise_floor(wave, rate),
+        "digest": hashlib.blake2b(audio.tobytes(), digest_size=_DIGEST_BYTES).hexdigest(),
+    }
+
+
+def _decode(recording: Any, packed: ShardReader | None, params: ResampleParams) -> tuple[np.ndarray, int]:
+    """Samples (samples, channels), float32, and their rate; what is too long is refused before it is decoded."""
+    if not recording.path:
         assert packed is not None
-        return from_int16(packed.get(recording["utterance"], "audio"))[:, None], int(recording["sample_rate"])
-    check_length(audio_info(recording["path"]).seconds, params, recording["path"])
-    return read_channels(recording["path"])
+        return from_int16(packed.get(recording.utterance, "audio"))[:, None], int(recording.sample_rate)
+    start, end = (None if pd.isna(place) else float(place) for place in (recording.start, recording.end))
+    seconds = audio_info(recording.path).seconds if end is None else end
+    check_length(seconds - (start or 0.0), params, recording.path)
+    return read_channels(recording.path, start, end)
 
 
 def rates_note(table: pd.DataFrame, rate: int) -> str:
@@ -94,3 +113,10 @@ def rates_note(table: pd.DataFrame, rate: int) -> str:
     up, down = (table["native_rate"] < rate).sum(), (table["native_rate"] > rate).sum()
     lowest = f" (from {table['native_rate'].min()} Hz)" if up else ""
     return f"to {rate} Hz: {down} downsampled, {up} upsampled{lowest}, {len(table) - up - down} left as they were"
+
+
+def loudness_note(table: pd.DataFrame, target: float) -> str:
+    """A line that says how far loudness was moved, and how many recordings full scale kept below `target`."""
+    limited = (table["lufs"] < target - _LOUDNESS_MISSED).sum()
+    return (f"to {target:g} LUFS: by {table['gain_db'].min():+.1f} to {table['gain_db'].max():+.1f} dB, "
+            f"{limited} stay quieter, for their peaks are at full scale")

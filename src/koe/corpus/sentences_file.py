@@ -1,9 +1,22 @@
-"""Files of sentences: `id<TAB>text`, UTF-8, a line each."""
+"""Files that say what is said: `id<TAB>text` lines and CSV tables, UTF-8."""
 
+import csv
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from koe.errors import KoeError
+
+
+def read_lines(path: str | Path, expected: str = "lines of text") -> list[str]:
+    """A file's lines. Raises KoeError naming it if it is not there, not readable, or not UTF-8."""
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise KoeError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from None
+    except OSError as error:
+        raise KoeError(f"{path} cannot be read ({error.strerror}); expected {expected}") from None
 
 
 def read_sentences(path: str | Path) -> dict[str, str]:
@@ -11,15 +24,8 @@ def read_sentences(path: str | Path) -> dict[str, str]:
 
     Raises KoeError naming file and line: not UTF-8, no tab, no id, no text, an id twice.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise KoeError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from None
-    except OSError as error:
-        raise KoeError(f"{path} cannot be read ({error.strerror}); expected lines of id<TAB>text") from None
     sentences: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path, "lines of id<TAB>text"), start=1):
         if not line.strip():
             continue
         identifier, tab, text = (part.strip() if part != "\t" else part for part in line.partition("\t"))
@@ -30,3 +36,31 @@ def read_sentences(path: str | Path) -> dict[str, str]:
             raise KoeError(f"{path}, line {number}: sentence {identifier!r} is there twice")
         sentences[identifier] = text
     return sentences
+
+
+def read_csv(
+    path: str | Path, required: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields line number and values, stripped, of every row of a CSV file with a header; optional columns may lack.
+
+    Raises KoeError naming file and line: not UTF-8, a column missing or unknown, a required value empty, a row of
+    another length.
+    """
+    rows = csv.DictReader(read_lines(path, f"CSV with columns {', '.join(required)}"), strict=True)
+    columns = [column.strip() for column in rows.fieldnames or []]
+    missing = [column for column in required if column not in columns]
+    unknown = [column for column in columns if column not in (*required, *optional)]
+    if missing or unknown:
+        raise KoeError(f"{path}, line 1: columns {', '.join(columns) or 'none'}; expected {', '.join(required)}"
+                       + (f" and, if you like, {', '.join(optional)}" if optional else ""))
+    rows.fieldnames = columns
+    try:
+        for row in rows:
+            if None in row or None in row.values():
+                raise KoeError(f"{path}, line {rows.line_num}: not {len(columns)} values; quote values with commas")
+            values = dict.fromkeys(optional, "") | {column: value.strip() for column, value in row.items()}
+            if empty := [column for column in required if not values[column]]:
+                raise KoeError(f"{path}, line {rows.line_num}: no {empty[0]}")
+            yield rows.line_num, values
+    except csv.Error as error:
+        raise KoeError(f"{path}, line {rows.reader.line_num}: {error}") from None

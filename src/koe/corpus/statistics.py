@@ -1,12 +1,17 @@
-"""Mean and standard deviation of each side's features, from training pairs only, in one pass over the data.
+"""Mean and standard deviation of features, from training pairs only, in one pass over the data.
 
-Features are stored as they are; these are applied when they are read. Each utterance of the training part
-counts once per side, however many pairs it is in. The log F0 is that of voiced frames: what stands between
-them is interpolation.
+Features are stored as they are; these are applied when they are read. Three groupings are measured at once, by merging
+the moments of utterances: each side (all sources, all targets), each speaker, and everything; `stats.mel`,
+`stats.pitch` and `stats.energy` say which of them normalises. Each utterance counts once in each group, however many
+pairs it is in. Log F0 is that of voiced frames: what stands between them is interpolation.
+
+The outlier rule: in each utterance, log F0 and energy further than `stats.outliers` interquartile ranges outside the
+quartiles are left out (Tukey's fences, as FastSpeech 2's public preprocessing does it): octave errors, clicks.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +20,10 @@ import pandas as pd
 from torch import Tensor
 
 from koe.corpus.dataset import Dataset
+from koe.corpus.pairing import enrolment_utterances
 from koe.errors import KoeError
 from koe.files import read_json, write_json
-from koe.params import MelParams
+from koe.params import MelParams, StatsParams
 from koe.progress import progress
 from koe.store import compare_contracts
 
@@ -27,59 +33,47 @@ STD_FLOOR = 0.01  # natural log units: a band that never changes must not amplif
 Values = TypeVar("Values", np.ndarray, Tensor)
 
 
-class RunningMoments:
-    """Mean and variance of rows that arrive in pieces, in float64 (Chan, Golub & LeVeque 1983, eq. 1.5)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: np.ndarray = np.zeros(())
-        self._squares: np.ndarray = np.zeros(())  # sum of squared distances from the mean
-
-    def add(self, rows: np.ndarray) -> None:
-        """Adds values of shape (count,) or (count, columns)."""
-        if not len(rows):
-            return
-        rows = rows.astype(np.float64)
-        mean = rows.mean(axis=0)
-        squares = np.square(rows - mean).sum(axis=0)
-        total = self.count + len(rows)
-        shift = mean - self.mean
-        self._squares = self._squares + squares + np.square(shift) * (self.count * len(rows) / total)
-        self.mean = self.mean + shift * (len(rows) / total)
-        self.count = total
-
-    @property
-    def std(self) -> np.ndarray:
-        """Population standard deviation."""
-        return np.sqrt(self._squares / max(1, self.count))
-
-
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of one feature: (n_mels,) for mel, scalars for log F0 and energy."""
+    """How many values there were, their mean and population standard deviation: (n_mels,) for mel, else scalars."""
 
+    count: int
     mean: np.ndarray
     std: np.ndarray
 
     @classmethod
-    def of(cls, running: RunningMoments) -> "Moments":
-        return cls(running.mean, np.maximum(running.std, STD_FLOOR))
+    def of(cls, rows: np.ndarray) -> "Moments":
+        """Of values (count,) or (count, columns), in float64."""
+        rows = rows.astype(np.float64)
+        if not len(rows):
+            return cls(0, np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:]))
+        return cls(len(rows), rows.mean(axis=0), rows.std(axis=0))
+
+    def merge(self, other: "Moments") -> "Moments":
+        """The moments of both sets of values together (Chan, Golub & LeVeque 1983, eq. 1.5)."""
+        total = self.count + other.count
+        if not self.count or not other.count:
+            return self if self.count else other
+        shift = other.mean - self.mean
+        squares = self.count * np.square(self.std) + other.count * np.square(other.std)
+        squares = squares + np.square(shift) * (self.count * other.count / total)
+        return Moments(total, self.mean + shift * (other.count / total), np.sqrt(squares / total))
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Moments":
-        return cls(np.asarray(value["mean"], dtype=np.float64), np.asarray(value["std"], dtype=np.float64))
+    def from_json(cls, value: Mapping[str, Any]) -> "Moments":
+        return cls(value["count"], *(np.asarray(value[name], dtype=np.float64) for name in ("mean", "std")))
 
     def to_json(self) -> dict[str, Any]:
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        return {"count": self.count, "mean": self.mean.tolist(), "std": self.std.tolist()}
 
     def normalize(self, values: Values) -> Values:
         """(values - mean) / std, of the type, device and precision of `values` (..., n_mels) or any shape."""
-        mean, std = _like(values, self.mean), _like(values, self.std)
+        mean, std = _like(values, self.mean), _like(values, np.maximum(self.std, STD_FLOOR))
         return (values - mean) / std
 
     def denormalize(self, values: Values) -> Values:
         """The inverse of `normalize`."""
-        mean, std = _like(values, self.mean), _like(values, self.std)
+        mean, std = _like(values, self.mean), _like(values, np.maximum(self.std, STD_FLOOR))
         return values * std + mean
 
 
@@ -89,20 +83,26 @@ def _like(values: Values, constant: np.ndarray) -> Values:
     return values.new_tensor(constant)
 
 
+FEATURES = ("mel", "log_f0", "energy")
+
+
 @dataclass(frozen=True)
 class Statistics:
-    """One side's statistics, and what is done with them. Arrays and tensors alike, in and out of one type."""
+    """Moments of one group's features, and what is done with them. Arrays and tensors alike, in and out of one type."""
 
     mel: Moments
     log_f0: Moments
     energy: Moments
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Statistics":
-        return cls(*(Moments.from_json(value[field]) for field in ("mel", "log_f0", "energy")))
+    def from_json(cls, value: Mapping[str, Any]) -> "Statistics":
+        return cls(*(Moments.from_json(value[feature]) for feature in FEATURES))
 
     def to_json(self) -> dict[str, Any]:
-        return {field: getattr(self, field).to_json() for field in ("mel", "log_f0", "energy")}
+        return {feature: getattr(self, feature).to_json() for feature in FEATURES}
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        return Statistics(*(getattr(self, feature).merge(getattr(other, feature)) for feature in FEATURES))
 
     def normalize_mel(self, mel: Values) -> Values:
         """Log-mel (..., n_mels) to zero mean and unit variance in every band."""
@@ -126,35 +126,107 @@ class Statistics:
         return self.energy.denormalize(energy)
 
 
-def measure(dataset: Dataset, utterances: Iterable[str]) -> Statistics:
-    """Statistics of `utterances`, each read once. Raises KoeError if there is none, or none is voiced."""
-    mel, log_f0, energy = RunningMoments(), RunningMoments(), RunningMoments()
-    for utterance in utterances:
-        f0 = dataset.f0(utterance)
-        mel.add(dataset.mel(utterance))
-        energy.add(dataset.energy(utterance))
-        log_f0.add(np.log(f0[f0 > 0]))
-    if not log_f0.count:
-        raise KoeError("no voiced frame in the training part of the pairs; see data/pairs/pairs.csv")
-    return Statistics(Moments.of(mel), Moments.of(log_f0), Moments.of(energy))
+@dataclass(frozen=True)
+class Normalization:
+    """What was measured, in every grouping, and which of them each feature is normalised by."""
+
+    levels: StatsParams
+    source: Statistics
+    target: Statistics
+    overall: Statistics
+    speakers: dict[str, Statistics] = field(default_factory=dict)  # by `<corpus>/<speaker>`
+
+    def of_source(self, speaker: str) -> Statistics:
+        """What normalises recordings of a source speaker. Raises KoeError for one not measured, if that matters."""
+        return self._of(self.source, speaker)
+
+    def of_target(self, speaker: str) -> Statistics:
+        """What normalises, and denormalises, recordings of a target speaker."""
+        return self._of(self.target, speaker)
+
+    def _of(self, side: Statistics, speaker: str) -> Statistics:
+        levels = (self.levels.mel, self.levels.pitch, self.levels.energy)
+        if "speaker" in levels and speaker not in self.speakers:
+            raise KoeError(f"no statistics of speaker {speaker}, and stats: normalises by speaker; there are "
+                           f"{', '.join(sorted(self.speakers))}")
+        groups = {"side": side, "global": self.overall, "speaker": self.speakers.get(speaker, side)}
+        return Statistics(*(getattr(groups[level], feature) for level, feature in zip(levels, FEATURES, strict=True)))
+
+    def with_speaker(self, speaker: str, statistics: Statistics) -> "Normalization":
+        """The same, with a speaker more."""
+        speakers = {**self.speakers, speaker: statistics}
+        return Normalization(self.levels, self.source, self.target, self.overall, speakers)
+
+    def to_json(self) -> dict[str, Any]:
+        speakers = {name: statistics.to_json() for name, statistics in sorted(self.speakers.items())}
+        groups = {name: getattr(self, name).to_json() for name in ("source", "target", "overall")}
+        return {"levels": self.levels.model_dump(mode="json"), **groups, "speakers": speakers}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Normalization":
+        source, target, overall = (Statistics.from_json(value[name]) for name in ("source", "target", "overall"))
+        speakers = {name: Statistics.from_json(found) for name, found in value["speakers"].items()}
+        return cls(StatsParams.model_validate(value["levels"]), source, target, overall, speakers)
 
 
-def measure_pairs(dataset: Dataset, pairs: pd.DataFrame, folder: str | Path) -> tuple[Statistics, Statistics]:
-    """Statistics of both sides of the training pairs (columns source, target, split), written to `folder`."""
+def within_fences(values: np.ndarray, reach: float | None) -> np.ndarray:
+    """Values (count,) without those further than `reach` interquartile ranges outside the quartiles; None: all."""
+    if reach is None or not len(values):
+        return values
+    low, high = np.quantile(values, (0.25, 0.75))
+    margin = reach * (high - low)
+    return values[(values >= low - margin) & (values <= high + margin)]
+
+
+def statistics_of(mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, outliers: float | None) -> Statistics:
+    """Statistics of one utterance: mel (frames, n_mels), F0 (frames,) in Hz, energy (frames,)."""
+    log_f0 = np.log(f0[f0 > 0].astype(np.float64))
+    return Statistics(
+        Moments.of(mel), Moments.of(within_fences(log_f0, outliers)), Moments.of(within_fences(energy, outliers)))
+
+
+NOTHING = Statistics(*[Moments(0, np.zeros(()), np.zeros(()))] * 3)
+
+
+def measure(dataset: Dataset, groups: Mapping[str, Iterable[str]], outliers: float | None) -> dict[str, Statistics]:
+    """Statistics of groups of utterances, each utterance read once however many groups it is in."""
+    member_of: dict[str, list[str]] = defaultdict(list)
+    for group, utterances in groups.items():
+        for utterance in utterances:
+            member_of[utterance].append(group)
+    found = dict.fromkeys(groups, NOTHING)
+    for utterance in progress(sorted(member_of), "stats", len(member_of), "utterance"):
+        features = dataset.mel(utterance), dataset.f0(utterance), dataset.energy(utterance)
+        measured = statistics_of(*features, outliers)
+        for group in member_of[utterance]:
+            found[group] = found[group].merge(measured)
+    return found
+
+
+def measure_pairs(dataset: Dataset, pairs: pd.DataFrame, params: StatsParams, folder: str | Path) -> Normalization:
+    """Statistics of the training pairs, written to `folder`; of held-out speakers too, by what introduces them.
+
+    Raises KoeError if no training frame is voiced.
+    """
     train = pairs[pairs["split"] == "train"]
-    names = {side: sorted(set(train[side])) for side in ("source", "target")}
-    source, target = (measure(dataset, progress(names[side], f"stats {side}")) for side in names)
-    contract = dataset.mel_params.contract()
-    written = {"mel": contract, "source": source.to_json(), "target": target.to_json()}
-    write_json(Path(folder) / FILE, written)
-    return source, target
+    sides = {side: set(train[side]) for side in ("source", "target")}
+    everyone = enrolment_utterances(dataset, pairs)
+    speakers = {f"speaker {name}": utterances for name, utterances in everyone.items()}
+    found = measure(dataset, {**sides, "overall": sides["source"] | sides["target"], **speakers}, params.outliers)
+    if not found["overall"].log_f0.count:
+        raise KoeError("no voiced frame in the training part of the pairs; see data/pairs/pairs.csv")
+    normalization = Normalization(
+        params, found["source"], found["target"], found["overall"],
+        {name: found[f"speaker {name}"] for name in everyone})
+    write_json(Path(folder) / FILE, {"mel": dataset.mel_params.contract(), **normalization.to_json()})
+    return normalization
 
 
-def read_statistics(folder: str | Path, mel: MelParams) -> tuple[Statistics, Statistics]:
-    """Source's and target's statistics. Raises ContractError if they are of other mel settings (lesson 13)."""
+def read_statistics(folder: str | Path, mel: MelParams) -> Normalization:
+    """What `measure_pairs` wrote. Raises ContractError if it is of other mel settings (lesson 13)."""
     path = Path(folder) / FILE
     if not path.exists():
         raise KoeError(f"{path} does not exist; run dvc repro stats")
     value = read_json(path)
     compare_contracts(str(path), value["mel"], "the parameters", mel.contract())
-    return Statistics.from_json(value["source"]), Statistics.from_json(value["target"])
+    return Normalization.from_json(value)

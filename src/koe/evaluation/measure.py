@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 
 from koe.corpus.dataset import from_int16
+from koe.corpus.pairing import directions_of
 from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import LANGUAGES, count_errors, transcribe
 from koe.evaluation.mcd import align, mel_cepstral_distortion
-from koe.evaluation.models import (
+from koe.evaluation.mos import estimate_mos
+from koe.evaluation.text import normalize
+from koe.listening import (
     SAMPLE_RATE,
     at_16_khz,
     mos_predictor,
@@ -24,11 +27,9 @@ from koe.evaluation.models import (
     speaker_encoder,
     speech_recognizer,
 )
-from koe.evaluation.mos import estimate_mos
-from koe.evaluation.speaker import embed, similarity
-from koe.evaluation.text import normalize
 from koe.parallel import cores
 from koe.params import EvaluationParams
+from koe.speaker import embed, similarity
 
 POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
@@ -46,7 +47,7 @@ class Reference:
     """What the conditions of a pair are measured against.
 
     `target`: the target's trimmed recording, int16 (samples,) at `sample_rate`. The embeddings (256,) are the two
-    speakers', from training utterances (`koe.evaluation.speaker.enrol`).
+    speakers', from training utterances (`koe.speaker.enrol`).
     """
 
     pair: str
@@ -191,6 +192,20 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
     summary["utterances"] = len(rows)
     missing = missing_metrics(rows["missing"])
     return summary | ({"missing": missing} if missing else {})
+
+
+def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """`aggregate` of each condition for each source and target speaker (columns source, target, condition).
+
+    `pairs`: columns pair, source, target (utterances).
+    """
+    directions = dict(zip(pairs["pair"], directions_of(pairs), strict=True))
+    grouped = rows.groupby([rows["pair"].map(directions), "condition"], sort=False)
+    table = pd.DataFrame([
+        {"source": direction[0], "target": direction[1], "condition": condition, **aggregate(members)}
+        for (direction, condition), members in grouped
+    ])
+    return table[["source", "target", "condition", *METRICS, "utterances"]]
 
 
 def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from koe.evaluation.models import mos_predictor
+from koe.listening import mos_predictor
 
 
 def estimate_mos(wave: np.ndarray) -> float:

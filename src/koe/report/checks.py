@@ -1,5 +1,9 @@
-"""Counting what the data stages kept, excluded and marked: nothing is missing from these numbers (lesson 23)."""
+"""Counting and describing what the data stages kept, excluded and marked: the content of `metrics/data.json`.
 
+Nothing is missing from these numbers (lesson 23).
+"""
+
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +11,14 @@ import pandas as pd
 
 from koe.corpus.dataset import Dataset, corpus_of
 from koe.corpus.quarantine import read_quarantine
-from koe.files import read_table
+from koe.files import read_json, read_table
+from koe.params import PitchParams
+from koe.report.advice import advice, pitch_warning
+from koe.report.recordings import ratios_table, recordings_table
 
+LISTED = 20  # names that a list in metrics/data.json holds at most
 _UTTERANCE_STAGES = ("corpus", "resampled", "trim", "features")
+_SPLITS = ("train", "validation", "test")
 
 
 def quarantine_folders(dataset: Dataset) -> list[Path]:
@@ -18,81 +27,146 @@ def quarantine_folders(dataset: Dataset) -> list[Path]:
     return [*folders, dataset.data / "pairs", dataset.data / "alignment"]
 
 
-def count_data(dataset: Dataset) -> dict[str, Any]:
-    """The content of `metrics/data.json`: counts of utterances and pairs, and seconds, of all corpora.
+def count_data(dataset: Dataset, pitch: PitchParams) -> dict[str, Any]:
+    """The content of `metrics/data.json`: totals, then the same and more for each corpus and each speaker.
 
-    `imported` is what the import stage took over, `kept` what has features. `unaccounted` counts what is neither in
-    a pair nor in a quarantine, and pairs neither aligned nor in a quarantine: anything but 0 is a fault of a stage.
+    `imported` is what the import stage took over, `kept` what has features. `unaccounted` counts utterances that
+    are neither in a pair nor in a quarantine, and pairs neither aligned nor in a quarantine: anything but 0 is a
+    fault of a stage. `pitch` has the ranges that F0 was looked for in. Numbers that nothing was measured for are
+    null; lists hold at most LISTED names.
     """
     quarantine = read_quarantine(quarantine_folders(dataset))
     pairs = read_table(dataset.data / "pairs" / "pairs.csv")
     alignment = read_table(dataset.data / "alignment" / "alignment.csv")
-    utterances = _utterances(dataset)
-    frames = dataset.features["frames"].astype(float)
-    ratios = frames.loc[pairs["target"]].to_numpy() / frames.loc[pairs["source"]].to_numpy()
-    missing = unaccounted_utterances(utterances["utterance"], pairs, quarantine)
+    recordings = recordings_table(dataset)
+    missing = unaccounted_utterances(recordings["utterance"], pairs, quarantine)
     missing += sorted(set(pairs["pair"]) - set(alignment["pair"]) - set(quarantine["utterance"]))
-    return {
-        "utterances": {"imported": len(utterances), "kept": int(utterances["kept"].sum())},
-        "seconds": {name: round(float(utterances[f"{name}_seconds"].sum()), 1) for name in ("imported", "kept")},
-        "quarantined": {"total": len(quarantine), **_by_stage_and_reason(quarantine)},
+    counts = {
+        **_kept(recordings),
+        "quarantined": _by_stage_and_reason(quarantine),
         "unaccounted": len(missing),
-        "trim_suspects": int(utterances["trim_suspects"].sum()),
+        "trim_suspects": int(recordings["trim_suspect"].sum()),
         "alignment_suspects": int(alignment["suspect"].sum()),
-        "upsampled": int(utterances["upsampled"].sum()),
-        "clipped": int(utterances["clipped"].sum()),
-        "pairs": {split: int((pairs["split"] == split).sum()) for split in ("train", "validation", "test")},
-        "duration_ratio": round(float(ratios.mean()), 4) if len(ratios) else None,
-        "speakers": {f"{corpus}/{speaker}": _speaker(rows, f"{corpus}/{speaker}/", quarantine)
-                     for (corpus, speaker), rows in utterances.groupby(["corpus", "speaker"])},
+        "upsampled": int(recordings["upsampled"].sum()),
+        "clipped": int((recordings["clipped"] > 0).sum()),
+        "duplicates": _duplicates(recordings),
+        "pairs": {split: int((pairs["split"] == split).sum()) for split in _SPLITS},
+        "directions": _directions(ratios_table(pairs, recordings)),
+        "corpora": _corpora(dataset, recordings, quarantine, pitch),
     }
+    return {**counts, "warnings": advice(counts)}
 
 
 def unaccounted_utterances(utterances: pd.Series, pairs: pd.DataFrame, quarantine: pd.DataFrame) -> list[str]:
-    """Utterances in no pair that no quarantine names, neither themselves nor as a side of an excluded pair."""
-    excluded = set(quarantine["utterance"])
-    accounted = set(pairs["source"]) | set(pairs["target"]) | excluded
-
-    def in_excluded_pair(utterance: str) -> bool:
-        corpus, speaker, sentence = utterance.split("/", 2)
-        sides = (name.removeprefix(f"{corpus}/{sentence}/") for name in excluded
-                 if name.startswith(f"{corpus}/{sentence}/"))
-        return any(side.startswith(f"{speaker}-") or side.endswith(f"-{speaker}") for side in sides)
-
-    return sorted(name for name in set(utterances) - accounted if not in_excluded_pair(name))
+    """Utterances that are in no pair and that no quarantine names."""
+    return sorted(set(utterances) - set(pairs["source"]) - set(pairs["target"]) - set(quarantine["utterance"]))
 
 
-def _utterances(dataset: Dataset) -> pd.DataFrame:
-    """All imported utterances, with what became of each in columns that can be summed."""
-    table = dataset.utterances[["utterance", "speaker", "seconds"]].rename(columns={"seconds": "imported_seconds"})
-    resampled = pd.concat(read_table(dataset.data / "resampled" / corpus / "table.csv") for corpus in dataset.corpora)
-    resampled = resampled.set_index("utterance").reindex(table.index)
-    frames = dataset.features["frames"].reindex(table.index)
-    mel = dataset.mel_params
-    return table.assign(
-        corpus=table["utterance"].map(corpus_of),
-        kept=frames.notna(),
-        kept_seconds=frames.fillna(0) * mel.hop_length / mel.sample_rate,
-        upsampled=resampled["native_rate"] < mel.sample_rate,
-        clipped=resampled["clipped"] > 0,
-        trim_suspects=dataset.cuts["suspect"].reindex(table.index).fillna(0) > 0,
-    )
+def _corpora(
+    dataset: Dataset, recordings: pd.DataFrame, quarantine: pd.DataFrame, pitch: PitchParams
+) -> dict[str, dict[str, Any]]:
+    """Each corpus: what its importer says of it, its numbers, and the numbers of its speakers."""
+    by_speaker = dict(list(quarantine.groupby(_speakers_of(quarantine, recordings))))
+    by_corpus = dict(list(quarantine.groupby(quarantine["utterance"].map(corpus_of))))
+    corpora = {}
+    for corpus in dataset.corpora:
+        own = recordings[recordings["corpus"] == corpus]
+        speakers = {}
+        for speaker, rows in own.groupby("speaker"):
+            name = speaker.partition("/")[2]
+            numbers = _numbers(rows, by_speaker.get(speaker, quarantine[:0]))
+            floor, ceiling = pitch.range_of(name)
+            limits = {"floor": floor, "ceiling": ceiling}
+            warning = pitch_warning(speaker, numbers["f0"]["pressed"], floor, ceiling)
+            speakers[name] = {**numbers, "f0": {**numbers["f0"], **limits, "warning": warning}}
+        about = read_json(dataset.data / "corpus" / corpus / "corpus.json")
+        corpora[corpus] = {**about, **_numbers(own, by_corpus.get(corpus, quarantine[:0])), "speakers": speakers}
+    return corpora
 
 
-def _by_stage_and_reason(quarantine: pd.DataFrame) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for (stage, reason), rows in quarantine.groupby(["stage", "reason"], sort=False):
-        counts.setdefault(str(stage), {})[str(reason)] = len(rows)
+def _speakers_of(quarantine: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
+    """The speaker (`<corpus>/<speaker>`) of each row of a quarantine; missing for rows that exclude a pair."""
+    speaker = quarantine["utterance"].str.extract(r"^([^/]*/[^/]*)/", expand=False)
+    before_pairing = ~quarantine["stage"].isin(["pair", "align"])  # a pair's name begins `<corpus>/<sentence>/`
+    return speaker.where(quarantine["utterance"].isin(recordings["utterance"]) | before_pairing)
+
+
+def _numbers(rows: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
+    """What the recordings of a corpus or of a speaker are like."""
+    return {
+        **_kept(rows),
+        "quarantined": _by_stage_and_reason(quarantine),
+        "sample_rates": {str(rate): count for rate, count in _histogram(rows["sample_rate"]).items()},
+        "formats": _histogram(rows["format"]),
+        "loudness_lufs": _loudness(rows["lufs"].dropna()),
+        "clipped": {"count": int((rows["clipped"] > 0).sum()), "share": _rounded((rows["clipped"] > 0).mean(), 4)},
+        "noise_db": _rounded(rows["noise_db"].median(), 2),
+        "f0": _pitch(rows[rows["kept"]]),
+        "letters_per_second": _speaking_rate(rows[rows["kept"]]),
+        "upsampled": int(rows["upsampled"].sum()),
+        "trim_suspects": int(rows["trim_suspect"].sum()),
+    }
+
+
+def _kept(rows: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    seconds = {"imported": rows["imported_seconds"], "kept": rows["kept_seconds"]}
+    return {"utterances": {"imported": len(rows), "kept": int(rows["kept"].sum())},
+            "hours": {name: _rounded(column.sum() / 3600, 5) for name, column in seconds.items()}}
+
+
+def _loudness(lufs: pd.Series) -> dict[str, float | str | None]:
+    """Mean and deviation over recordings, and the quietest's and the loudest's, with their names."""
+    names = {"quietest": lufs.idxmin(), "loudest": lufs.idxmax()} if len(lufs) else {}
+    return {"mean": _rounded(lufs.mean(), 2), "std": _rounded(lufs.std(ddof=0), 2),
+            "lowest": _rounded(lufs.min(), 2), "highest": _rounded(lufs.max(), 2), **names}
+
+
+def _pitch(kept: pd.DataFrame) -> dict[str, float | None]:
+    """Medians of the recordings' own median, 5th and 95th percentile (Hz), and the share of pressed voiced frames."""
+    voiced = kept["frames"] * kept["voiced"]
+    pressed = (kept["f0_pressed"] * voiced).sum() / voiced.sum() if voiced.sum() else math.nan
+    ranges = {name: _rounded(kept[f"f0_{name}"].median(), 1) for name in ("median", "low", "high")}
+    return {**ranges, "pressed": _rounded(pressed, 4)}
+
+
+def _speaking_rate(kept: pd.DataFrame) -> float | None:
+    """Letters of text a second of trimmed speech, over recordings that have text."""
+    told = kept[kept["letters"] > 0]
+    return _rounded(told["letters"].sum() / told["kept_seconds"].sum(), 2) if len(told) else None
+
+
+def _histogram(values: pd.Series) -> dict[Any, int]:
+    return {value: int(count) for value, count in values.value_counts().sort_index().items()}
+
+
+def _directions(ratios: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Target over source seconds of each direction, and the pairs whose ratio is far from the others'."""
+    directions = {}
+    outliers = dict(list(ratios[ratios["outlier"]].groupby("direction")))
+    grouped = ratios.groupby("direction")["ratio"]
+    table = pd.DataFrame({"count": grouped.size(), "mean": grouped.mean(), "std": grouped.std(ddof=0)})
+    for direction, row in table.to_dict("index").items():
+        far = outliers.get(direction, ratios[:0]).sort_values("distance", ascending=False, kind="stable")[:LISTED]
+        worst = {pair: _rounded(ratio, 3) for pair, ratio in zip(far["pair"], far["ratio"], strict=True)}
+        directions[direction] = {
+            "count": int(row["count"]), "mean": _rounded(row["mean"], 4), "std": _rounded(row["std"], 4),
+            "outliers": {"count": len(outliers.get(direction, ())), "worst": worst}}
+    return directions
+
+
+def _duplicates(recordings: pd.DataFrame) -> dict[str, Any]:
+    """Utterances whose samples are those of another; the largest groups of them by name."""
+    same = recordings[recordings["digest"].notna() & recordings.duplicated("digest", keep=False)]
+    groups = sorted(same.groupby("digest")["utterance"].agg(list), key=len, reverse=True)
+    return {"utterances": len(same), "groups": len(groups), "largest": [names[:LISTED] for names in groups[:LISTED]]}
+
+
+def _by_stage_and_reason(quarantine: pd.DataFrame) -> dict[str, Any]:
+    counts: dict[str, Any] = {"total": len(quarantine)}
+    for (stage, reason), count in quarantine.groupby(["stage", "reason"], sort=False).size().items():
+        counts.setdefault(stage, {})[reason] = int(count)
     return counts
 
 
-def _speaker(rows: pd.DataFrame, prefix: str, quarantine: pd.DataFrame) -> dict[str, float]:
-    return {
-        "imported": len(rows),
-        "imported_seconds": round(float(rows["imported_seconds"].sum()), 1),
-        "kept": int(rows["kept"].sum()),
-        "kept_seconds": round(float(rows["kept_seconds"].sum()), 1),
-        "quarantined": int(quarantine["utterance"].str.startswith(prefix).sum()),
-        "trim_suspects": int(rows["trim_suspects"].sum()),
-        "upsampled": int(rows["upsampled"].sum()),
-    }
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 
 from koe.audio.mel import log_mel, minimum_samples
-from koe.corpus.dataset import Dataset, from_int16, to_int16
-from koe.corpus.demo import demo_voices
+from koe.corpus.dataset import Dataset, corpus_of, from_int16, speaker_of, to_int16
 from koe.corpus.pairing import read_pairs
 from koe.corpus.quarantine import read_quarantine
-from koe.corpus.voices import Voice
+from koe.corpus.voices import VOICES, Voice
 from koe.files import read_json, read_table
-from koe.params import MelParams, Params
+from koe.params import CorpusParams, MelParams, Params, PitchParams
 from koe.report.checks import quarantine_folders
 from koe.report.metrics import METRICS, Values, conditions
+from koe.report.recordings import ratios_table, recordings_table
 from koe.store import ShardReader
 
 Row = Mapping[Hashable, Any]  # a table's row, by column
@@ -53,6 +53,7 @@ class Rendering:
 @dataclass(frozen=True)
 class HeldOut:
     pair: str
+    direction: str  # who → whom
     text: str
     renderings: Sequence[Rendering]
 
@@ -62,6 +63,7 @@ class DrawnAlignment:
     """A pair's durations (source steps,) with its row of alignment.csv."""
 
     row: Row
+    direction: str  # who → whom
     text: str
     source: Recording
     target: Recording
@@ -78,6 +80,15 @@ class DrawnTrim:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """The tables of `koe.report.recordings`, and floor and ceiling of F0 by `<corpus>/<speaker>`."""
+
+    recordings: pd.DataFrame
+    ratios: pd.DataFrame
+    f0_ranges: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything on the page. An empty part is said to be empty there."""
 
@@ -85,12 +96,14 @@ class ReportData:
     mel: MelParams
     reduction_factor: int
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    directions: Sequence[Row] = ()  # of metrics/directions.csv, where there is more than one
     held_out: Sequence[HeldOut] = ()
     curves: Mapping[str, Mapping[str, Mapping[str, Curve]]] = field(default_factory=dict)
     alignments: Sequence[DrawnAlignment] = ()
     trims: Sequence[DrawnTrim] = ()
     quarantine: pd.DataFrame = field(default_factory=lambda: read_quarantine([]))
     counts: Mapping[str, Any] = field(default_factory=dict)
+    tables: Tables | None = None
     voices: Sequence[Voice] = ()
     revision: str | None = None
 
@@ -104,16 +117,45 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
         mel=params.mel,
         reduction_factor=params.acoustic.reduction_factor,
         evaluation=read_json(root / "metrics" / "evaluation.json"),
+        directions=load_directions(root / "metrics" / "directions.csv", f"{params.evaluation.headline}.converted"),
         held_out=load_held_out(dataset, root, params.report.utterances),
         curves={title: load_curves(root / "metrics" / stage) for stage, title in TRAININGS.items()},
         alignments=load_alignments(dataset, params.report.alignments),
         trims=load_trims(dataset, params.report.trims),
         quarantine=read_quarantine(quarantine_folders(dataset)),
         counts=read_json(root / "metrics" / "data.json"),
-        voices=[voice for name, corpus in params.corpora.items() if corpus.importer == "demo"
-                for voice in demo_voices(name, corpus)],
+        tables=load_tables(dataset, params.pitch),
+        voices=demo_voices(params.corpora, dataset.utterances),
         revision=revision,
     )
+
+
+def load_tables(dataset: Dataset, pitch: PitchParams) -> Tables:
+    """What was measured on each recording and each pair, for the drawings."""
+    recordings = recordings_table(dataset)
+    ranges = {speaker: pitch.range_of(speaker.partition("/")[2]) for speaker in recordings["speaker"].unique()}
+    return Tables(recordings, ratios_table(read_pairs(dataset.data / "pairs"), recordings), ranges)
+
+
+def demo_voices(corpora: Mapping[str, CorpusParams], utterances: pd.DataFrame) -> list[Voice]:
+    """The packaged voices that speak in `utterances` of the demo's corpora, in their order, each once."""
+    spoken = utterances[["utterance", "speaker"]].drop_duplicates("speaker")
+    return [VOICES[row.speaker] for row in spoken.itertuples()
+            if corpora[corpus_of(row.utterance)].importer == "demo" and row.speaker in VOICES]
+
+
+def direction_of(source: str, target: str) -> str:
+    """Who is converted into whom, by their utterances; with the corpora's names where they differ."""
+    inside = corpus_of(source) == corpus_of(target)
+    names = (speaker_of(name) if inside else f"{corpus_of(name)}/{speaker_of(name)}" for name in (source, target))
+    return " → ".join(names)
+
+
+def load_directions(path: Path, condition: str) -> list[Row]:
+    """What was measured of `condition` from each speaker to each other; nothing where there is one direction."""
+    table = read_table(path)
+    rows = table[table["condition"] == condition].astype(object).where(table.notna(), None).to_dict("records")
+    return rows if len(rows) > 1 else []
 
 
 def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
@@ -121,7 +163,7 @@ def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
     rows = read_table(root / "metrics" / "evaluation.csv", text=("transcript", "missing"))
     readers = {name: ShardReader(root / "data" / name) for name in ("reference", "evaluation")}
     order = list(conditions(read_json(root / "metrics" / "evaluation.json")))
-    targets, texts = read_pairs(dataset.data / "pairs").set_index("pair")["target"].to_dict(), _texts(dataset)
+    pairs, texts = read_pairs(dataset.data / "pairs").set_index("pair"), _texts(dataset)
     names = sorted(set(rows["pair"]))
     shown = [names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
     held_out = []
@@ -129,7 +171,8 @@ def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
         by_condition = rows[rows["pair"] == name].set_index("condition").to_dict("index")
         renderings = [_rendering(dataset, readers, name, condition, by_condition[condition])
                       for condition in order if condition in by_condition]
-        held_out.append(HeldOut(name, texts[targets[name]], renderings))
+        source, target = pairs.loc[name, ["source", "target"]]
+        held_out.append(HeldOut(name, direction_of(source, target), texts[target], renderings))
     return held_out
 
 
@@ -187,8 +230,8 @@ def load_alignments(dataset: Dataset, count: int) -> list[DrawnAlignment]:
     for row in table.head(count).to_dict("records"):
         source, target = pairs.loc[row["pair"], ["source", "target"]]
         durations = reader.get(row["pair"], "durations")
-        drawn.append(
-            DrawnAlignment(row, texts[target], _trimmed(dataset, source), _trimmed(dataset, target), durations))
+        sides = _trimmed(dataset, source), _trimmed(dataset, target)
+        drawn.append(DrawnAlignment(row, direction_of(source, target), texts[target], *sides, durations))
     return drawn
 
 

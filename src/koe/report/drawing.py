@@ -9,10 +9,11 @@ import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import colormaps
 from PIL import Image
 
@@ -82,6 +83,8 @@ def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int,
 
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 54, 8, 8, 24
+_ROW, _NAMES, _NAME_LETTERS = 20, 126, 20  # height of a row, width and letters of its name
+BINS = 30
 
 
 def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
@@ -107,9 +110,7 @@ def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
     for tick in y_ticks:
         shapes.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
                       f'<text x="{_LEFT - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>')
-    for tick in x_ticks:
-        anchor = "end" if tick == x_ticks[-1] else "middle"
-        shapes.append(f'<text x="{x(tick):.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">{tick:.6g}</text>')
+    shapes += [_x_tick(x(tick), tick, _HEIGHT) for tick in x_ticks]
     for name, curve in series.items():
         kind = curve_class(name)
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve)
@@ -123,6 +124,91 @@ def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
 def curve_class(name: str) -> str:
     """The style class of a curve: one colour for training, one for validation, one for variants of these."""
     return "other" if "," in name else "validation" if name == "validation" else "train"
+
+
+def histogram_svg(values: np.ndarray, label: str) -> Markup:
+    """How many of `values` (count,), none of them negative, lie in each of BINS equal steps from 0."""
+    x_ticks = _ticks(0, float(values.max()), 5)
+    counts, edges = np.histogram(values, BINS, (0, x_ticks[-1]))
+    y_ticks = _ticks(0, int(counts.max()), 3)
+    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    shapes = []
+    for tick in y_ticks:
+        y = _TOP + height * (1 - tick / y_ticks[-1])
+        shapes.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                      f'<text x="{_LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:.6g}</text>')
+    shapes += [_x_tick(_LEFT + width * tick / x_ticks[-1], tick, _HEIGHT) for tick in x_ticks]
+    for position, (count, (start, end)) in enumerate(zip(counts, itertools.pairwise(edges), strict=True)):
+        tall = height * count / y_ticks[-1]
+        if count:
+            shapes.append(f'<rect class="bar" x="{_LEFT + width * position / BINS:.1f}" y="{_TOP + height - tall:.1f}" '
+                          f'width="{width / BINS - 0.75:.2f}" height="{tall:.1f}">'
+                          f"<title>{start:.3g} to {end:.3g}: {count}</title></rect>")
+    return _svg("plot", (_WIDTH, _HEIGHT), shapes, label, stretch=False)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A row of `spreads_svg`: a box from the first to the third quartile, whiskers from `low` to `high`."""
+
+    name: str
+    low: float
+    first: float
+    median: float
+    third: float
+    high: float
+    limits: Sequence[float] = ()  # values not to be reached
+    outliers: Sequence[float] = ()
+
+
+def spreads_svg(rows: Sequence[Spread], label: str) -> Markup:
+    """Rows of boxes and whiskers on one linear axis, with limits and outliers marked."""
+    values = [value for row in rows for value in (row.low, row.high, *row.limits, *row.outliers)]
+    ticks = _ticks(min(values), max(values), 4)
+    height = _TOP + _ROW * len(rows) + _BOTTOM
+
+    def x(value: float) -> float:
+        return _NAMES + (_WIDTH - _NAMES - _RIGHT) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    shapes = [f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+              + _x_tick(x(tick), tick, height) for tick in ticks]
+    for position, row in enumerate(rows):
+        y = _TOP + _ROW * (position + 0.5)
+        first, third = x(row.first), x(row.third)
+        shapes.append(
+            _row_name(row.name, y)
+            + f'<line class="whisker" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" y1="{y}" y2="{y}"/>'
+            f'<rect class="box" x="{first:.1f}" y="{y - 4}" width="{max(third - first, 1):.1f}" height="8"/>'
+            f'<line class="median" x1="{x(row.median):.1f}" x2="{x(row.median):.1f}" y1="{y - 6}" y2="{y + 6}"/>')
+        shapes += [f'<line class="limit" x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{y - 7}" y2="{y + 7}"/>'
+                   for limit in row.limits]
+        shapes += [f'<circle class="outlier" cx="{x(value):.1f}" cy="{y}" r="2.5"/>' for value in row.outliers]
+    return _svg("plot", (_WIDTH, height), shapes, label, stretch=False)
+
+
+def bars_svg(counts: Mapping[str, int], label: str) -> Markup:
+    """A row for each name, with a bar as long as its count."""
+    most, right = max(counts.values()), _WIDTH - 50
+    shapes = []
+    for position, (name, count) in enumerate(counts.items()):
+        y = _TOP + _ROW * (position + 0.5)
+        end = _NAMES + (right - _NAMES) * count / most
+        shapes.append(_row_name(name, y)
+                      + f'<rect class="bar" x="{_NAMES}" y="{y - 4}" width="{end - _NAMES:.1f}" height="8"/>'
+                      f'<text x="{end + 6:.1f}" y="{y + 3.5}">{count}</text>')
+    return _svg("plot", (_WIDTH, 2 * _TOP + _ROW * len(counts)), shapes, label, stretch=False)
+
+
+def _row_name(name: str, y: float) -> str:
+    """What stands left of a row, cut to the room there is; the whole name shows under the pointer."""
+    short = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
+    return (f'<text x="{_NAMES - 6}" y="{y + 3.5}" text-anchor="end">{escape(short)}'
+            f"<title>{escape(name)}</title></text>")
+
+
+def _x_tick(x: float, value: float, height: int) -> str:
+    anchor = "end" if x > _WIDTH - _RIGHT - 1 else "middle"
+    return f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{value:.6g}</text>'.replace(">-", ">−")
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:

@@ -5,6 +5,7 @@ drawings. The template escapes all texts.
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,21 @@ from markupsafe import Markup
 
 from koe.evaluation.text import normalize
 from koe.report.data import Curve, DrawnAlignment, DrawnTrim, HeldOut, Recording, ReportData
+from koe.report.data_charts import data_charts
 from koe.report.drawing import alignment_svg, audio_uri, curve_class, curves_svg, mel_uri, waveform_svg
 from koe.report.metrics import METRICS, MISSING, Change, Metric, Values, change, condition_label, conditions
 
 _HERE = Path(__file__).parent
 _HEADLINE = (
-    "seed", "mel.sample_rate", "mel.hop_length", "pitch.method", "align.features", "acoustic.reduction_factor",
-    "acoustic.hidden", "acoustic.teacher_forcing", "acoustic.pitch.stop_gradient", "acoustic.training.steps",
+    "seed", "mel.sample_rate", "mel.hop_length", "pitch.method", "pair.rule", "align.features",
+    "acoustic.conditioning.by", "acoustic.reduction_factor", "acoustic.hidden", "acoustic.teacher_forcing",
+    "acoustic.pitch.stop_gradient", "acoustic.training.steps",
     "acoustic.training.batch_size", "acoustic.training.learning_rate", "vocoder.training.steps",
 )
 _BESIDE_A_PLAYER = ("mcd_db", "wer")
 _LOUDEST_GAIN_DB = 30.0
+_QUARANTINE_ROWS = 50  # of each stage and reason
+_OUTLIERS = 50
 
 
 def build_page(report: ReportData) -> str:
@@ -35,7 +40,8 @@ def build_page(report: ReportData) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
-    parameters = dict(flatten(report.parameters))
+    parameters, tables = dict(flatten(report.parameters)), report.tables
+    by_reason = report.quarantine.groupby(["stage", "reason"], sort=False)
     return environment.get_template("page.html.jinja").render(
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
@@ -44,15 +50,20 @@ def build_page(report: ReportData) -> str:
         headline={name: parameters[name] for name in _HEADLINE if name in parameters},
         parameters=parameters,
         metrics=METRICS,
+        number=_number,
         results=list(_results(report)),
+        directions=[{**row, "cells": [metric.text(row[metric.name]) for metric in METRICS]}
+                    for row in report.directions],
         held_out=[_held_out(item, report) for item in report.held_out],
         trainings={title: [_chart(part, curves) for part, curves in parts.items()]
                    for title, parts in report.curves.items()},
         alignments=[_alignment(item, report) for item in report.alignments],
         trims=[_trim(item, report.mel.sample_rate) for item in report.trims],
-        quarantine=report.quarantine.to_dict("records"),
-        quarantine_counts=report.quarantine.groupby(["stage", "reason"], sort=False).size().to_dict(),
+        quarantine=by_reason.head(_QUARANTINE_ROWS).to_dict("records"),
+        quarantine_counts=by_reason.size().to_dict(),
         counts=report.counts,
+        outliers=list(_outliers(report.counts)),
+        data_charts=[] if tables is None else list(data_charts(tables.recordings, tables.ratios, tables.f0_ranges)),
         voices=report.voices,
     )
 
@@ -106,6 +117,7 @@ def _held_out(item: HeldOut, report: ReportData) -> dict[str, Any]:
     players = _players([rendering.recording for rendering in item.renderings], report.mel.sample_rate)
     return {
         "pair": item.pair,
+        "direction": item.direction,
         "text": item.text,
         "renderings": [
             {**player, "label": condition_label(rendering.condition), "kind": rendering.condition.rpartition(".")[2],
@@ -132,6 +144,15 @@ def compare_words(text: str, transcript: str) -> Iterator[tuple[str, str]]:
             yield from (("missing", word) for word in spoken[start:end])
 
 
+def _outliers(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Direction, pair and ratio of pairs whose duration ratio is an outlier: the worst of each direction in turn."""
+    worst = {name: list(direction["outliers"]["worst"].items())
+             for name, direction in counts.get("directions", {}).items()}
+    ranked = itertools.chain.from_iterable(itertools.zip_longest(
+        *([(name, *pair) for pair in pairs] for name, pairs in worst.items())))
+    return itertools.islice(filter(None, ranked), _OUTLIERS)
+
+
 def _chart(part: str, curves: Mapping[str, Curve]) -> dict[str, Any]:
     """The curves of one part, and their last values in words."""
     ends = [(curve_class(name), "" if name == part else name, f"{curve[-1][1]:.4g}") for name, curve in curves.items()]
@@ -151,8 +172,8 @@ def _alignment(item: DrawnAlignment, report: ReportData) -> dict[str, Any]:
         "Cost per frame": f"{row['cost']:.3g}", "Slope": f"{row['slope']:.2f}",
         "Longest step": f"{row['longest_run']:.2f} s", "Skipped steps": f"{100 * row['skipped']:.0f} %",
     }
-    return {"pair": row["pair"], "text": item.text, "suspect": bool(row["suspect"]), "why": row["why"],
-            "source": source, "target": target, "svg": drawing, "facts": facts}
+    return {"pair": row["pair"], "direction": item.direction, "text": item.text, "suspect": bool(row["suspect"]),
+            "why": row["why"], "source": source, "target": target, "svg": drawing, "facts": facts}
 
 
 def _trim(item: DrawnTrim, rate: int) -> dict[str, Any]:
@@ -172,8 +193,8 @@ def _trim(item: DrawnTrim, rate: int) -> dict[str, Any]:
     }
 
 
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else MISSING
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _amplified(audio: np.ndarray, rate: int) -> dict[str, Any]:

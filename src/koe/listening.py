@@ -1,6 +1,6 @@
-"""The pretrained listeners of the evaluation, each loaded once when first asked; their weights come with their
-packages, so nothing is downloaded. All of them hear 16 kHz and run on the CPU, and any number of threads may use one
-at once.
+"""The pretrained listeners, each loaded once when first asked; their weights come with their packages, so nothing is
+downloaded. Evaluation measures with them, and the speaker encoder tells a model who speaks. All of them hear 16 kHz and
+run on the CPU, and any number of threads may use one at once.
 """
 
 import contextlib

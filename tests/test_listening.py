@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import soxr
 
+from koe import listening
 from koe.corpus.dataset import to_int16
-from koe.evaluation import models
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.intelligibility import count_errors, transcribe
 from koe.evaluation.measure import Reference, measure, measure_pairs
-from koe.evaluation.models import at_16_khz
 from koe.evaluation.mos import estimate_mos
-from koe.evaluation.speaker import embed, enrol, similarity
+from koe.listening import at_16_khz
 from koe.params import Params
+from koe.speaker import embed, enrol, similarity
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a connection was opened")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-    for model in (models.speech_recognizer, models.speaker_encoder, models.mos_predictor):
+    for model in (listening.speech_recognizer, listening.speaker_encoder, listening.mos_predictor):
         assert model.__wrapped__() is not None  # loaded anew, past the cache
 
 
@@ -96,7 +96,7 @@ def test_measuring_in_threads_changes_nothing(heart: list[np.ndarray], joe: list
         for text, source, target in zip(TEXTS, heart, joe, strict=True)
     ]
     together = list(measure_pairs(jobs, params.evaluation))
-    with models.one_thread_each():
+    with listening.one_thread_each():
         assert together == [measure(waves, reference, params.evaluation) for waves, reference in jobs]
     sources, targets = ([pair[index] for pair in together] for index in (0, 1))
     assert all(row["nearer_to_target"] == 0 and row["mcd_db"] > 6 for row in sources)

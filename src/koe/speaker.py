@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from koe.evaluation.models import speaker_encoder
+from koe.listening import speaker_encoder
 
 ENROLMENT_UTTERANCES = 20  # a speaker's embedding is the mean of so many training utterances
 _LEVEL = 10 ** (-30 / 20)  # root mean square the encoder hears everything at

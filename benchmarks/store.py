@@ -1,0 +1,100 @@
+"""What packing is for: features through DVC to a remote and back, in shards and with a file for every array.
+
+    python benchmarks/store.py --utterances 10000
+
+Both sides hold the same arrays (mel, F0 and energy of utterances of about a second), each in a DVC repository of
+its own with a remote on the same disk, so that the network, which makes small files slower still, has no part in it.
+`files` has mel, f0 and energy of every utterance as .npy, as the research log did. Prints seconds a step and, last,
+lines `ratio store_<step> <files over shards>`.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koe.params import load_params
+from koe.store import ShardReader, ShardWriter
+
+FIELDS = ("mel", "f0", "energy")
+
+
+def features(utterances: int, frame_rate: float, n_mels: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Names and arrays of utterances of two speakers."""
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((round(2 * frame_rate), n_mels)).astype(np.float32)
+    for number in range(utterances):
+        mel = noise[:generator.integers(round(0.7 * frame_rate), round(1.3 * frame_rate))] + np.float32(number)
+        yield f"bench/s{number % 2}/{number:06d}", {"mel": mel, "f0": mel[:, 0], "energy": mel[:, 1]}
+
+
+def unpack(readers: list[ShardReader], folder: Path) -> None:
+    """Every array of some shards as a file of its own: folder/<field>/<utterance>.npy."""
+    for reader in readers:
+        for utterance in reader:
+            for field in FIELDS:
+                path = folder / field / f"{utterance}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, reader.get(utterance, field))
+
+
+def transfer(repository: Path, data: str) -> dict[str, float]:
+    """Seconds to add, push and pull the folder `data` of a folder, which becomes a DVC repository for it."""
+    def dvc(*arguments: str) -> float:
+        os.sync()  # what was written before is not this step's to wait for
+        start = time.perf_counter()
+        subprocess.run(["dvc", *arguments, "--quiet"], cwd=repository, check=True)
+        return time.perf_counter() - start
+
+    dvc("init", "--no-scm")
+    dvc("remote", "add", "--default", "disk", str(repository.with_name(f"{repository.name}-remote")))
+    seconds = {"add": dvc("add", data), "push": dvc("push")}
+    shutil.rmtree(repository / data)
+    shutil.rmtree(repository / ".dvc" / "cache")
+    return seconds | {"pull": dvc("pull")}
+
+
+def compare(prepare: dict[str, Callable[[Path], None]], root: Path) -> pd.DataFrame:
+    """Seconds by step, a column for each side; `prepare` writes a side's data into a folder."""
+    seconds = {}
+    for side, write in prepare.items():
+        write(root / side / "data")
+        seconds[side] = transfer(root / side, "data")
+        shutil.rmtree(root / side)
+        shutil.rmtree(root / f"{side}-remote")
+    return pd.DataFrame(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--utterances", type=int, default=10_000, help="(default: %(default)s)")
+    utterances = parser.parse_args().utterances
+    mel = load_params().mel
+
+    def pack(folder: Path) -> None:
+        with ShardWriter(folder, {"mel": mel.contract()}) as writer:
+            for name, arrays in features(utterances, mel.frame_rate, mel.n_mels):
+                writer.add(name, **arrays)
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        pack(root / "packed")
+        packed = ShardReader(root / "packed")
+        table = compare({"shards": lambda data: shutil.copytree(root / "packed", data),
+                         "files": lambda data: unpack([packed], data)}, root)
+        size = sum(path.stat().st_size for path in packed.folder.iterdir())
+    print(f"{utterances} utterances, {size / 2**20:.0f} MiB; seconds a step:")
+    print(table.to_string(float_format="{:.2f}".format))
+    for step in ("push", "pull"):
+        print(f"ratio store_{step} {table.loc[step, 'files'] / table.loc[step, 'shards']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA), through PyAV's FFmpeg. Called by `koe.audio.files`.
+
+Positions are samples from the beginning of the audio stream, by the packets' time stamps.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from koe.audio.checks import UNREADABLE, ZERO_SAMPLES
+from koe.errors import AudioError
+
+_NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "MP4", "matroska,webm": "WEBM", "aac": "AAC", "asf": "WMA"}  # as FFmpeg says it
+_PREROLL = 0.5  # seconds decoded before what is asked for: a codec needs the frames before to get one right
+_NO_INDEX = "aac"  # a bare stream: its length is a guess, and a seek lands anywhere
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The fields of `koe.audio.files.AudioInfo`; the length to within a codec's frame.
+
+    Raises AudioError: unreadable (damaged, no audio in it), zero samples.
+    """
+    with _opened(path) as container:
+        stream = container.streams.audio[0]
+        name, codec = container.format.name, stream.codec_context
+        samples = round(_seconds(container, stream) * stream.rate)
+        if samples <= 0:
+            raise AudioError(ZERO_SAMPLES, f"{path}: holds no samples")
+        return {"samples": samples, "sample_rate": stream.rate, "channels": stream.channels,
+                "format": f"{_NAMES.get(name, name.upper())}/{codec.name.upper()}", "lossy": codec.codec.lossy}
+
+
+def decode(path: Path, start: int, stop: int) -> np.ndarray:
+    """Samples `start` to `stop` of all channels, float32, (samples, channels); fewer if the file ends before.
+
+    Raises AudioError: unreadable (damaged).
+    """
+    with _opened(path) as container:
+        stream = container.streams.audio[0]
+        from_second = start / stream.rate - _PREROLL
+        if from_second > 0 and container.format.name != _NO_INDEX:
+            container.seek(_origin(stream) + int(from_second / stream.time_base), stream=stream)
+        parts = [frames[max(0, start - first):stop - first] for first, frames in _frames(container, stream, stop)]
+        channels = stream.channels
+    return np.concatenate([np.zeros((0, channels), np.float32), *parts])
+
+
+def _frames(container: Any, stream: Any, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+    """First sample and content (samples, channels) of each decoded frame, up to sample `stop`.
+
+    Only the first frame's time is looked at: WebM rounds times to milliseconds, and frames follow without a gap.
+    """
+    to_float = av.AudioResampler(format="fltp")
+    at = None
+    for decoded in container.decode(stream):
+        if at is None:
+            at = round(((decoded.pts or 0) - _origin(stream)) * decoded.time_base * stream.rate)
+        if at >= stop:
+            return
+        for frame in to_float.resample(decoded):
+            content = frame.to_ndarray().T
+            yield at, content
+            at += len(content)
+
+
+def _origin(stream: Any) -> int:
+    return stream.start_time or 0
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """The stream's length by the header; by its packets where the header does not know, as in a live recording."""
+    if container.format.name != _NO_INDEX:
+        if stream.duration is not None:
+            return float(stream.duration * stream.time_base)
+        if container.duration is not None:
+            return container.duration / av.time_base
+    packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+    if not packets:
+        return 0.0
+    return float((packets[-1].pts + (packets[-1].duration or 0) - packets[0].pts) * stream.time_base)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A container with an audio stream; what FFmpeg complains of becomes an AudioError."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(UNREADABLE, f"{path}: there is no audio in it")
+            yield container
+    except (av.FFmpegError, UnicodeEncodeError) as error:
+        raise AudioError(UNREADABLE, f"{path}: not audio that FFmpeg reads, or damaged ({error})") from error

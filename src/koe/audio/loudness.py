@@ -1,0 +1,70 @@
+"""Loudness as ITU-R BS.1770-4 measures it, and bringing a recording to one.
+
+The K-weighting is pyloudnorm's; its gating takes a loop over blocks, which is done here in one step.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from pyloudnorm import Meter
+from scipy.signal import sosfilt
+
+GATE_LUFS = -70.0  # BS.1770-4: what is quieter is silence, and no part of the loudness
+RELATIVE_GATE = -10.0  # loudness units below the loudness of what passes the first gate
+STEPS_PER_SECOND = 10  # blocks of 0.4 s, each 0.1 s after the one before
+STEPS_PER_BLOCK = 4
+_OFFSET = -0.691  # of BS.1770-4, equation 2: the K-weighting's gain at 1 kHz
+_HIGHEST = 32767 / 32768  # the largest 16-bit sample: nothing that is normalised clips when it is stored
+
+
+def integrated_loudness(wave: np.ndarray, rate: int) -> float:
+    """Integrated loudness of one channel, float (samples,): LUFS (ITU-R BS.1770-4, annex 1), at least GATE_LUFS.
+
+    Shorter than a block of 0.4 s, it is the loudness of all of it, as if it were a block.
+    """
+    if not len(wave):
+        return GATE_LUFS
+    weighted = np.square(sosfilt(_k_weighting(rate), wave.astype(np.float64)))
+    step = round(rate / STEPS_PER_SECOND)
+    steps = len(weighted) // step
+    if steps < STEPS_PER_BLOCK:
+        return _lufs(float(weighted.mean()))
+    sums = np.concatenate([[0.0], np.cumsum(weighted[: steps * step].reshape(steps, step).mean(axis=1))])
+    blocks = np.maximum(sums[STEPS_PER_BLOCK:] - sums[:-STEPS_PER_BLOCK], 0.0) / STEPS_PER_BLOCK
+    audible = blocks[blocks > _power(GATE_LUFS)]
+    if not len(audible):
+        return GATE_LUFS
+    return _lufs(float(audible[audible > audible.mean() * 10 ** (RELATIVE_GATE / 10)].mean()))
+
+
+def normalize_loudness(wave: np.ndarray, rate: int, target: float) -> tuple[np.ndarray, float]:
+    """A waveform, float32 (samples,), brought to `target` LUFS, and the gain in dB that did it.
+
+    The gain is limited so that the highest sample stays within full scale; a peak beyond full scale (resampling
+    overshoots) comes down to it. What is silence to BS.1770 gets no gain but that. Dividing by `10 ** (gain / 20)`
+    undoes it.
+    """
+    peak = float(np.abs(wave).max(initial=0.0))
+    loudness = integrated_loudness(wave, rate)
+    wanted = target - loudness if loudness > GATE_LUFS else 0.0
+    gain_db = min(wanted, 20 * math.log10(_HIGHEST / peak)) if peak > 0 else 0.0
+    return (wave * 10 ** (gain_db / 20)).astype(np.float32), gain_db
+
+
+@lru_cache
+def _k_weighting(rate: int) -> np.ndarray:
+    """Both stages of the K-weighting as second-order sections, (2, 6).
+
+    pyloudnorm's class DeMan: the one that has BS.1770's own coefficients at 48 kHz.
+    """
+    stages = Meter(rate, filter_class="DeMan")._filters.values()
+    return np.array([np.concatenate([stage.b, stage.a]) for stage in stages])
+
+
+def _lufs(power: float) -> float:
+    return max(GATE_LUFS, _OFFSET + 10 * math.log10(power)) if power > 0 else GATE_LUFS
+
+
+def _power(lufs: float) -> float:
+    return float(10 ** ((lufs - _OFFSET) / 10))

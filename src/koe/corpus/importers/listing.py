@@ -1,0 +1,231 @@
+"""What an importer hands to the registry, and the few things that most of them do.
+
+An importer of recordings on disk is one function, a `Lister`: it reads the corpus' transcripts and lists what they
+promise. It opens no audio; whether a file is there and what its header says is `koe.corpus.importers.registry`'s.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from koe.audio.files import SUFFIXES
+from koe.corpus.quarantine import Quarantine
+from koe.corpus.sentences_file import read_lines
+from koe.corpus.texts import canonical
+from koe.errors import AudioError, KoeError
+from koe.parallel import thread_map
+from koe.params import CorpusParams
+from koe.progress import progress
+
+UNREADABLE_TEXT = "unreadable_text"
+KNOWN_ERROR = "known_error"
+GENDERS = {"F": "female", "M": "male"}
+SLUG = 24  # letters of a sentence that its name shows
+NAMED = 12  # things that a message lists before it only counts them
+THREADS = 8  # they wait for the disk, or for a network mount
+BATCH = 64
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One utterance on disk: a file, or the part of it between `start` and `end`, in seconds."""
+
+    speaker: str
+    sentence: str
+    path: Path
+    text: str = ""
+    gender: str = ""  # female, male or not known
+    start: float | None = None
+    end: float | None = None
+    language: str = ""  # where it is not the corpus' own
+    style: str = ""  # whisper, falsetto: such a recording never has the name of the sentence spoken normally
+
+
+@dataclass
+class Listing:
+    """A corpus as its publisher describes it, before a single audio file was opened."""
+
+    recordings: list[Recording]
+    licence: str  # one line
+    language: str  # the corpus' own; corpora.<name>.language overrides it
+    notes: list[str] = field(default_factory=list)  # for the terminal
+
+
+Lister = Callable[[str, CorpusParams, Quarantine], Listing]  # the corpus' name, its parameters
+
+
+def find_root(name: str, params: CorpusParams, *markers: str) -> Path:
+    """The corpus' own folder: `corpora.<name>.path`, or a folder in it, that has one of `markers` (relative paths).
+
+    Raises KoeError naming the parameter, what was looked for and what was found.
+    """
+    path = Path(params.path)
+    if not path.is_dir():
+        raise KoeError(f"corpora.{name}.path: {path} is not a folder; looked for {path / markers[0]}")
+    for candidates in ([path], folders_in(path)):
+        roots = [root for root in candidates if any((root / marker).exists() for marker in markers)]
+        if len(roots) > 1:
+            raise KoeError(f"corpora.{name}.path: {path} holds several: {some(root.name for root in roots)}; name one")
+        if roots:
+            return roots[0]
+    looked = " or ".join(str(path / marker) for marker in markers)
+    raise KoeError(f"corpora.{name}.path: looked for {looked}, or for that in a folder of {path}; "
+                   f"{path} holds {contents(path)}")
+
+
+def require(name: str, path: Path, advice: str = "") -> Path:
+    """The path, if it is there. Raises KoeError naming `corpora.<name>.path` and what is there instead."""
+    if path.exists():
+        return path
+    there = next(parent for parent in path.parents if parent.exists())
+    raise KoeError(f"corpora.{name}.path: looked for {path}; {there} holds {contents(there)}"
+                   + (f"\n{advice}" if advice else ""))
+
+
+def choose_speakers(name: str, params: CorpusParams, available: Sequence[str]) -> list[str]:
+    """Those of `available` that `corpora.<name>.speakers` asks for, all without.
+
+    Raises KoeError naming the parameter and the speakers there are if it, `source` or `target` asks for another.
+    """
+    wanted = [("speakers", speaker) for speaker in params.speakers or []]
+    wanted += [(role, getattr(params, role)) for role in ("source", "target") if getattr(params, role)]
+    for option, speaker in wanted:
+        if speaker not in available:
+            raise KoeError(f"corpora.{name}.{option}: {speaker!r} is no speaker of {params.path}; "
+                           f"there are {some(available) or 'none'}")
+    return [speaker for speaker in available if params.speakers is None or speaker in params.speakers]
+
+
+def choose_subsets(name: str, params: CorpusParams, available: Sequence[str]) -> list[str]:
+    """Those of `available` that `corpora.<name>.subsets` asks for, all without. Raises KoeError for others."""
+    for subset in params.subsets or []:
+        if subset not in available:
+            raise KoeError(f"corpora.{name}.subsets: there is no {subset!r}; expected some of {', '.join(available)}")
+    return [subset for subset in available if params.subsets is None or subset in params.subsets]
+
+
+def read_transcript(path: Path, notes: list[str], separator: str = ":") -> dict[str, str]:
+    """A publisher's lines of `NAME:text` as {name: text}; lines of another form are counted in `notes`.
+
+    Raises KoeError if the file cannot be read.
+    """
+    texts: dict[str, str] = {}
+    odd = []
+    for number, line in enumerate(read_lines(path), start=1):
+        sentence, found, text = (part.strip() for part in line.partition(separator))
+        if sentence and found and sentence not in texts:
+            texts[sentence] = text
+        elif line.strip():
+            odd.append(number)
+    if odd:
+        notes.append(f"{path}: no NAME{separator}text, or a name again, in {len(odd)} lines, e.g. {odd[0]}")
+    return texts
+
+
+def from_transcript(folder: Path, texts: Mapping[str, str], speaker: str, gender: str) -> list[Recording]:
+    """The recordings in `folder`, with text if the transcript has it, and those that it promises and are not there."""
+    files = audio_in(folder)
+    missing = texts.keys() - {path.stem for path in files}
+    return [Recording(speaker, path.stem, path, texts.get(path.stem, ""), gender)
+            for path in sorted([*files, *(folder / f"{sentence}.wav" for sentence in missing)])]
+
+
+def audio_in(folder: Path) -> list[Path]:
+    """Audio files directly in a folder, sorted; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        paths = [folder / entry.name for entry in entries if not entry.name.startswith(".")]
+    return sorted((path for path in paths if path.suffix.lower() in SUFFIXES), key=os.fspath)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Folders directly in a folder that are not hidden, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries
+                      if entry.is_dir() and not entry.name.startswith("."))
+
+
+def read_texts(paths: Sequence[Path], what: str) -> Iterator[str | AudioError]:
+    """The text of each file on one line, empty where there is no such file, or why it cannot be read; in order."""
+    return in_batches(_read_text, paths, what)
+
+
+def _read_text(path: Path) -> str | AudioError:
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except FileNotFoundError:
+        return ""
+    except (UnicodeDecodeError, OSError) as error:
+        return AudioError(UNREADABLE_TEXT, f"{path}: cannot be read as UTF-8 text ({error})")
+
+
+def with_texts(
+    name: str, recordings: Sequence[Recording], texts: Sequence[Path], what: str, quarantine: Quarantine
+) -> list[Recording]:
+    """The recordings with the content of their text files; those whose text cannot be read are quarantined."""
+    complete = []
+    for recording, text in zip(recordings, read_texts(texts, what), strict=True):
+        if isinstance(text, AudioError):
+            quarantine.add(f"{name}/{recording.speaker}/{recording.sentence}", text.reason, text.detail)
+        else:
+            complete.append(replace(recording, text=text or recording.text))
+    return complete
+
+
+def in_batches(function: Callable[[Item], Result], items: Sequence[Item], what: str) -> Iterator[Result]:
+    """Yields `function(item)` in order, on threads, under a progress bar; for work as short as opening a file."""
+    results = thread_map(lambda batch: [function(item) for item in batch], _batches(items), THREADS)
+    yield from progress((result for batch in results for result in batch), what, len(items))
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start:start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def named_by_text(recordings: Iterable[Recording]) -> list[Recording]:
+    """The recordings with sentences named by `text_name`; a speaker's further takes of a text get -2, -3, …
+
+    What has no text keeps its name, after the speaker's, so that it meets no other speaker's.
+    """
+    takes: Counter[tuple[str, str]] = Counter()
+    named = []
+    for recording in recordings:
+        sentence = text_name(recording.text) or _own_name(recording)
+        takes[recording.speaker, sentence + recording.style] += 1
+        take = takes[recording.speaker, sentence + recording.style]
+        named.append(replace(recording, sentence=f"{sentence}-{take}" if take > 1 else sentence))
+    return named
+
+
+def text_name(text: str) -> str:
+    """A name for a sentence: its first letters and a hash of all, e.g. `pleasecallstella-d44c36`; empty without any.
+
+    Case, punctuation, width and spaces make no difference, within words neither: the name is of the text alone.
+    """
+    letters = canonical(text)
+    return f"{letters[:SLUG]}-{hashlib.sha256(letters.encode()).hexdigest()[:6]}" if letters else ""
+
+
+def _own_name(recording: Recording) -> str:
+    prefix = f"{recording.speaker}_"
+    return recording.sentence if recording.sentence.startswith(prefix) else prefix + recording.sentence
+
+
+def contents(folder: Path) -> str:
+    """What lies in a folder, for a message."""
+    return some(sorted(entry.name for entry in folder.iterdir())) or "nothing"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

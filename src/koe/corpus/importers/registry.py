@@ -1,0 +1,184 @@
+"""Importers, chosen by name: each turns a corpus' parameters into an utterance table and, if need be, packed audio.
+
+Called by the `import` stage. An importer of recordings on disk is a `Lister` (`koe.corpus.importers.listing`)
+entered in `LISTERS`; what is the same for all of them is done here, once: names, a sentence twice, headers,
+`utterances`, roles, cutting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import pandas as pd
+
+from koe.audio.files import audio_info
+from koe.corpus.importers.cmu_arctic import list_cmu_arctic
+from koe.corpus.importers.folders import list_folders
+from koe.corpus.importers.jsss import list_jsss
+from koe.corpus.importers.jsut import list_jsut
+from koe.corpus.importers.jvs import list_jvs
+from koe.corpus.importers.libritts import list_libritts
+from koe.corpus.importers.listing import Lister, Listing, Recording, in_batches, named_by_text
+from koe.corpus.importers.ljspeech import list_ljspeech
+from koe.corpus.importers.table import list_table
+from koe.corpus.importers.vctk import list_vctk
+from koe.corpus.quarantine import Quarantine
+from koe.corpus.texts import canonical
+from koe.errors import AudioError
+from koe.files import write_json, write_table
+from koe.params import CorpusParams
+
+TABLE = "table.csv"
+ABOUT = "corpus.json"
+COLUMNS = ["utterance", "speaker", "gender", "sentence", "text", "language", "role", "path", "start", "end", "seconds",
+           "sample_rate", "channels", "format"]
+
+LISTERS: dict[str, Lister] = {
+    "folders": list_folders, "table": list_table, "jsut": list_jsut, "jsss": list_jsss, "jvs": list_jvs,
+    "ljspeech": list_ljspeech, "vctk": list_vctk, "libritts": list_libritts, "cmu_arctic": list_cmu_arctic,
+}
+MATCHED_BY_TEXT = {"vctk"}  # without corpora.<name>.match: where numbers say nothing about what is said
+
+MISSING_FILE = "missing_file"
+SENTENCE_TWICE = "sentence_twice"
+UNUSABLE_NAME = "unusable_name"
+OUTSIDE_FILE = "outside_its_file"
+ROUNDING = 0.05  # seconds by which a label may end after its file
+
+
+@dataclass
+class Imported:
+    """What an import kept, what it left out, and lines for the terminal."""
+
+    table: pd.DataFrame  # COLUMNS
+    quarantine: Quarantine
+    notes: list[str] = field(default_factory=list)
+
+
+def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Imported:
+    """Builds the utterance table of corpus `name` in `folder`: table.csv, quarantine.csv, corpus.json, packed shards.
+
+    Raises KoeError naming `corpora.<name>.…` if the corpus cannot be found, or if nothing of it is usable.
+    """
+    folder = Path(folder)
+    quarantine = Quarantine("import")
+    if params.importer == "demo":
+        from koe.corpus.demo import import_demo  # the voices take longer to load than a corpus to list
+
+        table, notes, licence = import_demo(name, params, folder, quarantine)
+        language = str(table["language"].iloc[0])
+    else:
+        listing = LISTERS[params.importer](name, params, quarantine)
+        table = _tabulated(name, params, listing, quarantine)
+        notes, licence, language = listing.notes, listing.licence, params.language or listing.language
+    if params.segments is not None:
+        from koe.corpus.segments import cut_long  # loads a speech detector
+
+        table, cut = cut_long(name, table, params.segments, quarantine)
+        notes = [*notes, *cut]
+    table = table.reindex(columns=COLUMNS).sort_values("utterance", ignore_index=True)
+    quarantine.rows = [{column: _printable(value) for column, value in row.items()} for row in quarantine.rows]
+    write_table(folder / TABLE, table)
+    quarantine.write(folder)
+    write_json(folder / ABOUT, {"importer": params.importer, "licence": licence, "language": language})
+    quarantine.require_some(len(table), folder, f"check corpora.{name}.path ({params.path})")
+    notes = [*notes, *_text_notes(name, table), f"licence: {licence}"]
+    return Imported(table, quarantine, [*notes, quarantine.summary()] if quarantine.rows else notes)
+
+
+def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Quarantine) -> pd.DataFrame:
+    """The utterance table of what a lister found: headers read, unusable recordings quarantined."""
+    recordings = listing.recordings
+    if params.match == "text" or (params.match is None and params.importer in MATCHED_BY_TEXT):
+        recordings = named_by_text(recordings)
+    recordings = [_normalized(recording) for recording in recordings]
+    rows = []
+    roles = {params.source: "source", params.target: "target"}
+    usable = list(_usable(name, recordings, quarantine))
+    for recording, row in zip(usable, in_batches(_header, usable, f"headers of {name}"), strict=True):
+        if isinstance(row, AudioError):
+            quarantine.add(_utterance(name, recording), row.reason, row.detail)
+            continue
+        rows.append({"utterance": _utterance(name, recording), "speaker": recording.speaker,
+                     "gender": recording.gender, "sentence": recording.sentence, "text": recording.text,
+                     "language": recording.language or params.language or listing.language,
+                     "role": roles.get(recording.speaker, "")} | row)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"start": float, "end": float})
+    return _first_sentences(name, params, table, listing.notes)
+
+
+def _normalized(recording: Recording) -> Recording:
+    sentence = f"{recording.sentence}-{recording.style}" if recording.style else recording.sentence
+    return replace(recording, speaker=normalize("NFC", recording.speaker), sentence=normalize("NFC", sentence))
+
+
+def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
+    """Those with a name that a table can hold and that no other recording of the speaker has."""
+    by_utterance: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        by_utterance.setdefault(f"{name}/{recording.speaker}/{recording.sentence}", []).append(recording)
+    for utterance, takes in by_utterance.items():
+        unusable = [part for part in (takes[0].speaker, takes[0].sentence)
+                    if part != _printable(part) or not part.strip() or "/" in part]
+        if unusable:
+            quarantine.add(utterance, UNUSABLE_NAME, f"{takes[0].path}: {unusable[0]!r}; rename it: a name is UTF-8 "
+                           "without tabs, line ends and slashes")
+        elif len(takes) > 1:
+            files = " and ".join(str(take.path) for take in takes)
+            quarantine.add(utterance, SENTENCE_TWICE, f"{files} are the same sentence; keep one of them")
+        else:
+            yield takes[0]
+
+
+def _header(recording: Recording) -> dict[str, Any] | AudioError:
+    """The table's columns that the file's header tells, or why the recording cannot be used."""
+    path, start = recording.path, recording.start or 0.0
+    try:
+        if not path.exists():
+            raise AudioError(MISSING_FILE, f"{path}: the corpus lists it, and there is no such file")
+        info = audio_info(path)
+        end = info.seconds if recording.end is None else recording.end
+        if not 0 <= start < end <= info.seconds + ROUNDING:
+            raise AudioError(OUTSIDE_FILE, f"{path}: {start:g} to {end:g} s of a file of {info.seconds:g} s")
+    except AudioError as error:
+        return error
+    return {"path": path.as_posix(), "start": recording.start, "end": recording.end, "seconds": end - start,
+            "sample_rate": info.sample_rate, "channels": info.channels, "format": info.format}
+
+
+def _first_sentences(name: str, params: CorpusParams, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """The rows of the first `corpora.<name>.utterances` sentences: those of most speakers first, then by name."""
+    speakers = table.groupby("sentence")["speaker"].nunique()
+    if params.utterances is None or len(speakers) <= params.utterances:
+        return table
+    ranked = sorted(speakers.items(), key=lambda item: (-item[1], item[0]))
+    kept = {sentence for sentence, _ in ranked[:params.utterances]}
+    notes.append(f"the first {len(kept)} of {len(speakers)} sentences, as corpora.{name}.utterances asks")
+    return table[table["sentence"].isin(kept)]
+
+
+def _text_notes(name: str, table: pd.DataFrame) -> list[str]:
+    """Lines about recordings without text, and about sentences whose speakers' texts differ."""
+    notes = []
+    if silent := int((table["text"] == "").sum()):
+        notes.append(f"{silent} of {len(table)} recordings without text")
+    if unknown := int((table["language"] == "").sum()):
+        notes.append(f"{unknown} recordings in no stated language; corpora.{name}.language states it")
+    shared = table[table.duplicated("sentence", keep=False) & (table["text"] != "")]
+    texts = shared["text"].map(canonical).groupby(shared["sentence"]).nunique()
+    if differing := list(texts.index[texts > 1]):
+        notes.append(f"{len(differing)} sentences are not the same text for all speakers, e.g. {differing[0]}; "
+                     "match: text goes by the text alone")
+    return notes
+
+
+def _utterance(name: str, recording: Recording) -> str:
+    return f"{name}/{recording.speaker}/{recording.sentence}"
+
+
+def _printable(text: str) -> str:
+    """The text with a question mark for each control character and for what is not Unicode."""
+    return "".join("?" if ord(letter) < 32 or ord(letter) == 127 else letter
+                   for letter in text.encode("utf-8", "replace").decode("utf-8"))

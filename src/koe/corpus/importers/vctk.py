@@ -1,0 +1,76 @@
+"""VCTK 0.80 and 0.92: 109 and 110 English speakers, about 400 sentences each.
+
+Layout: `txt/p225/p225_001.txt`; audio in `wav48/p225/p225_001.wav` (0.80) or in
+`wav48_silence_trimmed/p225/p225_001_mic1.flac` and `…_mic2.flac` (0.92); `speaker-info.txt`, whose ids are `225` in
+0.80 and `p225` in 0.92. The same number is not the same sentence: most are each speaker's own, and even the common
+ones shift. So sentences are named by their texts, unless `match: name` asks for the numbers.
+
+p315 has no texts (lost by the publisher), and p280 and p315 have no recordings by mic2 (both in speaker-info.txt of
+0.92); some of p362's were not published (torchaudio, VCTK_092).
+"""
+
+import re
+from pathlib import Path
+
+from koe.corpus.importers.listing import (
+    GENDERS,
+    Listing,
+    Recording,
+    audio_in,
+    choose_speakers,
+    find_root,
+    folders_in,
+    require,
+    some,
+    with_texts,
+)
+from koe.corpus.quarantine import Quarantine
+from koe.corpus.sentences_file import read_lines
+from koe.errors import KoeError
+from koe.params import CorpusParams
+
+TRIMMED = "wav48_silence_trimmed"  # 0.92
+PLAIN = "wav48"  # 0.80
+MICROPHONE = "mic1"  # which everyone was recorded with
+SPEAKERS = "speaker-info.txt"
+LICENCES = {TRIMMED: "VCTK 0.92: CC BY 4.0", PLAIN: "VCTK 0.80: Open Data Commons Attribution (ODC-By) 1.0"}
+
+
+def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
+    """Lists VCTK, whichever release lies there. Raises KoeError naming the file looked for if it is missing."""
+    root = find_root(name, params, TRIMMED, PLAIN)
+    release = TRIMMED if (root / TRIMMED).exists() else PLAIN
+    if release == PLAIN and params.microphone is not None:
+        raise KoeError(f"corpora.{name}.microphone: {root} is VCTK 0.80, which has one recording of each sentence; "
+                       "leave it out, or give the path of VCTK 0.92")
+    ending = f"_{params.microphone or MICROPHONE}" if release == TRIMMED else ""
+    texts = require(name, root / "txt")
+    genders = _genders(require(name, root / SPEAKERS))
+    available = sorted({folder.name for place in (root / release, texts) for folder in folders_in(place)})
+    listing = Listing([], LICENCES[release], "en")
+    silent = []
+    for speaker in choose_speakers(name, params, available):
+        found = _of_speaker(root / release / speaker, texts / speaker, ending, genders.get(speaker, ""))
+        if not any(recording.path.exists() for recording in found):
+            silent.append(speaker)
+        listing.recordings += found
+    if silent:
+        listing.notes.append(f"no{ending.replace('_', ' ')} recordings of {some(silent)}")
+    paths = [texts / recording.speaker / f"{recording.sentence}.txt" for recording in listing.recordings]
+    listing.recordings = with_texts(name, listing.recordings, paths, f"texts of {name}", quarantine)
+    return listing
+
+
+def _of_speaker(audio: Path, texts: Path, ending: str, gender: str) -> list[Recording]:
+    """A speaker's recordings by one microphone, and those that only have a text."""
+    files = {path.stem.removesuffix(ending): path for path in audio_in(audio) if path.stem.endswith(ending)}
+    spoken = {path.stem for path in texts.glob("*.txt")}
+    suffix = ".flac" if ending else ".wav"
+    return [Recording(audio.name, sentence, files.get(sentence, audio / f"{sentence}{ending}{suffix}"), gender=gender)
+            for sentence in sorted(files.keys() | spoken)]
+
+
+def _genders(path: Path) -> dict[str, str]:
+    """{speaker: gender} of lines such as `p225  23  F    English    Southern  England`."""
+    fields = [line.split() for line in read_lines(path)]
+    return {re.sub(r"^(?=\d)", "p", values[0]): GENDERS.get(values[2], "") for values in fields if len(values) > 2}

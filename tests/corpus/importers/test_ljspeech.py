@@ -1,0 +1,38 @@
+"""LJ Speech: a file with bars and quotation marks that are not quoting."""
+
+from pathlib import Path
+
+import pytest
+from spoken_sentences import STELLA, YES
+
+from koe.errors import KoeError
+
+
+@pytest.fixture()
+def ljspeech(tmp_path: Path, record) -> Path:
+    root = tmp_path / "LJSpeech-1.1"
+    for name in ("LJ001-0001", "LJ001-0002", "LJ001-0003"):
+        record(root / "wavs" / f"{name}.wav", YES, 22050)
+    (root / "metadata.csv").write_text(
+        'LJ001-0001|"Call 2 Dr. Stella,|"Call two Doctor Stella,\n'
+        "LJ001-0002|in being comparatively modern.|in being comparatively modern.\n"
+        f"LJ001-0003|{STELLA}|\n"
+        "LJ001-0004|Not there.|Not there.\n", encoding="utf-8")
+    (root / "README").write_text("")
+    return root
+
+
+@pytest.mark.parametrize("up", [0, 1])
+def test_all_of_it(ljspeech: Path, run, up: int) -> None:
+    result = run("ljspeech", ljspeech.parent if up else ljspeech)
+    assert result.column("text") == {"LJ/LJ001-0001": '"Call two Doctor Stella,', "LJ/LJ001-0003": STELLA,
+                                     "LJ/LJ001-0002": "in being comparatively modern."}
+    assert result.quarantine == {"LJ/LJ001-0004": "missing_file"}
+    assert set(result.table["gender"]) == {"female"} and result.about["language"] == "en"
+    assert result.about["licence"] == "LJ Speech 1.1: public domain"
+
+
+def test_without_metadata(ljspeech: Path, run) -> None:
+    (ljspeech / "metadata.csv").unlink()
+    with pytest.raises(KoeError, match=r"corpora\.c\.path: looked for .*/metadata\.csv.* holds README, wavs"):
+        run("ljspeech", ljspeech)

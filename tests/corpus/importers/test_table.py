@@ -1,0 +1,69 @@
+"""Recordings listed in a CSV file."""
+
+from pathlib import Path
+
+import pytest
+from spoken_sentences import STELLA, YES
+
+from koe.errors import KoeError
+
+
+@pytest.fixture()
+def recordings(tmp_path: Path, record) -> Path:
+    record(tmp_path / "audio" / "ann 1.wav", STELLA)
+    record(tmp_path / "elsewhere" / "bob.flac", YES)
+    return tmp_path
+
+
+def _table(folder: Path, *lines: str, header: str = "path,speaker,sentence,text,start,end,gender,language") -> Path:
+    (folder / "list.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    return folder / "list.csv"
+
+
+def test_rows(recordings: Path, run) -> None:
+    file = _table(recordings, 'audio/ann 1.wav,ann,001,"Please, call Stella.",,,female,',
+                  "audio/ann 1.wav,ann,002,Stella,0.25,0.75,female,fr",
+                  f"{recordings}/elsewhere/bob.flac,bob,001,Please call Stella,,0.3,,", "gone.wav,bob,002,,,,,")
+    result = run("table", file, language="en", source="ann", target="bob")
+    row = result.table.loc["ann/002"]
+    assert tuple(row[["start", "end", "seconds", "gender", "language", "role"]]) == (
+        0.25, 0.75, 0.5, "female", "fr", "source")
+    assert result.column("language") == {"ann/001": "en", "ann/002": "fr", "bob/001": "en"}
+    assert result.column("seconds")["bob/001"] == 0.3
+    assert result.column("text")["ann/001"] == "Please, call Stella."
+    assert result.quarantine == {"bob/002": "missing_file"}
+
+
+def test_names_and_places_that_cannot_be(recordings: Path, run) -> None:
+    file = _table(recordings, "audio/ann 1.wav,ann,ok,", "audio/ann 1.wav,ann,a/b,", "audio/ann 1.wav,ann,twice,",
+                  "elsewhere/bob.flac,ann,twice,", "audio/ann 1.wav,ann,late,90",
+                  header="path,speaker,sentence,start")
+    result = run("table", file)
+    assert result.quarantine == {"ann/a/b": "unusable_name", "ann/twice": "sentence_twice",
+                                 "ann/late": "outside_its_file"}
+    assert list(result.table["sentence"]) == ["ok"]
+    assert result.note("no stated language").startswith("1 recordings")
+
+
+@pytest.mark.parametrize(("header", "line", "message"), [
+    ("path,speaker", "a,b", r"line 1: columns path, speaker; expected path, speaker, sentence and, if you like, text"),
+    ("path,speaker,sentence,speed", "a,b,c,d", "line 1: columns path, speaker, sentence, speed; expected"),
+    ("path,speaker,sentence,start", "a,b,c,soon", "line 2: start 'soon'; expected seconds"),
+    ("path,speaker,sentence,gender", "a,b,c,F", "line 2: gender 'F'; expected female, male"),
+    ("path,speaker,sentence", "a,,c", "line 2: no speaker"),
+    ("path,speaker,sentence", "a,b,c,d", "line 2: not 3 values; quote values with commas"),
+])
+def test_malformed_files_are_named(tmp_path: Path, run, header: str, line: str, message: str) -> None:
+    with pytest.raises(KoeError, match=rf"list\.csv, {message}"):
+        run("table", _table(tmp_path, line, header=header))
+    with pytest.raises(KoeError, match=r"corpora\.c\.path: .*nowhere\.csv is not a file; expected CSV with columns"):
+        run("table", tmp_path / "nowhere.csv")
+
+
+def test_match_by_text(recordings: Path, run) -> None:
+    file = _table(recordings, "audio/ann 1.wav,ann,001,Please call Stella.",
+                  "elsewhere/bob.flac,bob,7,PLEASE call stella",
+                  "audio/ann 1.wav,ann,003,", "elsewhere/bob.flac,bob,003,...", header="path,speaker,sentence,text")
+    result = run("table", file, match="text")
+    assert result.table["sentence"].value_counts().to_dict() == {
+        result.table["sentence"].iloc[1]: 2, "ann_003": 1, "bob_003": 1}

@@ -1,0 +1,151 @@
+"""Conversion of recordings: who speaks, who is to speak, and people the model has never heard."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_parameters import shrink_acoustic
+from typer.testing import CliRunner
+
+from koe import convert as module
+from koe.acoustic.model_file import AcousticModel, Preparation, build_network, save_acoustic
+from koe.acoustic.speakers import Speakers
+from koe.audio.files import read_audio, write_audio
+from koe.cli import app
+from koe.convert import Converter, hear_file
+from koe.corpus.statistics import Moments, Normalization, Statistics
+from koe.errors import AudioError, KoeError
+from koe.params import check_params
+
+RATE = 22050
+DIRECTIONS = (("c/ann", "c/bob"), ("c/bob", "c/ann"))
+
+
+def statistics(hertz: float) -> Statistics:
+    mel, energy = (Moments(9, np.full(shape, -5.0), np.full(shape, 2.0)) for shape in ((80,), ()))
+    return Statistics(mel, Moments(9, np.log(hertz), np.array(0.1)), energy)
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the speaker encoder: the waveform's zero crossings, which tell a high voice from a low one."""
+    def embed(wave: np.ndarray) -> np.ndarray:
+        crossings = np.count_nonzero(np.diff(np.signbit(wave))) / len(wave)
+        return np.full(256, crossings, np.float32) / 16
+
+    monkeypatch.setattr(module, "embed", embed)
+
+
+@pytest.fixture()
+def make(tmp_path: Path, values: dict[str, Any]) -> Any:
+    """A function that writes an untrained model with the given conditioning and returns its folder."""
+
+    def write(by: str, directions: tuple[tuple[str, str], ...] = DIRECTIONS, **resample: Any) -> Path:
+        shrink_acoustic(values["acoustic"], 16)
+        values["acoustic"]["conditioning"] |= {"by": by, "level": "utterance", "size": 4}
+        values["stats"]["pitch"] = "speaker"
+        values["resample"] |= resample
+        params = check_params(values)
+        known = {"c/ann": statistics(200.0), "c/bob": statistics(100.0)}
+        sides = [statistics(150.0)] * 3
+        embeddings = {name: np.full(256, 0.01, np.float32) for name in known} if by == "encoder" else {}
+        speakers = Speakers(params.acoustic.conditioning, directions, Normalization(params.stats, *sides, known), True,
+                            embeddings)
+        torch.manual_seed(0)
+        network = build_network(params.acoustic, 80, 2)
+        preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
+        save_acoustic(tmp_path / "models/acoustic", AcousticModel(network, params.acoustic, speakers, preparation, {}))
+        return tmp_path / "models"
+
+    return write
+
+
+class Silent:
+    """A vocoder that says how long what it was given is, in silence."""
+
+    name = "silent"
+
+    def __init__(self, contract: dict[str, Any]) -> None:
+        self.contract = contract
+
+    def synthesize(self, mels: list[np.ndarray], f0s: Any = None) -> list[np.ndarray]:
+        return [np.zeros(256 * len(mel), np.float32) for mel in mels]
+
+
+def load(models: Path) -> Converter:
+    loaded = Converter.load(models / "acoustic", device="cpu")
+    return Converter.load(models / "acoustic", Silent(loaded.model.preparation.mel.contract()), device="cpu")
+
+
+def test_one_direction_needs_no_names(make: Any, voice: Any) -> None:
+    converter = load(make("none", DIRECTIONS[:1]))
+    wave = converter.convert(voice(0.8), RATE)
+    assert len(wave) and len(wave) % 256 == 0
+    with pytest.raises(KoeError, match=r"--to: no speaker 'eve'; there are c/ann, c/bob"):
+        converter.convert(voice(0.8), RATE, target="eve")
+
+
+def test_several_directions_need_names(make: Any, voice: Any) -> None:
+    converter = load(make("learned"))
+    with pytest.raises(KoeError, match=r"who speaks\? .*c/ann, c/bob.*--from"):
+        converter.convert(voice(0.8), RATE, target="ann")
+    with pytest.raises(KoeError, match=r"which voice\? .*c/ann, c/bob.*--to"):
+        converter.convert(voice(0.8), RATE, source="ann")
+    assert len(converter.convert(voice(0.8), RATE, "ann", "c/bob"))
+
+
+def test_the_named_target_decides_the_pitch(make: Any, voice: Any) -> None:
+    converter = load(make("learned"))
+    heard = converter.listen(voice(0.8, 150.0), RATE, "c/ann")
+    high, low = converter.convert_features([heard] * 2, [("c/bob", "c/ann"), ("c/ann", "c/bob")])
+    pitch = [np.median(item.f0[item.f0 > 0]) for item in (high, low)]
+    assert pitch[0] > 1.5 * pitch[1]  # 200 Hz and 100 Hz, the statistics of the two
+
+
+def test_a_speaker_nobody_heard_in_training(make: Any, voice: Any) -> None:
+    converter = load(make("encoder"))
+    unnamed = converter.convert(voice(0.8, 180.0), RATE, target="bob")
+    assert len(unnamed)
+    known = converter.with_speaker("eve", [converter.listen(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
+    heard = known.listen(voice(0.8), RATE, "c/ann")
+    [conversion] = known.convert_features([heard], [("c/ann", "eve")])
+    assert 200 < np.median(conversion.f0[conversion.f0 > 0]) < 280
+    assert "eve" not in converter.model.speakers.known
+    with pytest.raises(KoeError, match=r"cannot take a new speaker \(eve\)"):
+        load(make("learned")).with_speaker("eve", [heard])
+
+
+def test_loudness_is_prepared_as_in_training(make: Any, voice: Any) -> None:
+    loud, quiet = voice(0.8), 0.1 * voice(0.8)
+    plain, normalised = load(make("none", DIRECTIONS[:1])), load(make("none", DIRECTIONS[:1], loudness_lufs=-23.0))
+
+    def difference(converter: Converter) -> float:
+        one, other = (converter.listen(wave, RATE).energy for wave in (loud, quiet))
+        return float(np.abs(one - other).mean())
+
+    assert difference(plain) > 2 > 0.1 > difference(normalised)
+
+
+def test_the_command_line_takes_names_or_recordings(make: Any, voice: Any, tmp_path: Path) -> None:
+    models = str(make("encoder"))
+    for name, f0 in (("in", 180.0), ("eve1", 240.0), ("eve2", 260.0)):
+        write_audio(tmp_path / f"{name}.wav", voice(0.8, f0), RATE)
+    files = [str(tmp_path / f"{name}.wav") for name in ("in", "eve1", "eve2", "out")]
+    run = CliRunner().invoke
+    for options in (["--to", "bob"], ["--to", files[1], "--to", files[2], "--from", "ann"]):
+        result = run(app, ["convert", files[0], files[3], "--models", models, *options])
+        assert result.exit_code == 0, result.output
+        wave, rate = read_audio(files[3])
+        assert rate == RATE and np.abs(wave).max() > 0
+    failed = run(app, ["convert", files[0], files[3], "--models", models, "--to", "nobody"])
+    assert isinstance(failed.exception, KoeError) and "no speaker 'nobody'" in str(failed.exception)
+    failed = run(app, ["convert", files[0], files[3], "--models", models, "--to", files[1], "--to", "gone.wav"])
+    assert "no such file: gone.wav" in str(failed.exception)
+
+
+def test_a_recording_that_cannot_introduce_anybody_is_named(make: Any, tmp_path: Path) -> None:
+    write_audio(tmp_path / "nothing.wav", np.zeros(RATE, np.float32), RATE)
+    with pytest.raises(AudioError, match=r"silence.*nothing\.wav"):
+        hear_file(load(make("encoder")), tmp_path / "nothing.wav")
