@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from koe.training.session import Session, fingerprint, work_root
+from koe.training.session import Session, fingerprint
+from koe.workspace import work_root
 
 
 def _session(root: Path, identity: dict[str, object], network: torch.nn.Module) -> Session:

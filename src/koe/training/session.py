@@ -8,7 +8,6 @@ When the run ends its checkpoint is removed: running again, by force, trains aga
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,7 @@ import koe
 from koe.errors import KoeError
 from koe.files import replacing
 from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-
-
-def work_root(start: Path | None = None) -> Path:
-    """`work/` of the main checkout, also from inside a temporary workspace of an experiment queue.
-
-    The environment variable KOE_WORK overrides it.
-    """
-    if "KOE_WORK" in os.environ:
-        return Path(os.environ["KOE_WORK"])
-    here = (start or Path.cwd()).resolve()
-    for folder in here.parents:
-        if folder.name == ".dvc" and (here.relative_to(folder).parts[:2] == ("tmp", "exps")):
-            return folder.parent / "work"
-    return here / "work"
+from koe.workspace import work_root
 
 
 def fingerprint(paths: list[Path]) -> str:
