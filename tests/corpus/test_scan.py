@@ -1,5 +1,6 @@
 """What stands for a corpus' folder: it changes when a recording does, and needs no recordings to stay."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -167,6 +168,15 @@ def test_without_the_corpus_the_recorded_state_stays(corpus: Path, absent: str) 
 def test_without_the_corpus_and_a_recorded_state_the_parameter_is_named(tmp_path: Path) -> None:
     with pytest.raises(KoeError, match=r"corpora.my.path: there is nothing at .*nowhere, and no .*my.json"):
         scanned(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_read_is_named(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(scan.os, "scandir", refused)
+    with pytest.raises(KoeError, match=r"corpora.my.path: .*raw cannot be read \(Permission denied\)"):
+        scanned(corpus)
 
 
 def test_the_stage_loads_nothing_that_takes_long(root: Path) -> None:

@@ -49,10 +49,13 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
 
     Returns what was written, or None if the corpus is not on this machine (nothing at its path, or an empty folder,
     as where nothing is mounted) and the recorded state stays. Raises KoeError naming `corpora.<name>.path` if
-    nothing is recorded either.
+    nothing is recorded either, or a folder cannot be read.
     """
     recorded = folder / f"{name}.json"
-    files = sorted(_listed(Path(params.path)) if Path(params.path).is_file() else _found(params.path))
+    try:
+        files = sorted(_listed(Path(params.path)) if Path(params.path).is_file() else _found(params.path))
+    except OSError as error:
+        raise KoeError(f"corpora.{name}.path: {error.filename} cannot be read ({error.strerror})") from error
     if not files and recorded.exists():
         return None
     if not files:

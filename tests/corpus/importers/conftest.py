@@ -2,39 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-import soxr
+from spoken_sentences import record
 
 from koe.corpus.importers.registry import COLUMNS, import_corpus
-from koe.corpus.voices import VOICES, speak
 from koe.files import read_json, read_table
 from koe.params import CorpusParams
 
 
-@cache
-def _spoken(voice: str, text: str, rate: int) -> np.ndarray:
-    [(audio, _)] = speak(VOICES[voice], 0, [text])
-    return soxr.resample(audio, VOICES[voice].sample_rate, rate)
-
-
-@pytest.fixture(scope="session")
-def record() -> Callable[..., float]:
-    """Writes a sentence as a voice says it (heart English, mei the rest) to a file, and returns its seconds."""
-
-    def write(path: Path, text: str, rate: int = 24000, voice: str = "") -> float:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        audio = _spoken(voice or ("heart" if text.isascii() else "mei"), text, rate)
-        soundfile.write(path, audio, rate)
-        return len(audio) / rate
-
-    return write
+@pytest.fixture(scope="session", name="record")
+def recorder() -> Callable[..., float]:
+    """The function `spoken_sentences.record`."""
+    return record
 
 
 @dataclass
