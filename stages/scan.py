@@ -15,7 +15,7 @@ def main() -> None:
     for name, params in corpora.items():
         scan = scan_corpus(name, params, FOLDER, work_root() / "scan")
         print(f"{name}: {scan['files']} files, {scan['bytes'] / 2**20:.1f} MiB" if scan else
-              f"{name}: nothing at {params.path} here; its recorded state is used")
+              f"{name}: no recordings at {params.path} here; its recorded state is used")
     for path in FOLDER.glob("*.json"):
         if path.stem not in corpora:
             path.unlink()

@@ -98,7 +98,7 @@ def test_types_are_kept(tmp_path: Path, dtype: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what a process maps")
-def test_reading_maps_no_shard_and_keeps_none_open(tmp_path: Path) -> None:
+def test_lesson_40_reading_maps_no_shard_and_keeps_none_open(tmp_path: Path) -> None:
     reader = ShardReader(write(tmp_path, 1))
     for utterance, arrays in ARRAYS.items():
         for field in arrays:
@@ -146,7 +146,7 @@ def shards_of(folder: Path, sizes: dict[str, int], shard_bytes: int) -> dict[byt
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16), place=st.integers(0, 2999), longest=st.integers(2, 300))
-def test_one_utterance_more_or_less_changes_few_shards(
+def test_lesson_40_one_utterance_more_or_less_changes_few_shards(
     tmp_path_factory: pytest.TempPathFactory, seed: int, place: int, longest: int
 ) -> None:
     generator = np.random.default_rng(seed)

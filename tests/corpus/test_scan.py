@@ -165,8 +165,16 @@ def test_without_the_corpus_the_recorded_state_stays(corpus: Path, absent: str) 
     assert read_json(corpus.parent / "data" / "my.json") == before
 
 
+def test_a_table_whose_files_are_elsewhere_keeps_the_recorded_state(corpus: Path, tmp_path: Path) -> None:
+    table = put(tmp_path / "my.csv", b"path\nraw/ann/1.wav\n")
+    before = scanned(table, importer="table")
+    corpus.rename(tmp_path / "away")
+    assert scanned(table, importer="table") is None
+    assert read_json(tmp_path / "data" / "my.json") == before
+
+
 def test_without_the_corpus_and_a_recorded_state_the_parameter_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KoeError, match=r"corpora.my.path: there is nothing at .*nowhere, and no .*my.json"):
+    with pytest.raises(KoeError, match=r"corpora.my.path: there are no recordings at .*nowhere, and no .*my.json"):
         scanned(tmp_path / "nowhere")
 
 
@@ -177,6 +185,20 @@ def test_a_folder_that_cannot_be_read_is_named(corpus: Path, monkeypatch: pytest
     monkeypatch.setattr(scan.os, "scandir", refused)
     with pytest.raises(KoeError, match=r"corpora.my.path: .*raw cannot be read \(Permission denied\)"):
         scanned(corpus)
+
+
+@pytest.mark.parametrize("importer, path, message", [
+    ("jvs", "jvs_ver1.zip", "corpora.my.path: .*jvs_ver1.zip cannot be read .Not a directory"),
+    ("table", "raw", "corpora.my.path: .*raw cannot be read .Is a directory"),
+    ("table", "broken.csv", "broken.csv, line 2: field larger"),
+])
+def test_a_path_of_the_wrong_kind_is_named(
+    corpus: Path, tmp_path: Path, importer: str, path: str, message: str
+) -> None:
+    put(tmp_path / "jvs_ver1.zip", b"PK\x03\x04\0\0")
+    put(tmp_path / "broken.csv", b"path\n\"" + b"x" * 200_000)
+    with pytest.raises(KoeError, match=message):
+        scanned(tmp_path / path, importer=importer)
 
 
 def test_the_stage_loads_nothing_that_takes_long(root: Path) -> None:

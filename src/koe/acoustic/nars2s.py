@@ -161,6 +161,8 @@ class VoiceInput(nn.Module):
 
     def forward(self, voices: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2) indices or (B, 2, E) embeddings → of the source and of the target, (B, 1, H) each."""
+        if voices.dim() == 3:  # of length 1: a value of theirs is small, which the layers' first weights do not expect
+            voices = voices * EMBEDDING_SIZE**0.5
         source, target = F.softsign(self.voice(voices)).split(1, dim=1)
         return self.source(source), self.target(target)
 

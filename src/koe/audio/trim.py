@@ -5,6 +5,7 @@ are, and whether the waveform just outside the cut is voiced.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
@@ -63,8 +64,12 @@ def _high_pass(wave: np.ndarray, rate: int) -> np.ndarray:
     """The waveform above HIGH_PASS, in phase with it, the same length."""
     if not len(wave):
         return wave
-    sections = butter(2, HIGH_PASS, "highpass", fs=rate, output="sos")
-    return sosfiltfilt(sections, wave, padlen=min(len(wave) - 1, rate // 20))
+    return sosfiltfilt(_high_pass_sections(rate), wave, padlen=min(len(wave) - 1, rate // 20))
+
+
+@lru_cache
+def _high_pass_sections(rate: int) -> np.ndarray:
+    return butter(2, HIGH_PASS, "highpass", fs=rate, output="sos")
 
 
 def _speech(

@@ -43,24 +43,24 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
     """Writes `folder/<name>.json`: {"hash", "files", "bytes", "digest"} of what lies under `params.path`.
 
     The digest covers every file's place below `params.path` with, by `params.hash`, its content or its size and time.
-    Of a path that is a file, as the importer `table` has it, the content counts, and the files that its column `path`
-    names. Hidden files and folders are left out, for no importer reads them. Hashes of contents are kept in
-    `cache/<name>.json`: a file is read again only when its size, time or inode has changed.
+    For the importer `table`, whose path is a CSV, that counts by content, and so do the files that its column `path`
+    names, by `params.hash`. Hidden files and folders are left out, for no importer reads them. Hashes of contents are
+    kept in `cache/<name>.json`: a file is read again only when its size, time or inode has changed.
 
-    Returns what was written, or None if the corpus is not on this machine (nothing at its path, or an empty folder,
-    as where nothing is mounted) and the recorded state stays. Raises KoeError naming `corpora.<name>.path` if
-    nothing is recorded either, or a folder cannot be read.
+    Returns what was written, or None if the corpus is not on this machine (nothing at its path, an empty folder, as
+    where nothing is mounted, or a table that names no file that is here) and the recorded state stays. Raises KoeError
+    naming `corpora.<name>.path` if nothing is recorded either, or if what is there cannot be read.
     """
     recorded = folder / f"{name}.json"
     try:
-        files = sorted(_listed(Path(params.path)) if Path(params.path).is_file() else _found(params.path))
+        files = sorted(_listed(Path(params.path)) if params.importer == "table" else _found(params.path))
     except OSError as error:
         raise KoeError(f"corpora.{name}.path: {error.filename} cannot be read ({error.strerror})") from error
-    if not files and recorded.exists():
-        return None
-    if not files:
-        raise KoeError(f"corpora.{name}.path: there is nothing at {params.path}, and no {recorded} to go by; correct "
-                       "the path, or take that file from where the corpus is")
+    if not any(file.state for file in files if file.name):
+        if recorded.exists():
+            return None
+        raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no {recorded} to go by; "
+                       "correct the path, or take that file from where the corpus is")
     read = [file for file in files if params.hash == "content" or not file.name]
     hashes = _contents(read, cache / f"{name}.json") if read else {}
     digest = hashlib.blake2b(digest_size=16)
@@ -93,12 +93,17 @@ def _found(root: str, place: str = "", above: frozenset[tuple[int, int]] = froze
 
 def _listed(table: Path) -> Iterator[_File]:
     """A CSV file, and what its column `path` names, from its folder on. Whether it makes sense the importer says."""
+    if not table.exists():
+        return
     yield _File("", str(table), table.stat())
     with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         rows = csv.reader(lines)
         columns = [column.strip() for column in next(rows, [])]
         place = columns.index("path") if "path" in columns else len(columns)
-        names = {row[place].strip() for row in rows if len(row) > place}
+        try:
+            names = {row[place].strip() for row in rows if len(row) > place}
+        except csv.Error as error:
+            raise KoeError(f"{table}, line {rows.line_num}: {error}") from None
     for name in names:
         path = table.parent / name
         yield _File(name, str(path), path.stat() if path.is_file() else None)
