@@ -4,16 +4,18 @@ from common import read_params, run
 
 from koe.corpus.dataset import Dataset
 from koe.files import write_json
+from koe.params import SpeakerPitch
 from koe.report.checks import count_data
 
 
 def main() -> None:
     params = read_params("corpora", "mel", "pitch")
-    counts = count_data(Dataset(list(params.corpora), params.mel), params.pitch)
+    pitch = SpeakerPitch.of(params.pitch, params.corpora)
+    counts = count_data(Dataset(list(params.corpora), params.mel), pitch)
     write_json("metrics/data.json", counts)
     print(f"{counts['utterances']['kept']} of {counts['utterances']['imported']} utterances kept, "
-          f"{counts['quarantined']['total']} rows in quarantine, {len(counts['warnings'])} warnings "
-          "(koe check prints them and metrics/data.json holds them)")
+          f"{counts['quarantined']['total']} rows in quarantine; warnings: {len(counts['warnings'])} "
+          "(koe check prints them, metrics/data.json holds them)")
 
 
 if __name__ == "__main__":

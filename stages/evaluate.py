@@ -12,13 +12,14 @@ from koe.corpus.pairing import directions_of, read_pairs
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
 from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
 from koe.files import read_table, write_json, write_table
+from koe.params import SpeakerPitch
 from koe.vocoder.registry import load_vocoder
 
 
 def main() -> None:
     params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
     dataset = Dataset(list(params.corpora), params.mel)
-    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation.pairs_per_direction, params.seed)
+    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation, params.seed)
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
     trained = load_vocoder("models/vocoder", params.mel)
     converter = Converter.load("models/acoustic", trained)
@@ -34,7 +35,8 @@ def main() -> None:
         Condition(f"{trained.name}.converted", trained.synthesize(converted)),
         Condition(f"{trained.name}.ceiling", trained.synthesize([dataset.mel(name) for name in test["target"]])),
     ]
-    references = references_of(dataset, test, params.pitch, read_embeddings(f"data/speakers/{SPEAKERS}"))
+    references = references_of(
+        dataset, test, SpeakerPitch.of(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
     measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
     rows = pd.concat([measured_before, rows], ignore_index=True)

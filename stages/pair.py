@@ -11,7 +11,8 @@ def main() -> None:
     dataset = Dataset(list(params.corpora), params.mel)
     pairs = pair_corpora(dataset, params.pair, params.conditioning, params.seed, "data/pairs")
     splits = ", ".join(f"{split} {count}" for split, count in pairs["split"].value_counts().items())
-    print(f"pair: {len(pairs)} pairs in {len(set(directions_of(pairs)))} directions ({splits})")
+    directions = len(set(directions_of(pairs)))
+    print(f"pair: {len(pairs)} pairs in {directions} direction{'s' if directions > 1 else ''} ({splits})")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from koe.corpus.embedding import SPEAKERS, read_embeddings
 from koe.corpus.pairing import read_pairs
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
 from koe.files import write_table
+from koe.params import SpeakerPitch
 from koe.vocoder.griffin_lim import GriffinLim
 
 
 def main() -> None:
     params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
     dataset = Dataset(list(params.corpora), params.mel)
-    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation.pairs_per_direction, params.seed)
+    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation, params.seed)
     folder = Path("data/reference")
     vocoder = GriffinLim(params.mel, params.griffin_lim, params.seed)
     conditions = [
@@ -25,7 +26,8 @@ def main() -> None:
             [dataset.mel(target) for target in test["target"]], [dataset.f0(target) for target in test["target"]],
         )),
     ]
-    references = references_of(dataset, test, params.pitch, read_embeddings(f"data/speakers/{SPEAKERS}"))
+    references = references_of(
+        dataset, test, SpeakerPitch.of(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, folder)
     write_table(folder / "reference.csv", rows)
     print(f"reference: {len(test)} held-out pairs measured")

@@ -11,9 +11,10 @@ from koe.acoustic.training import AcousticTrainer, initial_network
 from koe.corpus.alignment import read_durations
 from koe.corpus.dataset import Dataset
 from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
-from koe.corpus.pairing import directions_of, pairs_in, read_pairs, require_conditioning
+from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs, require_conditioning
 from koe.corpus.statistics import read_statistics
 from koe.device import resolve_device
+from koe.params import SpeakerPitch
 from koe.training.session import Session, code_fingerprint, fingerprint
 
 INPUTS = [Path("data") / name for name in ("features", "pairs", "alignment", "stats", "speakers")]
@@ -24,6 +25,7 @@ def main() -> None:
     pairs, conditioning = read_pairs(Path("data/pairs")), params.acoustic.conditioning
     require_conditioning(pairs, conditioning)
     train, validation = pairs_in(pairs, "train"), pairs_in(pairs, "validation")
+    validation = draw_pairs(validation, params.acoustic.training.validation_pairs, params.seed)
     dataset, factor = Dataset(list(params.corpora), params.mel), params.acoustic.reduction_factor
     embeddings = read_embeddings(f"data/speakers/{SPEAKERS}") if conditioning.by == "encoder" else {}
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
@@ -41,7 +43,8 @@ def main() -> None:
     }
     session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects)
     trainer.run(session)
-    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
+    pitch = SpeakerPitch.of(params.pitch, params.corpora)
+    preparation = Preparation(params.mel, params.resample, params.trim, pitch)
     provenance = {**identity, "revision": code_revision(), "steps": params.acoustic.training.steps,
                   "pairs": {"train": len(train), "validation": len(validation)}}
     save_acoustic(

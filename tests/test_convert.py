@@ -44,7 +44,8 @@ def make(tmp_path: Path, values: dict[str, Any]) -> Any:
 
     def write(by: str, directions: tuple[tuple[str, str], ...] = DIRECTIONS, **resample: Any) -> Path:
         shrink_acoustic(values["acoustic"], 16)
-        values["acoustic"]["conditioning"] |= {"by": by, "level": "utterance", "size": 4}
+        level = "utterance" if by == "encoder" else "speaker"
+        values["acoustic"]["conditioning"] |= {"by": by, "level": level, "size": 4}
         values["stats"]["pitch"] = "speaker"
         values["resample"] |= resample
         params = check_params(values)
@@ -55,7 +56,7 @@ def make(tmp_path: Path, values: dict[str, Any]) -> Any:
                             embeddings)
         torch.manual_seed(0)
         network = build_network(params.acoustic, 80, 2)
-        preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
+        preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
         save_acoustic(tmp_path / "models/acoustic", AcousticModel(network, params.acoustic, speakers, preparation, {}))
         return tmp_path / "models"
 
@@ -108,6 +109,8 @@ def test_a_speaker_nobody_heard_in_training(make: Any, voice: Any) -> None:
     converter = load(make("encoder"))
     unnamed = converter.convert(voice(0.8, 180.0), RATE, target="bob")
     assert len(unnamed)
+    namesake = converter.with_speaker("bob", [converter.listen(voice(0.8), RATE)])
+    assert len(namesake.convert(voice(0.8), RATE, "ann", "bob"))
     known = converter.with_speaker("eve", [converter.listen(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
     heard = known.listen(voice(0.8), RATE, "c/ann")
     [conversion] = known.convert_features([heard], [("c/ann", "eve")])

@@ -38,7 +38,8 @@ CONTRADICTIONS = [
     ({"mel.n_fft": 1025}, r"mel\.n_fft, mel\.hop_length: .* must be even"),
     ({"mel.n_mels": 600}, r"mel\.n_mels: 600 bands from 513 frequency bins"),
     ({"pitch.floor": 700.0}, r"pitch\.floor, pitch\.ceiling: 700 to 600 Hz; expected"),
-    ({"pitch.ranges": {"joe": [10.0, 300.0]}}, r"pitch\.ranges\.joe: 10 to 300 Hz; expected 20"),
+    ({"corpora.demo.pitch_ranges": {"joe": [10.0, 300.0]}},
+     r"corpora\.demo\.pitch_ranges\.joe: 10 to 300 Hz; expected 20"),
     ({"mel.sample_rate": 4000, "mel.fmax": 2000.0, "pitch.ceiling": 1500.0},
      r"pitch\.floor, pitch\.ceiling: .* quarter of mel\.sample_rate \(1000\)"),
     ({"resample.min_seconds": 20.0}, r"resample\.min_seconds: 20 is not below resample\.max_seconds \(20\)"),
@@ -59,13 +60,23 @@ CONTRADICTIONS = [
     ({"corpora": {"a b": {"importer": "demo", "path": "a"}}}, r"corpora\.a b: a corpus names folders"),
     ({"corpora.demo.speakers": ["joe"], "corpora.demo.source": "heart"},
      r"corpora\.demo\.source: 'heart' is not among corpora\.demo\.speakers"),
-    ({"corpora.demo.microphone": "mic1"}, r"corpora\.demo\.microphone: only importer vctk has it"),
-    ({"corpora.demo.subsets": ["a"]}, r"corpora\.demo\.subsets: only importer jsss, jsut, jvs, libritts"),
-    ({"corpora.demo.match": "table"}, r"corpora\.demo\.match: table is for importer folders"),
+    ({"corpora.demo.microphone": "mic1"}, r"corpora\.demo\.microphone: importer demo does not have it, only vctk"),
+    ({"corpora.demo.subsets": ["a"]}, r"corpora\.demo\.subsets: importer demo .* only jsss, jsut, jvs, libritts"),
+    ({"corpora.demo.match": "text"}, r"corpora\.demo\.match: importer demo does not have it"),
+    ({"corpora.demo.importer": "jvs", "corpora.demo.match": "table"},
+     r"corpora\.demo\.match: table is for importer folders"),
+    ({"corpora.demo.importer": "jvs"}, r"pair\.rule: one_way .* no corpus has them; name the two speakers in a corpus"),
+    ({"corpora": {"a": {"importer": "jsut", "path": "a", "source": "jsut"},
+                  "b": {"importer": "jsss", "path": "b", "target": "jsss"}}}, r"pair\.rule: one_way .* has both"),
+    ({"corpora": {"a": {"importer": "folders", "path": "a", "source": "x", "target": "y"},
+                  "b": {"importer": "demo", "path": "b"}}},
+     r"corpora\.\*\.source, corpora\.\*\.target, acoustic\.conditioning\.by: several speakers"),
+    ({"acoustic.conditioning.level": "utterance"}, r"acoustic\.conditioning\.level: utterance goes with by: encoder"),
     ({"corpora.demo.language": "fr"}, r"corpora\.demo\.language: the demo's sentences are en or ja, not fr"),
     ({"corpora.demo.segments": {"longer_than": 20, "min_seconds": 3, "max_seconds": 15, "min_pause_seconds": 0.2}},
-     r"corpora\.demo\.segments: the demo's sentences are short"),
-    ({"corpora.demo.segments": {"longer_than": 20, "min_seconds": 9, "max_seconds": 15, "min_pause_seconds": 0.2}},
+     r"corpora\.demo\.segments: importer demo does not have it, only cmu_arctic, .*vctk; leave it out"),
+    ({"corpora.demo.importer": "jsss", "corpora.demo.language": None, "corpora.demo.segments":
+      {"longer_than": 20, "min_seconds": 9, "max_seconds": 15, "min_pause_seconds": 0.2}},
      r"corpora\.demo\.segments: .* 2 × min_seconds ≤ max_seconds ≤ longer_than"),
     ({"corpora.demo.source": "joe", "corpora.demo.target": "joe"}, r"corpora\.demo\.target: 'joe' is the source too"),
     ({"acoustic.encoder.heads": 3}, r"acoustic\.encoder\.heads: acoustic\.hidden \(256\) over 3 heads"),
@@ -206,5 +217,19 @@ def test_lesson_24_frames_are_whole_hops(params: Params) -> None:
 
 
 def test_a_speakers_own_pitch_range(params: Params) -> None:
-    assert params.pitch.range_of("joe") == (50.0, 300.0)
-    assert params.pitch.range_of("someone") == (params.pitch.floor, params.pitch.ceiling)
+    pitch = params.speaker_pitch
+    assert pitch.range_of("demo/joe") == (50.0, 300.0)
+    assert pitch.range_of("other/joe") == (params.pitch.floor, params.pitch.ceiling)
+
+
+@pytest.mark.parametrize("shares", [(0.56, 0.33, 0.11), (0.8, 0.1, 0.1), (0.7, 0.2, 0.1)])
+def test_shares_that_make_up_the_whole_are_valid(values: dict[str, Any], shares: tuple[float, float, float]) -> None:
+    values["pair"] |= dict(zip(("train", "validation", "test"), shares, strict=True))
+    assert check_params(values).pair.train == shares[0]
+
+
+def test_roles_may_lie_in_two_corpora_that_pair(values: dict[str, Any]) -> None:
+    values["corpora"] = {"a": {"importer": "jsut", "path": "a", "source": "jsut"},
+                         "b": {"importer": "jsss", "path": "b", "target": "jsss"}}
+    values["pair"]["across_corpora"] = True
+    assert check_params(values).pair.rule == "one_way"

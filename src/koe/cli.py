@@ -96,16 +96,22 @@ def summary(
 @app.command()
 def check(
     corpus: Annotated[str | None, typer.Option(help="Only this corpus of params.yaml.")] = None,
-    metrics: Annotated[Path, typer.Option(help="Folder with the pipeline's metrics.")] = Path("metrics"),
+    metrics: Annotated[Path | None, typer.Option(help="Folder with another run's metrics/data.json.")] = None,
 ) -> None:
-    """Prints what the recordings are like, what was left out and why, and what to look at."""
+    """Prints what the recordings are like, what was left out and why, and what to look at.
+
+    Of what lies in data/, as far as the stages got; where there is no data, of metrics/data.json.
+    """
     from koe.files import read_json
+    from koe.params import load_params
+    from koe.report.checks import count_present
     from koe.report.health import print_health
 
-    data = metrics / "data.json"
-    if not data.exists():
-        raise KoeError(f"{data} does not exist; run dvc repro check first")
-    print_health(read_json(data), corpus)
+    counts = count_present(load_params(), Path("data")) if metrics is None else None
+    recorded = (metrics or Path("metrics")) / "data.json"
+    if counts is None and not recorded.exists():
+        raise KoeError(f"{recorded} does not exist, and data/features holds none of the corpora; run dvc repro first")
+    print_health(counts or read_json(recorded), corpus)
 
 
 @app.command("check-params")

@@ -114,8 +114,7 @@ class Converter:
         cuts = find_cuts(wave, mel.sample_rate, preparation.trim)
         frames = mel.frames(cuts.end - cuts.start)
         trimmed = wave[cuts.start : cuts.start + frames * mel.hop_length]
-        name = (speaker or "").rpartition("/")[2]
-        features = extract_features(trimmed, mel, preparation.pitch, name)
+        features = extract_features(trimmed, mel, preparation.pitch, speaker or "")
         by_encoder = self.model.speakers.conditioning.by == "encoder"
         embedding = embed(at_16_khz(trimmed, mel.sample_rate)) if by_encoder else None
         return Heard(features.mel, features.f0, features.energy, embedding)

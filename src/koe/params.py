@@ -5,7 +5,8 @@ depends on where parameters come from. Every error names the parameter, what it 
 """
 
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Decibels = Annotated[float, Field(le=0, ge=-200)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def _composed(name: str) -> str:
+    """Unicode has two spellings of が and é, and file systems use both; names are compared in one, NFC."""
+    return unicodedata.normalize("NFC", name)
+
+
+Name = Annotated[str, AfterValidator(_composed)]
 
 
 def _count_or_share(value: int | float) -> int | float:
@@ -52,20 +61,25 @@ class CorpusParams(Section):
     path: str
     hash: Literal["content", "stat"] = "content"
     language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = None
-    speakers: Annotated[list[str], Field(min_length=1)] | None = None
-    source: str | None = None
-    target: str | None = None
+    speakers: Annotated[list[Name], Field(min_length=1)] | None = None
+    source: Name | None = None
+    target: Name | None = None
     utterances: Positive | None = None
     subsets: Annotated[list[str], Field(min_length=1)] | None = None
     microphone: Literal["mic1", "mic2"] | None = None
     match: Literal["name", "table", "text"] | None = None
+    pitch_ranges: dict[Name, tuple[float, float]] = {}
     segments: SegmentParams | None = None
 
 
+ON_DISK = frozenset(
+    {"folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"})
 # Parameters that only some importers have; all others are every importer's.
 IMPORTER_OPTIONS: dict[str, frozenset[str]] = {
     "subsets": frozenset({"jsut", "jsss", "jvs", "libritts"}),
     "microphone": frozenset({"vctk"}),
+    "match": ON_DISK,
+    "segments": ON_DISK,
 }
 
 
@@ -118,24 +132,36 @@ class PitchParams(Section):
     method: Literal["dio", "dio_plain", "harvest", "crepe"]
     floor: Annotated[float, Field(ge=20)]
     ceiling: Annotated[float, Field(le=2000)]
-    ranges: dict[str, tuple[float, float]] = {}
+
+
+class SpeakerPitch(PitchParams):
+    """The pitch section with the ranges of speakers whose range is known, by `<corpus>/<speaker>`."""
+
+    ranges: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, pitch: PitchParams, corpora: Mapping[str, CorpusParams]) -> "SpeakerPitch":
+        """With `corpora.<name>.pitch_ranges` of these corpora."""
+        ranges = {f"{name}/{speaker}": limits for name, corpus in corpora.items()
+                  for speaker, limits in corpus.pitch_ranges.items()}
+        return cls(**pitch.model_dump(), ranges=ranges)
 
     def range_of(self, speaker: str) -> tuple[float, float]:
-        """Floor and ceiling for a speaker, Hz."""
+        """Floor and ceiling for a speaker `<corpus>/<speaker>`, Hz."""
         return self.ranges.get(speaker, (self.floor, self.ceiling))
 
 
 class PairParams(Section):
     rule: Literal["one_way", "both", "all", "sampled", "chosen"]
     targets_per_source: Positive | None
-    chosen: list[tuple[str, str]]
+    chosen: list[tuple[Name, Name]]
     across_corpora: bool
     duration_ratio: tuple[float, float]
     train: CountOrShare | None
     validation: CountOrShare
     test: CountOrShare
-    validation_speakers: list[str]
-    test_speakers: list[str]
+    validation_speakers: list[Name]
+    test_speakers: list[Name]
 
 
 Level = Literal["side", "speaker", "global"]
@@ -206,6 +232,7 @@ class AcousticTraining(Section):
     precision: Literal["auto", "float32", "bfloat16"]
     log_every: Positive
     validate_every: Positive
+    validation_pairs: Positive
     checkpoint_every: Positive
     keep_every: Positive | None
 
@@ -287,6 +314,7 @@ class VocoderParams(Section):
 
 class EvaluationParams(Section):
     headline: Literal["griffin_lim", "hifigan"]
+    pairs: Positive
     pairs_per_direction: Positive | None
     mcd_order: Positive
     mcd_silence_db: Decibels
@@ -318,6 +346,10 @@ class Params(Section):
     vocoder: VocoderParams
     evaluation: EvaluationParams
     report: ReportParams
+
+    @property
+    def speaker_pitch(self) -> SpeakerPitch:
+        return SpeakerPitch.of(self.pitch, self.corpora)
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -401,7 +433,8 @@ def _mel_contradictions(mel: MelParams) -> Iterator[str]:
 def _data_contradictions(params: Params) -> Iterator[str]:
     mel, pitch, resample = params.mel, params.pitch, params.resample
     ranges = {"pitch.floor, pitch.ceiling": (pitch.floor, pitch.ceiling)}
-    ranges |= {f"pitch.ranges.{speaker}": limits for speaker, limits in pitch.ranges.items()}
+    ranges |= {f"corpora.{name}.pitch_ranges.{speaker}": limits for name, corpus in params.corpora.items()
+               for speaker, limits in corpus.pitch_ranges.items()}
     for name, (floor, ceiling) in ranges.items():
         if not 20 <= floor < ceiling <= mel.sample_rate / 4:
             yield (f"{name}: {floor:g} to {ceiling:g} Hz; expected 20 ≤ floor < ceiling ≤ "
@@ -431,11 +464,10 @@ def _corpus_contradictions(name: str, corpus: CorpusParams) -> Iterator[str]:
             yield f"corpora.{name}.{role}: {speaker!r} is not among corpora.{name}.speakers ({corpus.speakers})"
     for option, importers in IMPORTER_OPTIONS.items():
         if getattr(corpus, option) is not None and corpus.importer not in importers:
-            yield f"corpora.{name}.{option}: only importer {', '.join(sorted(importers))} has it; leave it out"
+            yield (f"corpora.{name}.{option}: importer {corpus.importer} does not have it, only "
+                   f"{', '.join(sorted(importers))}; leave it out")
     if corpus.importer == "demo" and corpus.language not in (None, "en", "ja"):
         yield f"corpora.{name}.language: the demo's sentences are en or ja, not {corpus.language}"
-    if corpus.importer == "demo" and corpus.segments is not None:
-        yield f"corpora.{name}.segments: the demo's sentences are short; leave it null"
     if corpus.match == "table" and corpus.importer != "folders":
         yield f"corpora.{name}.match: table is for importer folders"
     cut = corpus.segments
@@ -452,6 +484,7 @@ def _pair_contradictions(params: Params) -> Iterator[str]:
     if (pair.rule == "sampled") != (pair.targets_per_source is not None):
         yield ("pair.targets_per_source: a number goes with pair.rule: sampled, null with the others (rule is "
                f"{pair.rule}, targets_per_source {pair.targets_per_source})")
+    yield from _role_contradictions(params)
     if (pair.rule == "chosen") != bool(pair.chosen):
         yield ("pair.chosen: a list of [source, target] goes with pair.rule: chosen, an empty one with the others "
                f"(rule is {pair.rule})")
@@ -459,7 +492,7 @@ def _pair_contradictions(params: Params) -> Iterator[str]:
         if source == target:
             yield f"pair.chosen: {source!r} to itself"
     shares = [share for share in (pair.train, pair.validation, pair.test) if isinstance(share, float)]
-    if sum(shares) > 1:
+    if sum(shares) > 1 + 1e-9:
         yield f"pair.train, pair.validation, pair.test: shares of the sentences, together {sum(shares):g}; at most 1"
     if shared := sorted(set(pair.validation_speakers) & set(pair.test_speakers)):
         yield f"pair.validation_speakers, pair.test_speakers: {', '.join(shared)} cannot be held out for both"
@@ -472,18 +505,37 @@ def _pair_contradictions(params: Params) -> Iterator[str]:
                "encoder, or pair.rule: one_way with one source and one target")
 
 
+def _role_contradictions(params: Params) -> Iterator[str]:
+    """Rules that go by roles need a source and a target that can meet."""
+    if params.pair.rule not in ("one_way", "both"):
+        return
+    sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
+    if not (sources and targets if params.pair.across_corpora else sources & targets):
+        where = "some corpora" if params.pair.across_corpora else "a corpus"
+        yield (f"pair.rule: {params.pair.rule} converts corpora.<name>.source to corpora.<name>.target, and no corpus "
+               f"has {'them' if not (sources or targets) else 'both'}; name the two speakers in {where}, or use rule "
+               "all, sampled or chosen")
+
+
+def _corpora_with(params: Params, role: str) -> set[str]:
+    """Corpora that have a speaker of this role; the demo always has one, unless its `speakers` leave it out."""
+    return {name for name, corpus in params.corpora.items()
+            if getattr(corpus, role) is not None or corpus.importer == "demo"}
+
+
 def _several_directions(params: Params) -> str:
     """The parameters by which more than one source or target speaker meets one model; empty if none do.
 
-    What only the data shows (a rule `all` of two speakers is two directions already) is checked again where pairs are
-    read: `koe.corpus.pairing.require_conditioning`.
+    What only the data shows is checked again where pairs are read: `koe.corpus.pairing.require_conditioning`.
     """
     pair = params.pair
     if pair.rule in ("both", "all", "sampled"):
         return "pair.rule"
     if len(set(pair.chosen)) > 1:
         return "pair.chosen"
-    return ""
+    sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
+    directions = len(sources) * len(targets) if pair.across_corpora else len(sources & targets)
+    return "corpora.*.source, corpora.*.target" if pair.rule == "one_way" and directions > 1 else ""
 
 
 def _acoustic_contradictions(acoustic: AcousticParams) -> Iterator[str]:
@@ -496,6 +548,9 @@ def _acoustic_contradictions(acoustic: AcousticParams) -> Iterator[str]:
         kernel = getattr(acoustic, name).kernel
         if kernel % 2 == 0:
             yield f"acoustic.{name}.kernel: {kernel} is even; frames stay in place with an odd one, e.g. {kernel + 1}"
+    if acoustic.conditioning.level == "utterance" and acoustic.conditioning.by != "encoder":
+        yield (f"acoustic.conditioning.level: utterance goes with by: encoder; with by: {acoustic.conditioning.by} "
+               "there is nothing of an utterance to tell")
     training = acoustic.training
     if training.warmup_steps >= training.steps:
         yield (f"acoustic.training.warmup_steps: {training.warmup_steps} is not below acoustic.training.steps "

@@ -165,7 +165,7 @@ def test_divergence_names_step_batch_and_parameter(tmp_path: Path, tiny: Params)
 
 def _saved(tmp_path: Path, params: Params) -> tuple[Path, AcousticTrainer]:
     trainer = make_trainer(tmp_path, params)
-    preparation = Preparation(params.mel, params.resample, params.trim, params.pitch)
+    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     model = AcousticModel(trainer.network, params.acoustic, trainer.reader.speakers, preparation, {"revision": "test"})
     save_acoustic(tmp_path / "model", model)
     return tmp_path / "model", trainer
@@ -193,6 +193,21 @@ def test_lesson_19_statistics_come_with_the_model_to_start_from(tmp_path: Path, 
     network, speakers = initial_network(params, tiny.mel, replace(own, normalization=swapped), seed=99)
     assert speakers.normalization.to_json() == own.normalization.to_json()
     assert torch.equal(network.reduce.weight, trainer.network.reduce.weight)
+
+
+def test_lesson_19_speakers_the_model_never_met_bring_their_own(tmp_path: Path, values: dict[str, Any]) -> None:
+    values["acoustic"]["conditioning"] |= {"by": "encoder", "size": 4}
+    values["stats"]["pitch"] = "speaker"
+    shrink_acoustic(values["acoustic"], 16)
+    params = check_params(values)
+    folder, trainer = _saved(tmp_path, params)
+    own = trainer.reader.speakers
+    new = replace(own.normalization, speakers={"my/z": own.normalization.target, "toy/x": own.normalization.target})
+    started = params.acoustic.model_copy(update={"init": str(folder)})
+    _, speakers = initial_network(started, params.mel, replace(own, normalization=new), 1)
+    assert speakers.of_target("my/z").log_f0 is own.normalization.target.log_f0
+    found = speakers.normalization.speakers["toy/x"].to_json()
+    assert found == own.normalization.speakers["toy/x"].to_json() != own.normalization.target.to_json()
 
 
 def test_lesson_19_shapes_are_checked_before_training(tmp_path: Path, tiny: Params) -> None:

@@ -14,7 +14,7 @@ from koe.corpus.extraction import Features, _check_grid, _row, extract_corpus, e
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import AudioError, KoeError, StoreError
 from koe.files import write_table
-from koe.params import MelParams, Params, PitchParams
+from koe.params import MelParams, Params, SpeakerPitch
 from koe.store import ShardReader, ShardWriter
 
 
@@ -41,7 +41,7 @@ def dataset(tmp_path: Path, waves: dict[str, np.ndarray], params: Params) -> Dat
 
 
 def extract(dataset: Dataset, params: Params, threads: int = 2, name: str = "features") -> pd.DataFrame:
-    return extract_corpus(dataset, dataset.data / name / "toy", params.pitch, 3, threads)[0]
+    return extract_corpus(dataset, dataset.data / name / "toy", params.speaker_pitch, 3, threads)[0]
 
 
 def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Dataset, params: Params) -> None:
@@ -62,7 +62,7 @@ def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Data
 def test_stored_features_are_those_of_the_single_path(dataset: Dataset, params: Params) -> None:
     extract(dataset, params)
     name = "toy/ann/b"
-    features = extract_features(dataset.wave(name), params.mel, params.pitch, "ann", 3)
+    features = extract_features(dataset.wave(name), params.mel, params.speaker_pitch, "ann", 3)
     assert np.array_equal(dataset.f0(name), features.f0)
     assert np.allclose(dataset.mel(name), features.mel, atol=1e-5)
     assert np.allclose(dataset.energy(name), features.energy, atol=1e-5)
@@ -92,7 +92,7 @@ def test_lesson_23_what_is_left_out_has_a_row_with_its_reason(
     write_trimmed(tmp_path, waves)
     dataset = Dataset(["toy"], params.mel, tmp_path)
     folder = tmp_path / "features" / "toy"
-    table, quarantine = extract_corpus(dataset, folder, params.pitch, 3, 1)
+    table, quarantine = extract_corpus(dataset, folder, params.speaker_pitch, 3, 1)
     assert sorted(table["utterance"]) == ["toy/ann/a", "toy/ann/b", "toy/ann/c", "toy/ann/d"]
     assert ShardReader(folder).utterances() == sorted(table["utterance"])
     rows = read_quarantine([folder]).set_index("utterance")
@@ -104,7 +104,7 @@ def test_lesson_23_what_is_left_out_has_a_row_with_its_reason(
 @pytest.mark.parametrize("frames, reason", [(5, "too_short"), (6, "unvoiced_throughout")])
 def test_one_reduced_step_is_long_enough(params: Params, frames: int, reason: str) -> None:
     with pytest.raises(AudioError) as raised:
-        extract_features(np.zeros(frames * 256, dtype=np.float32), params.mel, params.pitch, "ann", 6)
+        extract_features(np.zeros(frames * 256, dtype=np.float32), params.mel, params.speaker_pitch, "ann", 6)
     assert raised.value.reason == reason
 
 
@@ -112,13 +112,13 @@ def test_nothing_left_stops_with_the_reason(tmp_path: Path, params: Params) -> N
     write_trimmed(tmp_path, {"toy/ann/mute": np.zeros(9000, dtype=np.float32)})
     dataset = Dataset(["toy"], params.mel, tmp_path)
     with pytest.raises(KoeError, match="unvoiced_throughout"):
-        extract_corpus(dataset, tmp_path / "features" / "toy", params.pitch, 3, 1)
+        extract_corpus(dataset, tmp_path / "features" / "toy", params.speaker_pitch, 3, 1)
 
 
 def test_a_speaker_is_heard_in_its_own_range(tmp_path: Path, voice: Callable[..., np.ndarray], params: Params) -> None:
     wave = voice(0.6, 140.0)
-    pitch = params.pitch.model_copy(update={"ranges": {"ann": (300.0, 600.0)}})
-    assert np.median(extract_features(wave, params.mel, params.pitch, "ann").f0) == pytest.approx(140, rel=0.05)
+    pitch = params.speaker_pitch.model_copy(update={"ranges": {"ann": (300.0, 600.0)}})
+    assert np.median(extract_features(wave, params.mel, params.speaker_pitch, "ann").f0) == pytest.approx(140, rel=0.05)
     try:
         f0 = extract_features(wave, params.mel, pitch, "ann").f0
     except AudioError as error:
@@ -128,7 +128,7 @@ def test_a_speaker_is_heard_in_its_own_range(tmp_path: Path, voice: Callable[...
 
 
 def test_f0_at_the_ends_of_its_range_is_counted() -> None:
-    pitch = PitchParams(method="dio", floor=50.0, ceiling=400.0, ranges={"bob": (100.0, 200.0)})
+    pitch = SpeakerPitch(method="dio", floor=50.0, ceiling=400.0, ranges={"toy/bob": (100.0, 200.0)})
     f0 = np.array([0, 0, 50, 51, 52, 100, 102, 104, 195, 380, 390, 400], np.float32)
     features = Features(np.zeros((12, 80)), f0, np.zeros(12))
     row = _row("toy/ann/a", features, pitch)
@@ -143,7 +143,7 @@ def test_f0_at_the_ends_of_its_range_is_counted() -> None:
 def test_lesson_24_mel_f0_and_energy_have_the_same_frames_for_any_length(extra: int, hop: int) -> None:
     mel = MelParams(sample_rate=22050, n_fft=1024, hop_length=hop, win_length=1024, n_mels=20, fmin=0.0, fmax=8000.0,
                     floor=1e-5)
-    pitch = PitchParams(method="dio", floor=60.0, ceiling=400.0)
+    pitch = SpeakerPitch(method="dio", floor=60.0, ceiling=400.0, ranges={})
     samples = 8000 + extra  # long enough for DIO to call a tone voiced; shorter ones are in test_mel and test_pitch
     wave = (0.3 * np.sign(np.sin(2 * np.pi * 150 * np.arange(samples) / 22050))).astype(np.float32)
     features = extract_features(wave, mel, pitch, "ann")
@@ -168,7 +168,7 @@ def test_lesson_06_a_frame_too_many_is_refused_on_write(
     voice: Callable[..., np.ndarray], params: Params, field: str
 ) -> None:
     wave = voice(0.5)
-    features = extract_features(wave, params.mel, params.pitch, "ann")
+    features = extract_features(wave, params.mel, params.speaker_pitch, "ann")
     longer = np.concatenate([getattr(features, field), getattr(features, field)[-1:]])
     object.__setattr__(features, field, longer)
     with pytest.raises(StoreError, match=field):

@@ -212,12 +212,12 @@ def test_sentences_by_a_table(recordings: Path) -> None:
     (recordings / "texts.tsv").write_text("good\tA good one.\n", encoding="utf-8")
     (recordings / "sentences.csv").write_text(
         'file,sentence,text\nann/x1.wav,hello,"Hello, you."\nbob/take 7.wav,hello,"Hello, you."\n'
-        "ann/good.wav,fine,\nann/gone.wav,gone,\neve/good.wav,fine,\n", encoding="utf-8")
+        "ann/good.wav,fine,\nann/gone.wav,gone,\neve/good.wav,fine,\n.,odd,\n", encoding="utf-8")
     imported, quarantine = _import(recordings, match="table")
     assert (_sentences(imported), _sentences(imported, "bob")) == (["fine", "hello"], ["hello"])
     assert list(imported.table["text"]) == ["A good one.", "Hello, you.", "Hello, you."]
-    assert quarantine == {"ann/gone": "missing_file", "bob/good": "not_in_the_table",
-                          "bob/unlisted": "not_in_the_table"}
+    assert quarantine == {"ann/gone": "missing_file", "bob/good": "not_in_the_table", "./odd": "no_such_folder",
+                          "bob/unlisted": "not_in_the_table", "eve/fine": "no_such_folder"}
     (recordings / "sentences.csv").unlink()
     with pytest.raises(KoeError, match=r"corpora\.my\.match: table, and .*sentences\.csv does not exist; expected CSV"):
         _import(recordings, match="table")
@@ -279,3 +279,14 @@ def test_empty_folders_stop(tmp_path: Path) -> None:
         (tmp_path / "recordings" / speaker).mkdir(parents=True)
     with pytest.raises(KoeError, match=r"there was nothing.*\n.*corpora\.my\.path"):
         import_corpus("my", _params(tmp_path / "recordings"), tmp_path / "out")
+
+
+def test_speakers_are_found_in_either_spelling_of_unicode(recordings: Path) -> None:
+    name = "がぎ"
+    _write(recordings / unicodedata.normalize("NFD", name) / "good.wav")
+    for spelling in ("NFC", "NFD"):
+        imported, _ = _import(recordings, source=unicodedata.normalize(spelling, name), target="bob",
+                              pitch_ranges={"ben": [80.0, 300.0]})
+        roles = dict(zip(imported.table["speaker"], imported.table["role"], strict=True))
+        assert roles == {unicodedata.normalize("NFC", name): "source", "bob": "target"}
+        assert "corpora.my.pitch_ranges: no recordings of ben" in imported.notes

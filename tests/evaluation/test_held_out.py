@@ -39,23 +39,28 @@ def voices(params: Params, voice: Any) -> Voices:
     return Voices(params, voice)
 
 
-def test_only_so_many_pairs_of_each_direction_and_the_same_sentences() -> None:
+def test_only_so_many_pairs_of_each_direction_and_the_same_sentences(params: Params) -> None:
+    def measured_of(table: pd.DataFrame, seed: int, **limits: int | None) -> pd.DataFrame:
+        return held_out_pairs(table, params.evaluation.model_copy(update=limits), seed)
+
     back = PAIRS.rename(columns={"source": "target", "target": "source"})
     back = back.assign(pair=back["pair"].str.replace("heart-joe", "joe-heart"))
     both = pd.concat([PAIRS, back], ignore_index=True).assign(split="test")
-    measured = held_out_pairs(both, 3, seed=1)
+    measured = measured_of(both, 1, pairs_per_direction=3)
     assert len(measured) == 6
     sentences = [set(rows["sentence"]) for _, rows in measured.groupby(measured["source"].str.contains("heart"))]
     assert sentences[0] == sentences[1] and len(sentences[0]) == 3
-    assert set(held_out_pairs(both, 3, seed=2)["sentence"]) != sentences[0]
-    assert len(held_out_pairs(PAIRS, None, seed=1)) == 2
+    assert set(measured_of(both, 2, pairs_per_direction=3)["sentence"]) != sentences[0]
+    few = measured_of(both, 1, pairs=5)
+    assert len(few) == 5 and set(few["pair"]) < set(both["pair"])
+    assert len(measured_of(PAIRS, 1)) == 2
 
 
 def test_lesson_15_conditions_are_measured_as_stored(
     voices: Voices, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test = held_out_pairs(PAIRS, None, seed=1)
-    references = references_of(voices, test, params.pitch, EMBEDDINGS)
+    test = held_out_pairs(PAIRS, params.evaluation, seed=1)
+    references = references_of(voices, test, params.speaker_pitch, EMBEDDINGS)
     assert [reference.pair for reference in references] == ["demo/s26/heart-joe", "demo/s27/heart-joe"]
     assert (references[0].pitch.floor, references[0].pitch.ceiling) == (50.0, 450.0)  # joe's floor, heart's ceiling
     off = params.evaluation.model_copy(update={"wer": False, "mos": False, "speaker": False})
@@ -81,7 +86,7 @@ def test_lesson_15_conditions_are_measured_as_stored(
 
 
 def test_a_waveform_with_nan_is_refused(voices: Voices, params: Params, tmp_path: Path) -> None:
-    references = references_of(voices, PAIRS[-1:], params.pitch, EMBEDDINGS)
+    references = references_of(voices, PAIRS[-1:], params.speaker_pitch, EMBEDDINGS)
     broken = Condition("hifigan.converted", [np.array([0.0, np.nan], np.float32)])
     with pytest.raises(KoeError, match=r"hifigan\.converted of demo/s27/heart-joe"):
         measure_conditions(references, [broken], params.evaluation, tmp_path)

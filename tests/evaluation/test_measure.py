@@ -25,7 +25,7 @@ from koe.evaluation.measure import (
 from koe.files import read_table, write_json, write_table
 from koe.params import EvaluationParams
 
-ALL = EvaluationParams(headline="griffin_lim", pairs_per_direction=None, mcd_order=24, mcd_silence_db=-40,
+ALL = EvaluationParams(headline="griffin_lim", pairs=9, pairs_per_direction=None, mcd_order=24, mcd_silence_db=-40,
                        wer=True, mos=True, speaker=True)
 TARGET_VOICE, SOURCE_VOICE = np.eye(2, 256, dtype=np.float32)
 

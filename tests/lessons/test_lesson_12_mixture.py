@@ -47,7 +47,7 @@ def test_lesson_12_a_mixture_of_corpora_is_parameters_and_a_table(params: Params
         import_corpus(name, corpus, data / "corpus" / name)
         resample_corpus(data / "corpus" / name, data / "resampled" / name, params.mel.sample_rate, params.resample)
         trim_corpus(data / "resampled" / name, data / "trim" / name, params.trim)
-        extract_corpus(Dataset([name], params.mel, data), data / "features" / name, params.pitch, 3)
+        extract_corpus(Dataset([name], params.mel, data), data / "features" / name, params.speaker_pitch, 3)
     dataset = Dataset(list(corpora), params.mel, data)
     rules = params.pair.model_copy(
         update={"rule": "sampled", "targets_per_source": 1, "across_corpora": True, "validation": 1, "test": 1})
@@ -56,7 +56,7 @@ def test_lesson_12_a_mixture_of_corpora_is_parameters_and_a_table(params: Params
     assert {source for source, _ in directions_of(pairs)} == {"jsut/jsut", "jvs/jvs001", "jvs/jvs002"}
     align_pairs(dataset, pairs, params.align, 3, data / "alignment")
 
-    counts = count_data(dataset, params.pitch)
+    counts = count_data(dataset, params.speaker_pitch)
     write_json(tmp_path / "metrics/data.json", counts)
     assert {name: about["utterances"]["kept"] for name, about in counts["corpora"].items()} == {
         "jsut": 3, "jvs": 6, "ljspeech": 1}

@@ -58,7 +58,7 @@ def test_lesson_23_every_recording_ends_in_a_pair_or_in_a_quarantine(
     resample_corpus(stage["corpus"], stage["resampled"], 22050, params.resample, 1)
     trim_corpus(stage["resampled"], stage["trim"], params.trim, 1)
     dataset = Dataset(["my"], params.mel, tmp_path / "data")
-    kept, _ = extract_corpus(dataset, stage["features"], params.pitch, 3, 1)
+    kept, _ = extract_corpus(dataset, stage["features"], params.speaker_pitch, 3, 1)
     rule = params.pair.model_copy(update={"rule": "all", "validation": 2, "test": 2})
     learned = params.acoustic.conditioning.model_copy(update={"by": "learned"})
     pairs = pair_corpora(dataset, rule, learned, params.seed, tmp_path / "data/pairs")
@@ -66,7 +66,7 @@ def test_lesson_23_every_recording_ends_in_a_pair_or_in_a_quarantine(
     write_table(tmp_path / "data/alignment/alignment.csv", aligned)
     write_table(tmp_path / "data/alignment/quarantine.csv", aligned[:0].reindex(
         columns=["utterance", "stage", "reason", "detail"]))
-    counts = count_data(dataset, params.pitch)
+    counts = count_data(dataset, params.speaker_pitch)
     assert counts["unaccounted"] == 0
     assert counts["utterances"] == {"imported": len(imported.table), "kept": len(kept)}
     assert len(imported.table) + len(imported.quarantine) == len(recorded)

@@ -24,5 +24,5 @@ def project(tmp_path_factory: pytest.TempPathFactory, report_params: Params, voi
     folder = tmp_path_factory.mktemp("project")
     write_project(folder, report_params, voice)
     dataset = Dataset(["demo"], report_params.mel, folder / "data")
-    write_json(folder / "metrics/data.json", count_data(dataset, report_params.pitch))
+    write_json(folder / "metrics/data.json", count_data(dataset, report_params.speaker_pitch))
     return folder

@@ -1,6 +1,7 @@
 """`koe check`: metrics/data.json in a terminal of 80 columns."""
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -102,4 +103,18 @@ def test_without_metrics_it_says_what_to_run(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    assert f"{tmp_path / 'data.json'} does not exist; run dvc repro check first" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"{tmp_path / 'data.json'} does not exist, and data/features holds none of the corpora" in printed
+
+
+def test_where_pairing_failed_the_recordings_are_counted_all_the_same(
+    project: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "data", tmp_path / "data")
+    shutil.copy(root / "params.yaml", tmp_path)
+    for path in ("pairs/pairs.csv", "alignment/alignment.csv"):
+        (tmp_path / "data" / path).unlink()
+    monkeypatch.chdir(tmp_path)
+    printed = CliRunner().invoke(app, ["check"]).output
+    assert "11 of 12 utterances kept" in printed and "not paired yet" in printed
+    assert "partner_missing" in printed  # what pairing had written before it stopped

@@ -25,7 +25,7 @@ def counts(project: Path) -> dict[str, Any]:
 
 
 def _count(data: Path, params: Params) -> dict:
-    return count_data(Dataset(["demo"], params.mel, data), params.pitch)
+    return count_data(Dataset(["demo"], params.mel, data), params.speaker_pitch)
 
 
 def test_counts_of_the_small_project(counts: dict[str, Any]) -> None:

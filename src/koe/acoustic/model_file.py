@@ -18,7 +18,7 @@ from koe.acoustic.nars2s import NARS2S
 from koe.acoustic.speakers import Speakers
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
-from koe.params import AcousticParams, MelParams, PitchParams, ResampleParams, TrimParams
+from koe.params import AcousticParams, MelParams, ResampleParams, SpeakerPitch, TrimParams
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", "model.json", "speakers.safetensors"
 
@@ -30,7 +30,7 @@ class Preparation:
     mel: MelParams
     resample: ResampleParams
     trim: TrimParams
-    pitch: PitchParams
+    pitch: SpeakerPitch
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name).model_dump(mode="json") for name in ("mel", "resample", "trim", "pitch")}
@@ -39,7 +39,7 @@ class Preparation:
     def from_json(cls, value: dict[str, Any]) -> "Preparation":
         return cls(
             MelParams.model_validate(value["mel"]), ResampleParams.model_validate(value["resample"]),
-            TrimParams.model_validate(value["trim"]), PitchParams.model_validate(value["pitch"]),
+            TrimParams.model_validate(value["trim"]), SpeakerPitch.model_validate(value["pitch"]),
         )
 
 

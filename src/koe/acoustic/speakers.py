@@ -7,6 +7,7 @@ training never heard can be converted from and to once `with_speaker` has introd
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,14 @@ class Speakers:
     normalize_target: bool
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def trained(self) -> tuple[str, ...]:
         """Every speaker of the training, sorted: the order of learned vectors."""
         return tuple(sorted({speaker for direction in self.directions for speaker in direction}))
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {speaker: index for index, speaker in enumerate(self.trained)}
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -70,10 +75,10 @@ class Speakers:
         return np.stack(vectors).astype(np.float32)
 
     def _index(self, speaker: str) -> int:
-        if speaker not in self.trained:
+        if speaker not in self._indices:
             raise KoeError(f"speaker {speaker} was not in the training, and the model learned its speakers by name "
                            f"(acoustic.conditioning.by: learned): {', '.join(self.trained)}. With encoder it could")
-        return self.trained.index(speaker)
+        return self._indices[speaker]
 
     def _embedding(self, speaker: str) -> np.ndarray:
         if speaker not in self.embeddings:

@@ -202,7 +202,10 @@ def initial_network(params: AcousticParams, mel: MelParams, own: Speakers, seed:
             f"have {', '.join(own.trained)}; its vectors would stand for others. Use acoustic.conditioning.by: encoder"
         )
     network.load_state_dict(start.network.state_dict())
-    return network, replace(own, normalization=start.speakers.normalization)
+    normalization = start.speakers.normalization
+    for speaker in own.normalization.speakers.keys() - normalization.speakers.keys():  # whom that model never met
+        normalization = normalization.with_speaker(speaker, own.normalization.speakers[speaker])
+    return network, replace(own, normalization=normalization)
 
 
 def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

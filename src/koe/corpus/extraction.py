@@ -16,12 +16,12 @@ import torch
 from koe.audio.checks import TOO_SHORT, UNVOICED
 from koe.audio.mel import mel_and_energy, minimum_samples
 from koe.audio.pitch import extract_f0
-from koe.corpus.dataset import Dataset, speaker_of
+from koe.corpus.dataset import Dataset, speaker_key
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError, StoreError
 from koe.files import write_table
 from koe.parallel import thread_map
-from koe.params import MelParams, PitchParams
+from koe.params import MelParams, SpeakerPitch
 from koe.progress import progress
 from koe.store import ShardWriter
 
@@ -40,7 +40,7 @@ class Features:
 
 
 def extract_features(
-    wave: np.ndarray, mel: MelParams, pitch: PitchParams, speaker: str, reduction_factor: int = 1
+    wave: np.ndarray, mel: MelParams, pitch: SpeakerPitch, speaker: str, reduction_factor: int = 1
 ) -> Features:
     """Features of a trimmed waveform, float32 (samples,), at `mel.sample_rate`; F0 in the speaker's range.
 
@@ -56,7 +56,7 @@ def extract_features(
     f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
     if not f0.any():
         raise AudioError(UNVOICED, f"no F0 from {floor:g} to {ceiling:g} Hz in any of {len(f0)} frames; "
-                                   "is that the voice's range (pitch.floor, pitch.ceiling, pitch.ranges)?")
+                                   "is that the voice's range (pitch.floor, .ceiling, corpora.<name>.pitch_ranges)?")
     with torch.inference_mode():
         log_mel, energy = mel_and_energy(torch.from_numpy(wave), mel)
     features = Features(log_mel.numpy(), f0, energy.numpy())
@@ -75,7 +75,7 @@ def _check_grid(features: Features, mel: MelParams, samples: int) -> None:
 
 
 def extract_corpus(
-    dataset: Dataset, folder: str | Path, pitch: PitchParams, reduction_factor: int, threads: int | None = None
+    dataset: Dataset, folder: str | Path, pitch: SpeakerPitch, reduction_factor: int, threads: int | None = None
 ) -> tuple[pd.DataFrame, Quarantine]:
     """Features of every trimmed recording of `dataset`: shards, table.csv and quarantine.csv in `folder`.
 
@@ -89,7 +89,7 @@ def extract_corpus(
     def extract(utterance: str) -> Features | AudioError:
         wave = dataset.wave(utterance)
         try:
-            return extract_features(wave, mel, pitch, speaker_of(utterance), reduction_factor)
+            return extract_features(wave, mel, pitch, speaker_key(utterance), reduction_factor)
         except AudioError as error:
             return error
 
@@ -109,10 +109,10 @@ def extract_corpus(
     return table, quarantine
 
 
-def _row(utterance: str, features: Features, pitch: PitchParams) -> dict[str, object]:
+def _row(utterance: str, features: Features, pitch: SpeakerPitch) -> dict[str, object]:
     voiced = features.f0[features.f0 > 0]
     low, median, high = np.quantile(voiced, [0.05, 0.5, 0.95])
-    floor, ceiling = pitch.range_of(speaker_of(utterance))
+    floor, ceiling = pitch.range_of(speaker_key(utterance))
     pressed = np.mean((voiced <= floor * (1 + PRESSED)) | (voiced >= ceiling * (1 - PRESSED)))
     frames = len(features.f0)
     return {"utterance": utterance, "frames": frames, "voiced": len(voiced) / frames, "f0_median": median,

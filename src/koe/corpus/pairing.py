@@ -40,10 +40,13 @@ def pair_corpora(
     candidates, refused = make_pairs(dataset, kept, params, seed, quarantine)
     _account_for_partners(dataset, kept, candidates, refused, quarantine)
     quarantine.write(folder)  # before the split, which may find too few: here is why
-    pairs = hold_out_speakers(assign_splits(candidates, kept, params, seed), params, set(kept["speaker_key"]))
+    split = assign_splits(candidates, kept, params, seed)
+    pairs = hold_out_speakers(split, params, set(kept["speaker_key"]))
     for utterance in sorted(_sides(candidates) - _sides(pairs)):
-        quarantine.add(utterance, "left_out_by_split", "pair.train or the held-out speakers leave none of its pairs")
+        quarantine.add(utterance, "left_out_by_split", "pair.train, the held-out speakers, or a speaker without a "
+                       "training pair leave none of its pairs")
     quarantine.write(folder)
+    enrolment_utterances(dataset, pairs)  # a held-out speaker whom nothing introduces is refused here
     require_conditioning(pairs, conditioning)
     write_table(Path(folder) / TABLE, pairs[COLUMNS])
     return pairs[COLUMNS]
@@ -94,15 +97,21 @@ def make_pairs(
 
 def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
     """Every source and target utterance of a chosen direction that share a sentence: COLUMNS without split."""
-    recordings = kept[["utterance", "corpus", "speaker_key", "sentence"]].reset_index(drop=True)
+    everyone = sorted(set(kept["speaker_key"]))
+    asked = [(find_speaker(source, everyone, "pair.chosen"), find_speaker(target, everyone, "pair.chosen"))
+             for source, target in params.chosen]
+    wanted = {speaker for direction in asked for speaker in direction} if params.rule == "chosen" else set(
+        kept.loc[kept["role"] != "", "speaker_key"] if params.rule in ("one_way", "both") else everyone)
+    recordings = kept.loc[kept["speaker_key"].isin(wanted), ["utterance", "corpus", "speaker_key", "sentence"]]
     shared = ["sentence"] if params.across_corpora else ["corpus", "sentence"]
-    groups = recordings.groupby(shared, sort=True).indices.values()
+    groups = recordings.reset_index(drop=True).groupby(shared, sort=True).indices.values()
     meetings = [_ordered_pairs(np.sort(members)) for members in groups if len(members) > 1]
     sources, targets = np.concatenate([np.zeros((2, 0), np.int64), *meetings], axis=1)
     names = recordings["speaker_key"].to_numpy()
-    wanted = choose_directions(
-        set(zip(names[sources], names[targets], strict=True)), _roles(kept), params, seed, sorted(set(names)))
-    chosen = [direction in wanted for direction in zip(names[sources], names[targets], strict=True)]
+    roles = dict(zip(kept["speaker_key"], kept["role"], strict=True))
+    possible = set(zip(names[sources], names[targets], strict=True))
+    directions = choose_directions(possible, roles, asked, params, seed)
+    chosen = [direction in directions for direction in zip(names[sources], names[targets], strict=True)]
     utterances, sentences = recordings["utterance"].to_numpy(), recordings["sentence"].to_numpy()
     matched = pd.DataFrame({
         "sentence": sentences[sources[chosen]],
@@ -110,6 +119,17 @@ def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
     })
     matched.insert(0, "pair", [pair_name(*row) for row in matched.itertuples(index=False)])
     return matched.sort_values(["sentence", "source", "target"], ignore_index=True)
+
+
+def _no_pairs(kept: pd.DataFrame, params: PairParams) -> str:
+    """What of the data to look at where the rule finds no pair."""
+    if kept["speaker_key"].nunique() < 2:
+        return f"all recordings are of one speaker, {kept['speaker_key'].iloc[0]}"
+    if params.rule in ("one_way", "both") and not {"source", "target"} <= set(kept["role"]):
+        return "no recording of a source or of a target speaker was kept (corpora.<name>.source, corpora.<name>.target)"
+    across = "" if params.across_corpora else ", or pair.across_corpora pairs those of different corpora"
+    return ("do the speakers share sentences by name (corpora.<name>.match: text goes by the text"
+            f"{across})? data/pairs/quarantine.csv has a row for each recording")
 
 
 def _ordered_pairs(members: np.ndarray) -> np.ndarray:
@@ -124,14 +144,10 @@ def pair_name(sentence: str, source: str, target: str) -> str:
     return f"{corpus if corpus == other else f'{corpus}+{other}'}/{sentence}/{speaker}-{other_speaker}"
 
 
-def _roles(kept: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(kept["speaker_key"], kept["role"], strict=True))
-
-
 def choose_directions(
-    possible: set[Direction], roles: dict[str, str], params: PairParams, seed: int, speakers: list[str]
+    possible: set[Direction], roles: dict[str, str], asked: Iterable[Direction], params: PairParams, seed: int
 ) -> set[Direction]:
-    """Which of the `possible` directions (those with a sentence in common) the rule asks for.
+    """Which of the `possible` directions (those with a sentence in common) the rule asks for; `asked` are the chosen.
 
     `sampled` ranks the targets of each source by a hash of the seed and both names, so that a new speaker takes at
     most one place in anybody's list (highest random weight, Thaler & Ravishankar 1998).
@@ -139,8 +155,7 @@ def choose_directions(
     if params.rule == "all":
         return possible
     if params.rule == "chosen":
-        asked = {tuple(find_speaker(name, speakers, "pair.chosen") for name in pair) for pair in params.chosen}
-        return {direction for direction in possible if direction in asked}
+        return possible & set(asked)
     if params.rule == "sampled":
         targets: dict[str, list[str]] = {}
         for source, target in possible:
@@ -156,7 +171,9 @@ def choose_directions(
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:
     """The `<corpus>/<speaker>` that `name` (with or without corpus) means. Raises KoeError if none, or several, do."""
     speakers = sorted(speakers)
-    found = [speaker for speaker in speakers if name in (speaker, speaker.partition("/")[2])]
+    if name in speakers:
+        return name
+    found = [speaker for speaker in speakers if speaker.partition("/")[2] == name]
     if len(found) != 1:
         what = f"speaker {name!r} is in {', '.join(found)}; write corpus/speaker" if found else (
             f"no speaker {name!r}; there are {', '.join(speakers[:20])}" + (" …" if len(speakers) > 20 else ""))
@@ -172,9 +189,11 @@ def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, s
     moves none. Sentences of the same text, in another corpus or under another name, stay together and count as one.
     Raises KoeError if a split is left empty.
     """
-    units = _units(kept.loc[sorted(_sides(pairs))])
-    draws = {unit: seed_for(seed, "split", unit) / 2**63 for unit in set(units.values())}
+    units, draws = _units(kept.loc[sorted(_sides(pairs))], seed)
     waiting = sorted(draws, key=lambda unit: (draws[unit], unit))
+    if not waiting:
+        raise KoeError(f"pair.rule: {params.rule} finds no two recordings of a sentence to pair; "
+                       f"{_no_pairs(kept, params)}")
     splits: dict[str, str] = {}
     border = 0.0
     for name in ("test", "validation", "train"):
@@ -196,8 +215,12 @@ def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, s
     return pairs.assign(split=found)[found != ""].reset_index(drop=True)
 
 
-def _units(rows: pd.DataFrame) -> dict[str, str]:
-    """Sentence → what is split as one: the first name of those that share its text, directly or not."""
+def _units(rows: pd.DataFrame, seed: int) -> tuple[dict[str, str], dict[str, float]]:
+    """Sentence → what is split as one: a name of those that share its text, directly or not. And a draw for each unit.
+
+    The draw, from 0 to 1, is the lowest of the unit's texts, or of its names where it has no text: the same texts under
+    other names, in another corpus, change nothing.
+    """
     parent: dict[str, str] = {sentence: sentence for sentence in rows["sentence"]}
 
     def root(sentence: str) -> str:
@@ -208,30 +231,38 @@ def _units(rows: pd.DataFrame) -> dict[str, str]:
     first_of: dict[str, str] = {}
     for sentence, text in zip(rows["sentence"], rows["text"], strict=True):
         if key := canonical(text):
-            one, other = sorted((root(sentence), root(first_of.setdefault(key, sentence))))
-            parent[other] = one
-    return {sentence: root(sentence) for sentence in parent}
+            parent[root(sentence)] = root(first_of.setdefault(key, sentence))
+    units = {sentence: root(sentence) for sentence in parent}
+    draws: dict[str, float] = {}
+    named = set(units.values()) - {units[sentence] for sentence in first_of.values()}
+    for text, sentence in [*first_of.items(), *((name, name) for name, unit in units.items() if unit in named)]:
+        unit, draw = units[sentence], seed_for(seed, "split", text) / 2**63
+        draws[unit] = min(draw, draws.get(unit, 1.0))
+    return units, draws
 
 
 def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterable[str]) -> pd.DataFrame:
     """Without the pairs that would let a held-out speaker be heard too early.
 
     Training has none of them. Where `pair.test_speakers` are named, every test pair has one of them, and neither
-    training nor validation does; likewise for validation. Raises KoeError if that leaves a split empty.
+    training nor validation does; likewise for validation. Whoever else is in no training pair, because their few
+    sentences are all held out, is left out of the others too. Raises KoeError if that leaves a split empty.
     """
+    speakers = set(speakers)
     held = {split: {find_speaker(name, speakers, f"pair.{split}_speakers")
                     for name in getattr(params, f"{split}_speakers")} for split in ("validation", "test")}
-    if not any(held.values()):
-        return pairs
+    if both := sorted(held["validation"] & held["test"]):
+        raise KoeError(f"pair.validation_speakers, pair.test_speakers: {', '.join(both)} cannot be held out for both")
 
-    def stays(row: tuple[str, str, str]) -> bool:
-        split, *sides = row
-        heard = {speaker_key(side) for side in sides}
+    def waits(split: str, direction: Direction) -> bool:
         forbidden = set().union(*(names for name, names in held.items() if name != split))
         wanted = held.get(split, set())
-        return not heard & forbidden and (not wanted or bool(heard & wanted))
+        return not forbidden & set(direction) and (not wanted or bool(wanted & set(direction)))
 
-    left = pairs[[stays(row) for row in pairs[["split", "source", "target"]].itertuples(index=False, name=None)]]
+    left = pairs[[waits(*row) for row in zip(pairs["split"], directions_of(pairs), strict=True)]]
+    trained = {speaker_key(name) for name in _sides(left[left["split"] == "train"])}
+    known = trained | held["validation"] | held["test"]
+    left = left[[known.issuperset(direction) for direction in directions_of(left)]]
     empty = [split for split in SPLITS if split not in set(left["split"])]
     if empty:
         raise KoeError(f"pair.validation_speakers, pair.test_speakers: no pair is left for {', '.join(empty)}; hold "
@@ -314,6 +345,14 @@ def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[Pair]:
     """Name and sides of the pairs in the given splits, or of all."""
     chosen = pairs[pairs["split"].isin(splits)] if splits else pairs
     return list(chosen[["pair", "source", "target"]].itertuples(index=False, name=None))
+
+
+def draw_pairs(pairs: list[Pair], most: int, seed: int) -> list[Pair]:
+    """At most so many of the pairs, in their order, drawn by a hash of the seed and their names."""
+    if len(pairs) <= most:
+        return pairs
+    drawn = set(sorted(pairs, key=lambda pair: seed_for(seed, "draw", pair[0]))[:most])
+    return [pair for pair in pairs if pair in drawn]
 
 
 def enrolment_utterances(dataset: Dataset, pairs: pd.DataFrame) -> dict[str, list[str]]:

@@ -10,32 +10,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, speaker_key, speaker_of, to_int16
-from koe.corpus.pairing import directions_of
+from koe.corpus.dataset import Dataset, speaker_key, to_int16
+from koe.corpus.pairing import directions_of, draw_pairs, pairs_in
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import COLUMNS, Reference, measure_pairs, missing_metrics
-from koe.params import EvaluationParams, PitchParams
+from koe.params import EvaluationParams, SpeakerPitch
 from koe.progress import progress
 from koe.randomness import seed_for
 from koe.store import ShardWriter
 
 
-def held_out_pairs(pairs: pd.DataFrame, per_direction: int | None, seed: int) -> pd.DataFrame:
-    """The test pairs that are measured: all, or `per_direction` of each source and target speaker, drawn by `seed`.
+def held_out_pairs(pairs: pd.DataFrame, evaluation: EvaluationParams, seed: int) -> pd.DataFrame:
+    """The test pairs that are measured, at most `evaluation.pairs` and `pairs_per_direction` of each direction.
 
-    Directions get the same sentences where they have them, so that they can be compared.
+    They are drawn under the seed: sentences for the directions, so that each gets the same ones where it has them and
+    they can be compared, and then pairs.
     """
-    test = pairs[pairs["split"] == "test"]
-    if per_direction is None:
-        return test.reset_index(drop=True)
-    rank = test["sentence"].map(lambda sentence: seed_for(seed, "measured", sentence))
-    ranked = test.assign(direction=directions_of(test), rank=rank).sort_values("rank", kind="stable")
-    return test.loc[sorted(ranked.groupby("direction").head(per_direction).index)].reset_index(drop=True)
+    test = pairs[pairs["split"] == "test"].reset_index(drop=True)
+    if evaluation.pairs_per_direction is not None:
+        rank = test["sentence"].map(lambda sentence: seed_for(seed, "measured", sentence))
+        ranked = test.assign(direction=directions_of(test), rank=rank).sort_values("rank", kind="stable")
+        test = test.loc[sorted(ranked.groupby("direction").head(evaluation.pairs_per_direction).index)]
+    drawn = {pair for pair, _, _ in draw_pairs(pairs_in(test), evaluation.pairs, seed)}
+    return test[test["pair"].isin(drawn)].reset_index(drop=True)
 
 
 def references_of(
-    dataset: Dataset, pairs: pd.DataFrame, pitch: PitchParams, speakers: Mapping[str, np.ndarray]
+    dataset: Dataset, pairs: pd.DataFrame, pitch: SpeakerPitch, speakers: Mapping[str, np.ndarray]
 ) -> list[Reference]:
     """What each of `pairs` is measured against.
 
@@ -44,7 +46,7 @@ def references_of(
     references = []
     for row in pairs.to_dict("records"):
         source, target = row["source"], row["target"]
-        (low, high), (low_target, high_target) = (pitch.range_of(speaker_of(name)) for name in (source, target))
+        (low, high), (low_target, high_target) = (pitch.range_of(speaker_key(name)) for name in (source, target))
         references.append(Reference(
             pair=row["pair"],
             text=str(dataset.utterances.at[target, "text"]),

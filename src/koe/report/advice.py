@@ -16,7 +16,7 @@ def pitch_warning(speaker: str, pressed: float | None, floor: float, ceiling: fl
     if pressed is None or pressed <= PRESSED_SHARE:
         return None
     return (f"{speaker}: {pressed:.1%} of its voiced frames are at an end of {floor:g} to {ceiling:g} Hz, so F0 may "
-            "lie beyond; widen pitch.floor and pitch.ceiling, or give the speaker its own in pitch.ranges")
+            "lie beyond; widen pitch.floor and .ceiling, or give the speaker its own in corpora.<name>.pitch_ranges")
 
 
 def advice(counts: Mapping[str, Any]) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from koe.corpus.dataset import Dataset, corpus_of
-from koe.corpus.quarantine import read_quarantine
+from koe.corpus.quarantine import FILE, read_quarantine
 from koe.files import read_json, read_table
-from koe.params import PitchParams
+from koe.params import Params, SpeakerPitch
 from koe.report.advice import advice, pitch_warning
 from koe.report.recordings import ratios_table, recordings_table
 
@@ -24,27 +24,35 @@ _SPLITS = ("train", "validation", "test")
 def quarantine_folders(dataset: Dataset) -> list[Path]:
     """Every folder in which a stage left a quarantine table, in the order of the stages."""
     folders = [dataset.data / stage / corpus for stage in _UTTERANCE_STAGES for corpus in dataset.corpora]
-    return [*folders, dataset.data / "pairs", dataset.data / "alignment"]
+    folders += [dataset.data / "pairs", dataset.data / "alignment"]
+    return [folder for folder in folders if (folder / FILE).exists()]
 
 
-def count_data(dataset: Dataset, pitch: PitchParams) -> dict[str, Any]:
+def count_present(params: Params, data: Path) -> dict[str, Any] | None:
+    """`count_data` of the corpora that are extracted, whether they could be paired or not; None if there are none."""
+    present = [corpus for corpus in params.corpora if (data / "features" / corpus / "table.csv").exists()]
+    return count_data(Dataset(present, params.mel, data), params.speaker_pitch) if present else None
+
+
+def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:
     """The content of `metrics/data.json`: totals, then the same and more for each corpus and each speaker.
 
     `imported` is what the import stage took over, `kept` what has features. `unaccounted` counts utterances that
     are neither in a pair nor in a quarantine, and pairs neither aligned nor in a quarantine: anything but 0 is a
     fault of a stage. `pitch` has the ranges that F0 was looked for in. Numbers that nothing was measured for are
-    null; lists hold at most LISTED names.
+    null, and `unaccounted` is where nothing is paired yet; lists hold at most LISTED names.
     """
     quarantine = read_quarantine(quarantine_folders(dataset))
-    pairs = read_table(dataset.data / "pairs" / "pairs.csv")
-    alignment = read_table(dataset.data / "alignment" / "alignment.csv")
     recordings = recordings_table(dataset)
+    pairs = _written(dataset.data / "pairs" / "pairs.csv", ["pair", "source", "target", "split"])
+    pairs = pairs[pairs["source"].isin(recordings.index) & pairs["target"].isin(recordings.index)]
+    alignment = _written(dataset.data / "alignment" / "alignment.csv", ["pair", "suspect"])
     missing = unaccounted_utterances(recordings["utterance"], pairs, quarantine)
     missing += sorted(set(pairs["pair"]) - set(alignment["pair"]) - set(quarantine["utterance"]))
     counts = {
         **_kept(recordings),
         "quarantined": _by_stage_and_reason(quarantine),
-        "unaccounted": len(missing),
+        "unaccounted": len(missing) if (dataset.data / "alignment" / "alignment.csv").exists() else None,
         "trim_suspects": int(recordings["trim_suspect"].sum()),
         "alignment_suspects": int(alignment["suspect"].sum()),
         "upsampled": int(recordings["upsampled"].sum()),
@@ -57,13 +65,18 @@ def count_data(dataset: Dataset, pitch: PitchParams) -> dict[str, Any]:
     return {**counts, "warnings": advice(counts)}
 
 
+def _written(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The table that a stage wrote, or an empty one where it did not get as far."""
+    return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
+
+
 def unaccounted_utterances(utterances: pd.Series, pairs: pd.DataFrame, quarantine: pd.DataFrame) -> list[str]:
     """Utterances that are in no pair and that no quarantine names."""
     return sorted(set(utterances) - set(pairs["source"]) - set(pairs["target"]) - set(quarantine["utterance"]))
 
 
 def _corpora(
-    dataset: Dataset, recordings: pd.DataFrame, quarantine: pd.DataFrame, pitch: PitchParams
+    dataset: Dataset, recordings: pd.DataFrame, quarantine: pd.DataFrame, pitch: SpeakerPitch
 ) -> dict[str, dict[str, Any]]:
     """Each corpus: what its importer says of it, its numbers, and the numbers of its speakers."""
     by_speaker = dict(list(quarantine.groupby(_speakers_of(quarantine, recordings))))
@@ -75,7 +88,7 @@ def _corpora(
         for speaker, rows in own.groupby("speaker"):
             name = speaker.partition("/")[2]
             numbers = _numbers(rows, by_speaker.get(speaker, quarantine[:0]))
-            floor, ceiling = pitch.range_of(name)
+            floor, ceiling = pitch.range_of(speaker)
             limits = {"floor": floor, "ceiling": ceiling}
             warning = pitch_warning(speaker, numbers["f0"]["pressed"], floor, ceiling)
             speakers[name] = {**numbers, "f0": {**numbers["f0"], **limits, "warning": warning}}

@@ -18,7 +18,7 @@ from koe.corpus.pairing import read_pairs
 from koe.corpus.quarantine import read_quarantine
 from koe.corpus.voices import VOICES, Voice
 from koe.files import read_json, read_table
-from koe.params import CorpusParams, MelParams, Params, PitchParams
+from koe.params import CorpusParams, MelParams, Params, SpeakerPitch
 from koe.report.checks import quarantine_folders
 from koe.report.metrics import METRICS, Values, conditions
 from koe.report.recordings import ratios_table, recordings_table
@@ -124,16 +124,16 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
         trims=load_trims(dataset, params.report.trims),
         quarantine=read_quarantine(quarantine_folders(dataset)),
         counts=read_json(root / "metrics" / "data.json"),
-        tables=load_tables(dataset, params.pitch),
+        tables=load_tables(dataset, params.speaker_pitch),
         voices=demo_voices(params.corpora, dataset.utterances),
         revision=revision,
     )
 
 
-def load_tables(dataset: Dataset, pitch: PitchParams) -> Tables:
+def load_tables(dataset: Dataset, pitch: SpeakerPitch) -> Tables:
     """What was measured on each recording and each pair, for the drawings."""
     recordings = recordings_table(dataset)
-    ranges = {speaker: pitch.range_of(speaker.partition("/")[2]) for speaker in recordings["speaker"].unique()}
+    ranges = {speaker: pitch.range_of(speaker) for speaker in recordings["speaker"].unique()}
     return Tables(recordings, ratios_table(read_pairs(dataset.data / "pairs"), recordings), ranges)
 
 

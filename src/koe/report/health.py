@@ -47,7 +47,8 @@ def _print_totals(console: Console, counts: Mapping[str, Any]) -> None:
     utterances, hours, pairs = counts["utterances"], counts["hours"], counts["pairs"]
     lines = (
         f"{utterances['kept']} of {utterances['imported']} utterances kept, "
-        f"{hours['kept']:.2f} of {hours['imported']:.2f} hours; {counts['unaccounted']} unaccounted for",
+        f"{hours['kept']:.2f} of {hours['imported']:.2f} hours; "
+        + ("not paired yet" if counts["unaccounted"] is None else f"{counts['unaccounted']} unaccounted for"),
         f"pairs: {', '.join(f'{number} {split}' for split, number in pairs.items())}",
     )
     console.print(Text("\n".join(lines)))

@@ -28,6 +28,7 @@ from koe.params import CorpusParams
 
 OUTSIDE_FOLDER = "outside_its_folder"
 NOT_IN_TABLE = "not_in_the_table"
+NO_SUCH_FOLDER = "no_such_folder"
 TEXTS = "texts.tsv"
 TABLE = "sentences.csv"
 LICENCE = "not stated: recordings of your own"
@@ -45,7 +46,7 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
                        "for each speaker")
     speakers = choose_speakers(name, params, [folder.name for folder in folders_in(root)])
     if params.speakers is None and params.source and params.target:
-        speakers = [speaker for speaker in speakers if speaker in (params.source, params.target)]
+        speakers = [speaker for speaker in speakers if normalize("NFC", speaker) in (params.source, params.target)]
     ignored: Counter[str] = Counter()
     if stray := len(audio_in(root)):
         ignored["beside the speakers' folders"] = stray
@@ -114,8 +115,13 @@ def _named_by_table(
                            f"{recording.path} is not in {root / TABLE}")
         else:
             yield replace(recording, sentence=row["sentence"], text=row["text"] or recording.text)
+    folders = {normalize("NFC", folder.name): folder.name for folder in folders_in(root)}
     for file, row in rows.items():
-        if (speaker := Path(file).parts[0]) in speakers:
+        speaker = folders.get(file.partition("/")[0])
+        if speaker is None:
+            quarantine.add(f"{name}/{file.partition('/')[0]}/{row['sentence']}", NO_SUCH_FOLDER,
+                           f"{root / TABLE} names {file}, and {root} has no such folder")
+        elif speaker in speakers:
             yield Recording(speaker, row["sentence"], root / file, row["text"])
 
 

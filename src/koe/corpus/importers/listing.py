@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import normalize
 
 from koe.audio.files import SUFFIXES
 from koe.corpus.quarantine import Quarantine
@@ -94,13 +95,14 @@ def choose_speakers(name: str, params: CorpusParams, available: Sequence[str]) -
 
     Raises KoeError naming the parameter and the speakers there are if it, `source` or `target` asks for another.
     """
+    composed = {normalize("NFC", speaker): speaker for speaker in available}
     wanted = [("speakers", speaker) for speaker in params.speakers or []]
     wanted += [(role, getattr(params, role)) for role in ("source", "target") if getattr(params, role)]
     for option, speaker in wanted:
-        if speaker not in available:
+        if speaker not in composed:
             raise KoeError(f"corpora.{name}.{option}: {speaker!r} is no speaker of {params.path}; "
                            f"there are {some(available) or 'none'}")
-    return [speaker for speaker in available if params.speakers is None or speaker in params.speakers]
+    return [speaker for name, speaker in composed.items() if params.speakers is None or name in params.speakers]
 
 
 def choose_subsets(name: str, params: CorpusParams, available: Sequence[str]) -> list[str]:

@@ -72,6 +72,8 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
     else:
         listing = LISTERS[params.importer](name, params, quarantine)
         table = _tabulated(name, params, listing, quarantine)
+        if strangers := sorted(set(params.pitch_ranges) - set(table["speaker"])):
+            listing.notes.append(f"corpora.{name}.pitch_ranges: no recordings of {', '.join(strangers)}")
         notes, licence, language = listing.notes, listing.licence, params.language or listing.language
     if params.segments is not None:
         from koe.corpus.segments import cut_long  # loads a speech detector
