@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from koe.contradictions import factorisations
 from koe.errors import ParameterError
-from koe.params import Params, check_params, factorisations, load_params
+from koe.params import Params, check_params, load_params
 
 
 def change(values: dict[str, Any], path: str, value: Any) -> None:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 
 # A change here cannot change a result: messages, bars, the order of work, the types of values that are tracked anyway.
-WITHOUT_EFFECT = {"koe/__init__.py", "koe/errors.py", "koe/progress.py", "koe/parallel.py", "koe/params.py"}
+WITHOUT_EFFECT = {"koe/__init__.py", "koe/errors.py", "koe/progress.py", "koe/parallel.py", "koe/params.py",
+                  "koe/contradictions.py"}
 
 
 def _module_file(name: str) -> Path | None:

@@ -1,0 +1,228 @@
+"""What the values of params.yaml must not say together: each check names the parameters and what would be valid.
+
+`koe.params.check_params` asks for all of them at once, before any stage works.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # which imports this module
+    from koe.params import AcousticParams, ConformerParams, CorpusParams, MelParams, Params, VocoderParams
+
+ON_DISK = frozenset(
+    {"folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"})
+# Parameters that only some importers have; all others are every importer's.
+IMPORTER_OPTIONS: dict[str, frozenset[str]] = {
+    "subsets": frozenset({"jsut", "jsss", "jvs", "libritts"}),
+    "microphone": frozenset({"vctk"}),
+    "match": ON_DISK,
+    "segments": ON_DISK,
+}
+
+
+def contradictions(params: "Params") -> Iterator[str]:
+    """A sentence for each contradiction, beginning with the parameters' names."""
+    yield from _mel_contradictions(params.mel)
+    yield from _data_contradictions(params)
+    for name, corpus in params.corpora.items():
+        yield from _corpus_contradictions(name, corpus)
+    yield from _pair_contradictions(params)
+    yield from _acoustic_contradictions(params.acoustic)
+    yield from _vocoder_contradictions(params.vocoder, params.mel)
+
+
+def _mel_contradictions(mel: "MelParams") -> Iterator[str]:
+    if mel.fmax > mel.sample_rate / 2:
+        yield (f"mel.fmax: {mel.fmax:g} Hz is above half of mel.sample_rate ({mel.sample_rate}); "
+               f"at most {mel.sample_rate / 2:g}")
+    if mel.fmin >= mel.fmax:
+        yield f"mel.fmin: {mel.fmin:g} Hz is not below mel.fmax ({mel.fmax:g})"
+    if mel.win_length > mel.n_fft:
+        yield f"mel.win_length: {mel.win_length} is longer than mel.n_fft ({mel.n_fft})"
+    if mel.hop_length > mel.win_length:
+        yield f"mel.hop_length: {mel.hop_length} is longer than mel.win_length ({mel.win_length}): samples are skipped"
+    if (mel.n_fft - mel.hop_length) % 2:
+        yield (f"mel.n_fft, mel.hop_length: n_fft - hop_length ({mel.n_fft - mel.hop_length}) must be even, "
+               "for half of it is padded at each end")
+    if mel.n_mels > mel.n_fft // 2:
+        yield f"mel.n_mels: {mel.n_mels} bands from {mel.n_fft // 2 + 1} frequency bins; lower it or raise mel.n_fft"
+
+
+def _data_contradictions(params: "Params") -> Iterator[str]:
+    mel, pitch, resample = params.mel, params.pitch, params.resample
+    ranges = {"pitch.floor, pitch.ceiling": (pitch.floor, pitch.ceiling)}
+    ranges |= {f"corpora.{name}.pitch_ranges.{speaker}": limits for name, corpus in params.corpora.items()
+               for speaker, limits in corpus.pitch_ranges.items()}
+    for name, (floor, ceiling) in ranges.items():
+        if not 20 <= floor < ceiling <= mel.sample_rate / 4:
+            yield (f"{name}: {floor:g} to {ceiling:g} Hz; expected 20 ≤ floor < ceiling ≤ "
+                   f"a quarter of mel.sample_rate ({mel.sample_rate / 4:g})")
+    if resample.min_seconds >= resample.max_seconds:
+        yield (f"resample.min_seconds: {resample.min_seconds:g} is not below resample.max_seconds "
+               f"({resample.max_seconds:g})")
+    step = params.acoustic.reduction_factor * mel.hop_length / mel.sample_rate
+    if resample.min_seconds < step:
+        yield (f"resample.min_seconds: {resample.min_seconds:g} s is shorter than one reduced step "
+               f"(acoustic.reduction_factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
+    align = params.align
+    if align.features == "mel" and align.bands > mel.n_mels:
+        yield f"align.bands: {align.bands} bands from mel.n_mels = {mel.n_mels}; at most {mel.n_mels}"
+    if align.features == "mcep" and align.order >= mel.n_mels:
+        yield f"align.order: {align.order} cepstra from mel.n_mels = {mel.n_mels} bands; at most {mel.n_mels - 1}"
+
+
+def _corpus_contradictions(name: str, corpus: "CorpusParams") -> Iterator[str]:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        yield f"corpora.{name}: a corpus names folders; use letters, digits, - and _"
+    if corpus.source is not None and corpus.source == corpus.target:
+        yield f"corpora.{name}.target: {corpus.target!r} is the source too"
+    for role in ("source", "target"):
+        speaker = getattr(corpus, role)
+        if speaker is not None and corpus.speakers is not None and speaker not in corpus.speakers:
+            yield f"corpora.{name}.{role}: {speaker!r} is not among corpora.{name}.speakers ({corpus.speakers})"
+    for option, importers in IMPORTER_OPTIONS.items():
+        if getattr(corpus, option) is not None and corpus.importer not in importers:
+            yield (f"corpora.{name}.{option}: importer {corpus.importer} does not have it, only "
+                   f"{', '.join(sorted(importers))}; leave it out")
+    if corpus.importer == "demo" and corpus.language not in (None, "en", "ja"):
+        yield f"corpora.{name}.language: the demo's sentences are en or ja, not {corpus.language}"
+    if corpus.match == "table" and corpus.importer != "folders":
+        yield f"corpora.{name}.match: table is for importer folders"
+    cut = corpus.segments
+    if cut is not None and not cut.min_seconds * 2 <= cut.max_seconds <= cut.longer_than:
+        yield (f"corpora.{name}.segments: min_seconds {cut.min_seconds:g}, max_seconds {cut.max_seconds:g}, "
+               f"longer_than {cut.longer_than:g}; expected 2 × min_seconds ≤ max_seconds ≤ longer_than")
+
+
+def _pair_contradictions(params: "Params") -> Iterator[str]:
+    pair = params.pair
+    low, high = pair.duration_ratio
+    if not 0 < low < 1 < high:
+        yield f"pair.duration_ratio: [{low:g}, {high:g}]; expected 0 < low < 1 < high"
+    if (pair.rule == "sampled") != (pair.targets_per_source is not None):
+        yield ("pair.targets_per_source: a number goes with pair.rule: sampled, null with the others (rule is "
+               f"{pair.rule}, targets_per_source {pair.targets_per_source})")
+    yield from _role_contradictions(params)
+    if (pair.rule == "chosen") != bool(pair.chosen):
+        yield ("pair.chosen: a list of [source, target] goes with pair.rule: chosen, an empty one with the others "
+               f"(rule is {pair.rule})")
+    for source, target in pair.chosen:
+        if source == target:
+            yield f"pair.chosen: {source!r} to itself"
+    shares = [share for share in (pair.train, pair.validation, pair.test) if isinstance(share, float)]
+    if sum(shares) > 1 + 1e-9:
+        yield f"pair.train, pair.validation, pair.test: shares of the sentences, together {sum(shares):g}; at most 1"
+    if shared := sorted(set(pair.validation_speakers) & set(pair.test_speakers)):
+        yield f"pair.validation_speakers, pair.test_speakers: {', '.join(shared)} cannot be held out for both"
+    if params.acoustic.conditioning.by == "learned" and (pair.validation_speakers or pair.test_speakers):
+        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: a vector that is learned says "
+               "nothing of speakers who are held out; use encoder")
+    if params.acoustic.conditioning.by == "none" and (several := _several_directions(params)):
+        yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed and the model is not "
+               "told who speaks, so it cannot learn any of them (lesson 22); use acoustic.conditioning.by: learned or "
+               "encoder, or pair.rule: one_way with one source and one target")
+
+
+def _role_contradictions(params: "Params") -> Iterator[str]:
+    """Rules that go by roles need a source and a target that can meet."""
+    if params.pair.rule not in ("one_way", "both"):
+        return
+    sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
+    if not (sources and targets if params.pair.across_corpora else sources & targets):
+        where = "some corpora" if params.pair.across_corpora else "a corpus"
+        yield (f"pair.rule: {params.pair.rule} converts corpora.<name>.source to corpora.<name>.target, and no corpus "
+               f"has {'them' if not (sources or targets) else 'both'}; name the two speakers in {where}, or use rule "
+               "all, sampled or chosen")
+
+
+def _corpora_with(params: "Params", role: str) -> set[str]:
+    """Corpora that have a speaker of this role; the demo has both without being told."""
+    return {name for name, corpus in params.corpora.items()
+            if getattr(corpus, role) is not None or corpus.importer == "demo"}
+
+
+def _several_directions(params: "Params") -> str:
+    """The parameters by which more than one source or target speaker meets one model; empty if none do.
+
+    What only the data shows is checked again where pairs are read: `koe.corpus.pairing.require_conditioning`.
+    """
+    pair = params.pair
+    if pair.rule in ("both", "all", "sampled"):
+        return "pair.rule"
+    if len(set(pair.chosen)) > 1:
+        return "pair.chosen"
+    sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
+    directions = len(sources) * len(targets) if pair.across_corpora else len(sources & targets)
+    return "corpora.*.source, corpora.*.target" if pair.rule == "one_way" and directions > 1 else ""
+
+
+def _acoustic_contradictions(acoustic: "AcousticParams") -> Iterator[str]:
+    for name in ("encoder", "decoder"):
+        conformer: ConformerParams = getattr(acoustic, name)
+        if acoustic.hidden % conformer.heads or (acoustic.hidden // conformer.heads) % 2:
+            yield (f"acoustic.{name}.heads: acoustic.hidden ({acoustic.hidden}) over {conformer.heads} heads must be "
+                   "an even whole number")
+    for name in ("encoder", "decoder", "duration", "pitch", "energy", "postnet"):
+        kernel = getattr(acoustic, name).kernel
+        if kernel % 2 == 0:
+            yield f"acoustic.{name}.kernel: {kernel} is even; frames stay in place with an odd one, e.g. {kernel + 1}"
+    if acoustic.conditioning.level == "utterance" and acoustic.conditioning.by != "encoder":
+        yield (f"acoustic.conditioning.level: utterance goes with by: encoder; with by: {acoustic.conditioning.by} "
+               "there is nothing of an utterance to tell")
+    training = acoustic.training
+    if training.warmup_steps >= training.steps:
+        yield (f"acoustic.training.warmup_steps: {training.warmup_steps} is not below acoustic.training.steps "
+               f"({training.steps})")
+    if training.final_learning_rate > training.learning_rate:
+        yield "acoustic.training.final_learning_rate: above acoustic.training.learning_rate, which is the peak"
+
+
+def _vocoder_contradictions(vocoder: "VocoderParams", mel: "MelParams") -> Iterator[str]:
+    generator, training = vocoder.generator, vocoder.training
+    product = math.prod(generator.upsample_rates)
+    if product != mel.hop_length:
+        proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+        yield (f"vocoder.generator.upsample_rates: {generator.upsample_rates} multiply to {product}, but "
+               f"mel.hop_length is {mel.hop_length}; e.g. {proposals}")
+    if len(generator.upsample_kernels) != len(generator.upsample_rates):
+        yield (f"vocoder.generator.upsample_kernels: {len(generator.upsample_kernels)} kernels for "
+               f"{len(generator.upsample_rates)} upsample_rates; one each")
+    for rate, kernel in zip(generator.upsample_rates, generator.upsample_kernels, strict=False):
+        if kernel < rate or (kernel - rate) % 2:
+            yield (f"vocoder.generator.upsample_kernels: {kernel} for rate {rate}; expected at least the rate and "
+                   f"of the same parity, e.g. {2 * rate if rate % 2 == 0 else 2 * rate + 1}")
+    if generator.upsample_channels % 2 ** len(generator.upsample_rates):
+        yield (f"vocoder.generator.upsample_channels: {generator.upsample_channels} cannot be halved "
+               f"{len(generator.upsample_rates)} times")
+    if len(generator.resblock_kernels) != len(generator.resblock_dilations):
+        yield "vocoder.generator.resblock_dilations: one list for each of vocoder.generator.resblock_kernels"
+    for kernel in generator.resblock_kernels:
+        if kernel % 2 == 0:
+            yield f"vocoder.generator.resblock_kernels: {kernel} is even; samples stay in place with an odd one"
+    if training.segment_size % mel.hop_length:
+        near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
+        yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
+               f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
+    if training.segment_size < mel.n_fft:
+        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+
+
+def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:
+    """Upsampling rates that multiply to `hop_length`, largest first, at most four layers where that is possible."""
+    primes, rest, divisor = [], hop_length, 2
+    while rest > 1:
+        while rest % divisor == 0:
+            primes.append(divisor)
+            rest //= divisor
+        divisor += 1
+    found: list[list[int]] = []
+    for layers in (4, 3, 5):
+        rates = [1] * layers
+        for prime in sorted(primes, reverse=True):
+            smallest = rates.index(min(rates))
+            rates[smallest] *= prime
+        candidate = sorted((rate for rate in rates if rate > 1), reverse=True)
+        if candidate and candidate not in found:
+            found.append(candidate)
+    return found[:count]
