@@ -25,6 +25,7 @@ import pyworld
 import soundfile
 import torch
 from fastdtw import fastdtw
+from librosa.filters import mel as mel_filterbank
 from scipy.spatial.distance import euclidean
 
 from koe.corpus.alignment import align_pairs
@@ -88,7 +89,7 @@ def koe_steps(root: Path, params: Params) -> dict[str, float]:
     clock.time("resample", lambda: resample_corpus(
         folders["corpus"], folders["resampled"], params.mel.sample_rate, params.resample))
     clock.time("trim", lambda: trim_corpus(folders["resampled"], folders["trim"], params.trim))
-    clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.pitch, factor))
+    clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.speaker_pitch, factor))
     pair = params.pair.model_copy(update={"validation": 1, "test": 1})
     pairs = pair_corpora(dataset, pair, params.acoustic.conditioning, params.seed, data / "pairs")
     clock.time("align", lambda: align_pairs(dataset, pairs, params.align, factor, data / "alignment"))
@@ -105,7 +106,7 @@ class Plain:
         self.names = names
         mel = params.mel
         self.window = torch.hann_window(mel.win_length)
-        self.filterbanks = {bands: torch.from_numpy(librosa.filters.mel(
+        self.filterbanks = {bands: torch.from_numpy(mel_filterbank(
             sr=mel.sample_rate, n_fft=mel.n_fft, n_mels=bands, fmin=mel.fmin, fmax=mel.fmax
         )) for bands in (mel.n_mels, BANDS)}
 

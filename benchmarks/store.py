@@ -71,7 +71,7 @@ def transfer(repository: Path, data: str) -> dict[str, float]:
             "pull": shortest("pull", repository / data, repository / ".dvc" / "cache")}
 
 
-def compare(prepare: dict[str, Callable[[Path], None]], root: Path) -> pd.DataFrame:
+def compare(prepare: dict[str, Callable[[Path], object]], root: Path) -> pd.DataFrame:
     """Seconds by step, a column for each side; `prepare` writes a side's data into a folder."""
     seconds = {}
     for side, write in prepare.items():
