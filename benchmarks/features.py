@@ -84,7 +84,7 @@ def koe_steps(root: Path, params: Params) -> dict[str, float]:
     corpus = CorpusParams(importer="folders", path=str(root / "wav"), source="source", target="target")
     import_corpus(CORPUS, corpus, data / "corpus" / CORPUS)
     folders = {stage: data / stage / CORPUS for stage in ("corpus", "resampled", "trim", "features")}
-    dataset, clock, factor = Dataset([CORPUS], params.mel, data), Clock(), params.acoustic.reduction_factor
+    dataset, clock, factor = Dataset([CORPUS], params.mel, data), Clock(), params.acoustic.reduction.factor
 
     clock.time("resample", lambda: resample_corpus(
         folders["corpus"], folders["resampled"], params.mel.sample_rate, params.resample))

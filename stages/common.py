@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def read_params(*sections: str) -> Any:
     """The named sections of params.yaml, typed, after the whole file was checked.
 
-    A dotted name is a part of a section and arrives under its last word: `acoustic.reduction_factor`.
+    A dotted name is a part of a section and arrives under its last word: `acoustic.reduction.factor`.
     A stage sees only what it names here, and a test holds the names against dvc.yaml: a parameter that is read
     but not declared would change results without a re-run.
     """

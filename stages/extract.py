@@ -10,10 +10,10 @@ from koe.params import SpeakerPitch
 
 
 def main(corpus: str) -> None:
-    params = read_params("corpora", "mel", "pitch", "acoustic.reduction_factor")
+    params = read_params("corpora", "mel", "pitch", "acoustic.reduction.factor")
     pitch = SpeakerPitch.of(params.pitch, {corpus: params.corpora[corpus]})
     dataset = Dataset([corpus], params.mel)
-    table, quarantine = extract_corpus(dataset, f"data/features/{corpus}", pitch, params.reduction_factor)
+    table, quarantine = extract_corpus(dataset, f"data/features/{corpus}", pitch, params.factor)
     print(f"{corpus}: features of {len(table)} recordings, {table['voiced'].mean():.0%} of the frames voiced")
     if quarantine.rows:
         print(f"  {quarantine.summary()}")

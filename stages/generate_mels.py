@@ -20,7 +20,7 @@ def main() -> None:
     params = read_params("corpora", "mel")
     model = load_acoustic(Path("models/acoustic"))
     dataset, table = Dataset(list(params.corpora), params.mel), read_pairs("data/pairs")
-    durations = read_durations("data/alignment", dataset, table, model.params.reduction_factor)
+    durations = read_durations("data/alignment", dataset, table, model.params.reduction.factor)
     pairs = pairs_in(table)
     heard = read_embeddings(f"data/speakers/{UTTERANCES}")
     generate_mels(model, dataset, durations, pairs, Path("data/generated"), resolve_device(), heard)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from common import code_revision, read_params, run
+from revisions import find_model
 
 from koe.acoustic.data import PairReader
+from koe.acoustic.initial import initial_network
 from koe.acoustic.model_file import AcousticModel, Preparation, save_acoustic
 from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer, initial_network
+from koe.acoustic.training import AcousticTrainer
 from koe.corpus.alignment import read_durations
 from koe.corpus.dataset import Dataset
 from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
@@ -26,30 +28,38 @@ def main() -> None:
     require_conditioning(pairs, conditioning)
     train, validation = pairs_in(pairs, "train"), pairs_in(pairs, "validation")
     validation = draw_pairs(validation, params.acoustic.training.validation_pairs, params.seed)
-    dataset, factor = Dataset(list(params.corpora), params.mel), params.acoustic.reduction_factor
+    dataset, reduction = Dataset(list(params.corpora), params.mel), params.acoustic.reduction
     embeddings = read_embeddings(f"data/speakers/{SPEAKERS}") if conditioning.by == "encoder" else {}
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
     speakers = Speakers(conditioning, directions, read_statistics("data/stats", params.mel),
                         params.acoustic.normalize_target, embeddings)
-    network, speakers = initial_network(params.acoustic, params.mel, speakers, params.seed)
-    durations = read_durations("data/alignment", dataset, pairs, factor)
-    reader = PairReader(dataset, durations, speakers, factor, read_embeddings(f"data/speakers/{UTTERANCES}"))
-    trainer = AcousticTrainer(network, params.acoustic, reader, train, validation, params.seed, resolve_device())
+    start = find_model(params.acoustic.init.origin) if params.acoustic.init.origin else None
+    initial = initial_network(params.acoustic, params.mel, speakers, params.seed, start)
+    for line in initial.report:
+        print(line)
+    durations = read_durations("data/alignment", dataset, pairs, reduction.factor)
+    heard = read_embeddings(f"data/speakers/{UTTERANCES}")
+    reader = PairReader(dataset, durations, initial.speakers, reduction, heard)
+    trainer = AcousticTrainer(initial.network, params.acoustic, reader, train, validation, params.seed,
+                              resolve_device(), initial.optimizer_state, initial.steps_before)
     identity = {
         "seed": params.seed,
         "acoustic": params.acoustic.model_dump(mode="json"),
+        "precision": trainer.precision,
         "inputs": fingerprint(INPUTS),
-        "code": code_fingerprint("acoustic", "training"),
+        "code": code_fingerprint("acoustic", "audio", "corpus", "training", "device.py"),
+        "init": start.origin() if start else None,
     }
-    session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects)
+    session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects,
+                      tensorboard=params.acoustic.training.tensorboard)
     trainer.run(session)
     pitch = SpeakerPitch.of(params.pitch, params.corpora)
     preparation = Preparation(params.mel, params.resample, params.trim, pitch)
-    provenance = {**identity, "revision": code_revision(), "steps": params.acoustic.training.steps,
+    provenance = {**identity, "run": session.folder.name, "revision": code_revision(),
+                  "steps": trainer.steps_done,
                   "pairs": {"train": len(train), "validation": len(validation)}}
-    save_acoustic(
-        Path("models/acoustic"), AcousticModel(network, params.acoustic, speakers, preparation, provenance)
-    )
+    model = AcousticModel(trainer.model, params.acoustic, initial.speakers, preparation, provenance)
+    save_acoustic(Path("models/acoustic"), model)
     session.finish()
 
 

@@ -20,6 +20,7 @@ from koe.corpus.quarantine import Quarantine
 from koe.files import write_json, write_table
 from koe.params import Params
 from koe.store import ShardWriter
+from koe.training.pictures import mel_picture
 
 SPLITS = {"s1": "train", "s2": "train", "s3": "validation", "s4": "test", "s5": "test"}
 TEXTS = {f"s{number}": f"This is sentence number {number}." for number in range(1, 8)} | {
@@ -65,10 +66,12 @@ def write_project(root: Path, params: Params, voice: Callable[..., np.ndarray]) 
     trimmed = _trim(root / "data/trim/demo", kept, params)
     mels = _features(root / "data/features/demo", trimmed, params)
     pairs = _pairs(root / "data/pairs")
-    _alignment(root / "data/alignment", pairs, mels, params.acoustic.reduction_factor)
+    _alignment(root / "data/alignment", pairs, mels, params.acoustic.reduction.factor)
     _evaluation(root, pairs, trimmed)
-    _curves(root / "metrics/train_acoustic", ("mel", "postnet", "duration", "pitch", "energy"))
     _curves(root / "metrics/finetune_vocoder", ("mel", "adversarial"))
+    acoustic = root / "metrics/train_acoustic"
+    _curves(acoustic, ("mel", "postnet", "duration", "pitch", "energy"), teacher_forced=True)
+    _pictures(acoustic / "plots/images", pairs[pairs["split"] == "validation"], mels)
 
 
 def _corpus(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
@@ -164,7 +167,7 @@ def _alignment(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray], f
                 "pair": pair.pair, "source_frames": frames[0], "target_frames": frames[1], "source_steps": source_steps,
                 "target_steps": target_steps, "cost": 0.9 if suspect else 0.4, "slope": frames[1] / frames[0],
                 "longest_run": float(durations.max() * factor * 256 / 22050), "skipped": float(np.mean(durations == 0)),
-                "suspect": int(suspect), "why": "cost 0.90, 2.25 times the median" if suspect else ""})
+                "focus": None, "suspect": int(suspect), "why": "cost 0.90, 2.25 times the median" if suspect else ""})
     write_table(folder / "alignment.csv", pd.DataFrame(rows))
     Quarantine("align").write(folder)
 
@@ -199,17 +202,28 @@ def _heard(text: str, condition: str) -> str:
     return "" if condition == "hifigan.converted" else text.replace("sentence", "sentences")
 
 
-def _curves(folder: Path, parts: tuple[str, ...]) -> None:
+def _curves(folder: Path, parts: tuple[str, ...], teacher_forced: bool = False) -> None:
     steps = np.arange(20, 401, 20)
     curves = {f"train/{part}": 0.3 + np.exp(-steps / 90) * (5 if part == "mel" else 1) for part in parts}
     curves |= {f"validation/{part}": curves[f"train/{part}"][4::5] * 1.15 for part in parts}
     curves |= {f"gap/{part}": curves[f"validation/{part}"] - curves[f"train/{part}"][4::5] for part in parts}
-    curves |= {"validation/mel_teacher_forced": curves["validation/mel"] * 0.9,
-               "validation/mcd_db": np.array([9, 8, 7, 6.5]),
+    if teacher_forced:
+        curves |= {f"validation_teacher_forced/{part}": curves[f"validation/{part}"] * 0.9 for part in parts}
+        curves |= {f"average_best/{part}": curves[f"validation/{part}"][-1:] * 0.95 for part in parts}
+    curves |= {"validation/mcd_db": np.array([9, 8, 7, 6.5]),
                "learning_rate": np.where(steps < 100, steps * 1e-5, 1e-3 * np.cos((steps - 100) / 250))}
     for name, values in curves.items():
         path = folder / "plots/metrics" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        at = steps if len(values) == len(steps) else steps[4::5]
+        at = {20: steps, 4: steps[4::5], 1: steps[-1:]}[len(values)]
         lines = [f"step\t{path.stem}", *(f"{step}\t{value}" for step, value in zip(at, values, strict=True))]
         path.write_text("\n".join(lines) + "\n")
+
+
+def _pictures(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray]) -> None:
+    for pair in pairs.itertuples():
+        place = folder / pair.pair.replace("/", "_")
+        place.mkdir(parents=True)
+        for step in range(50, 401, 50):
+            converted = mels[pair.target] - 400 / step
+            mel_picture(converted[: 10 + step], mels[pair.target]).save(place / f"{step:08d}.png")

@@ -3,11 +3,12 @@
 from typing import Any
 
 
-def shrink_acoustic(acoustic: dict[str, Any], hidden: int, **training: Any) -> None:
+def shrink_acoustic(acoustic: dict[str, Any], hidden: int, warmup_steps: int = 2, **training: Any) -> None:
     """Makes the `acoustic` section of a parameter tree one block deep and `hidden` wide; `training` is merged in."""
-    acoustic["hidden"] = hidden
     for name in ("encoder", "decoder"):
-        acoustic[name] |= {"layers": 1, "heads": 2, "feed_forward": 2 * hidden}
+        acoustic[name] |= {"layers": 1, "hidden": hidden, "attention": hidden, "heads": 2, "feed_forward": 2 * hidden,
+                           "convolution": hidden}
     for name in ("duration", "pitch", "energy", "postnet"):
         acoustic[name] |= {"layers": 2, "filter": hidden}
+    acoustic["training"]["schedule"]["warmup_steps"] = warmup_steps
     acoustic["training"] |= training

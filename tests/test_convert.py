@@ -1,5 +1,6 @@
 """Conversion of recordings: who speaks, who is to speak, and people the model has never heard."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from koe.acoustic.model_file import AcousticModel, Preparation, build_network, s
 from koe.acoustic.speakers import Speakers
 from koe.audio.files import read_audio, write_audio
 from koe.cli import app
-from koe.convert import Converter, hear_file
+from koe.convert import Converter, convert_file, convert_files, hear_file
 from koe.corpus.statistics import Moments, Normalization, Statistics
 from koe.errors import AudioError, KoeError
 from koe.params import check_params
@@ -64,7 +65,7 @@ def make(tmp_path: Path, values: dict[str, Any]) -> Any:
 
 
 class Silent:
-    """A vocoder that says how long what it was given is, in silence."""
+    """A vocoder that says how long what it was given is, in near silence: a sample of each hop is the mel's mean."""
 
     name = "silent"
 
@@ -72,7 +73,7 @@ class Silent:
         self.contract = contract
 
     def synthesize(self, mels: list[np.ndarray], f0s: Any = None) -> list[np.ndarray]:
-        return [np.zeros(256 * len(mel), np.float32) for mel in mels]
+        return [np.kron(mel.mean(axis=1) / 100, np.eye(1, 256)[0]).astype(np.float32) for mel in mels]
 
 
 def load(models: Path) -> Converter:
@@ -152,3 +153,63 @@ def test_a_recording_that_cannot_introduce_anybody_is_named(make: Any, tmp_path:
     write_audio(tmp_path / "nothing.wav", np.zeros(RATE, np.float32), RATE)
     with pytest.raises(AudioError, match=r"silence.*nothing\.wav"):
         hear_file(load(make("encoder")), tmp_path / "nothing.wav")
+
+
+def test_recordings_longer_than_those_of_training_go_in_windows(make: Any, voice: Any) -> None:
+    converter = load(make("none", DIRECTIONS[:1], max_seconds=1.0))
+    heard = {seconds: converter.listen(voice(seconds), RATE) for seconds in (1.0, 6.0)}
+
+    def convert(seconds: float, converter: Converter) -> Any:
+        return converter.convert_features([heard[seconds]], DIRECTIONS[:1])[0]
+
+    whole = replace(converter, window_seconds=60.0)
+    assert np.array_equal(convert(1.0, converter).mel, convert(1.0, whole).mel)
+    short, long, unbroken = convert(1.0, converter), convert(6.0, converter), convert(6.0, whole)
+    assert len(long.durations) == len(unbroken.durations) and not np.array_equal(long.durations, unbroken.durations)
+    assert len(long.mel) == len(long.f0) == 3 * long.durations.sum()
+    assert len(long.mel) == pytest.approx(6 * len(short.mel), rel=0.1)
+
+
+@pytest.mark.parametrize("by", ["learned", "encoder"])
+@pytest.mark.parametrize("group_seconds", [0.1, 2.0, 300.0])
+def test_files_convert_together_as_they_do_alone(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, group_seconds: float
+) -> None:
+    monkeypatch.setattr(module, "GROUP_SECONDS", group_seconds)
+    converter = load(make(by))
+    speaks = "ann" if by == "learned" else None
+    paths = [tmp_path / f"{name}.wav" for name in ("long", "broken", "short", "middle")]
+    for path, seconds in zip(paths, (1.6, 0.1, 0.5, 0.9), strict=True):
+        write_audio(path, voice(seconds, 150.0 + 50 * seconds), RATE)
+    results = list(convert_files(converter, paths, tmp_path / "together", speaks, "bob"))
+    assert [path for path, _ in results] == paths
+    assert isinstance(results[1][1], AudioError) and "broken.wav" in str(results[1][1])
+    for path in (paths[0], *paths[2:]):
+        convert_file(converter, path, tmp_path / "alone.wav", speaks, "bob")
+        together, alone = (read_audio(file)[0] for file in (tmp_path / "together" / path.name, tmp_path / "alone.wav"))
+        assert len(together) == len(alone)
+        assert np.allclose(together, alone, atol=1e-3)
+
+
+def test_names_are_looked_at_before_any_file(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(KoeError, match="no speaker 'eve'"):
+        list(convert_files(load(make("learned")), [tmp_path / "missing.wav"], tmp_path, "ann", "eve"))
+
+
+def test_the_command_line_adjusts(make: Any, voice: Any, tmp_path: Path) -> None:
+    models, source, out = str(make("none", DIRECTIONS[:1])), str(tmp_path / "in.wav"), str(tmp_path / "out.wav")
+    write_audio(source, voice(1.5), RATE)
+
+    def convert(*options: str) -> np.ndarray:
+        result = CliRunner().invoke(app, ["convert", source, out, "--models", models, *options])
+        assert result.exit_code == 0, result.output
+        return read_audio(out)[0]
+
+    plain = convert()
+    assert np.array_equal(plain, convert("--pitch", "0", "--energy", "1", "--speed", "1"))
+    assert len(convert("--speed", "2")) == pytest.approx(len(plain) / 2, rel=0.1)
+    lower = convert("--pitch", "-4.5")
+    assert len(lower) == len(plain) and not np.array_equal(lower, plain)
+    failed = CliRunner().invoke(app, ["convert", source, out, "--models", "nowhere", "--speed", "5"])
+    assert isinstance(failed.exception, KoeError) and "--speed 5: expected a number from 0.25 to 4" in str(
+        failed.exception)

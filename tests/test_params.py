@@ -44,7 +44,7 @@ CONTRADICTIONS = [
     ({"mel.sample_rate": 4000, "mel.fmax": 2000.0, "pitch.ceiling": 1500.0},
      r"pitch\.floor, pitch\.ceiling: .* quarter of mel\.sample_rate \(1000\)"),
     ({"resample.min_seconds": 20.0}, r"resample\.min_seconds: 20 is not below resample\.max_seconds \(20\)"),
-    ({"resample.min_seconds": 0.03}, r"resample\.min_seconds: .*acoustic\.reduction_factor .* at least 0\.035"),
+    ({"resample.min_seconds": 0.03}, r"resample\.min_seconds: .*acoustic\.reduction\.factor .* at least 0\.035"),
     ({"pair.duration_ratio": [1.1, 2.0]}, r"pair\.duration_ratio: \[1\.1, 2\]; expected 0 < low < 1 < high"),
     ({"pair.rule": "both"}, r"pair\.rule, acoustic\.conditioning\.by: .* learned or encoder, or pair\.rule: one_way"),
     ({"pair.rule": "sampled"}, r"pair\.targets_per_source: a number goes with pair\.rule: sampled"),
@@ -80,12 +80,31 @@ CONTRADICTIONS = [
       {"longer_than": 20, "min_seconds": 9, "max_seconds": 15, "min_pause_seconds": 0.2}},
      r"corpora\.demo\.segments: .* 2 × min_seconds ≤ max_seconds ≤ longer_than"),
     ({"corpora.demo.source": "joe", "corpora.demo.target": "joe"}, r"corpora\.demo\.target: 'joe' is the source too"),
-    ({"acoustic.encoder.heads": 3}, r"acoustic\.encoder\.heads: acoustic\.hidden \(256\) over 3 heads"),
+    ({"acoustic.encoder.heads": 3}, r"acoustic\.encoder\.heads: acoustic\.encoder\.attention \(256\) over 3 heads"),
     ({"acoustic.decoder.heads": 256}, r"acoustic\.decoder\.heads: .* even whole number"),
     *(({f"acoustic.{part}.kernel": 4}, rf"acoustic\.{part}\.kernel: 4 is even; .* e\.g\. 5")
       for part in ("encoder", "decoder", "duration", "pitch", "energy", "postnet")),
-    ({"acoustic.training.steps": 80}, r"acoustic\.training\.warmup_steps: 80 is not below acoustic\.training\.steps"),
-    ({"acoustic.training.final_learning_rate": 0.1}, r"acoustic\.training\.final_learning_rate: above"),
+    ({"acoustic.training.steps": 80}, r"schedule\.warmup_steps: 80 is not below acoustic\.training\.steps"),
+    ({"acoustic.training.schedule.final_learning_rate": 0.1}, r"schedule\.final_learning_rate: above"),
+    ({"acoustic.training.epochs": 3}, r"acoustic\.training\.steps, acoustic\.training\.epochs: one of them says"),
+    ({"acoustic.training.batch_size": None}, r"acoustic\.training\.batch_size, acoustic\.training\.batch_frames: one"),
+    ({"acoustic.training.optimizer.name": "adam"}, r"optimizer\.weight_decay: 0\.01 with adam"),
+    ({"acoustic.training.optimizer.betas": [0.9, 1.0]}, r"optimizer\.betas: \[0\.9, 1\.0\]"),
+    ({"acoustic.training.schedule.name": "noam_per_step", "acoustic.training.schedule.warmup_steps": 0},
+     r"schedule\.warmup_steps: 0; noam_per_step"),
+    ({"acoustic.training.schedule.anneal_steps": [300, 200]}, r"schedule\.anneal_steps: \[300, 200\]; each once"),
+    ({"acoustic.reduction.prosody_factor": 2}, r"prosody_factor: 2 is neither .* acoustic\.reduction\.factor \(3\)"),
+    ({"acoustic.reduction.loss": "steps"}, r"acoustic\.reduction\.loss: steps goes with by: mean or slice"),
+    ({"acoustic.teacher_forcing.from_step": 5}, r"acoustic\.teacher_forcing\.until_step: 0 is before"),
+    ({"acoustic.loss.mel.l1": 0}, r"acoustic\.loss\.mel: all weights are 0"),
+    ({"acoustic.encoder.hidden": 255, "acoustic.encoder.positions": "absolute"}, r"encoder\.hidden: 255 is odd"),
+    ({"acoustic.init.from": "base@5", "acoustic.init.keep_optimizer": True, "acoustic.init.strict": False},
+     r"acoustic\.init\.keep_optimizer: .* acoustic\.init\.strict: true"),
+    ({"acoustic.init.from": "base@v1", "acoustic.init.keep_optimizer": True},
+     r"acoustic\.init\.keep_optimizer: .*acoustic\.init\.from: base@v1@<step> or base@v1@best"),
+    ({"acoustic.init.freeze": ["encoder."]}, r"acoustic\.init\.freeze: without acoustic\.init\.from"),
+    ({"acoustic.init.from": "base", "acoustic.init.keep_schedule": True},
+     r"acoustic\.init\.keep_schedule: .*base@<step>"),
     ({"vocoder.generator.upsample_kernels": [16, 16, 4]}, r"upsample_kernels: 3 kernels for 4 upsample_rates"),
     ({"vocoder.generator.upsample_kernels": [16, 16, 4, 3]}, r"upsample_kernels: 3 for rate 2; .* e\.g\. 4"),
     ({"vocoder.generator.upsample_kernels": [6, 16, 4, 4]}, r"upsample_kernels: 6 for rate 8; .* e\.g\. 16"),
@@ -181,9 +200,9 @@ def test_missing_names_are_refused(values: dict[str, Any], path: str) -> None:
     [("seed", -1), ("seed", None), ("mel.n_mels", "many"), ("mel.n_mels", 2.5), ("mel.n_mels", 0),
      ("mel.fmax", [8000]), ("mel.floor", 0.0), ("mel.fmax", math.nan), ("mel.fmax", math.inf), ("mel", 3),
      ("corpora", {}), ("corpora.demo.importer", "jsut2"), ("corpora.demo.hash", "md5"),
-     ("pitch.method", "yin"), ("align.method", "attention"),
+     ("pitch.method", "yin"), ("align.method", "ctc"),
      ("pair.duration_ratio", [0.5]), ("pair.test", 0), ("pair.test", 1.5), ("pair.train", 1.0),
-     ("pair.chosen", [["a"]]), ("stats.mel", "corpus"),  ("acoustic.reduction_factor", 7),
+     ("pair.chosen", [["a"]]), ("stats.mel", "corpus"),  ("acoustic.reduction.factor", 7),
      ("acoustic.pitch.stop_gradient", "maybe"), ("acoustic.encoder.dropout", 1.0), ("resample.max_clipped", 1.5),
      ("trim.head_db", 3.0), ("vocoder.generator.resblock", "3"), ("vocoder.generator.upsample_rates", 256),
      ("vocoder.training.learning_rate_decay_per_epoch", 1.5)],
@@ -199,8 +218,8 @@ def test_wrong_types_and_values_name_the_parameter_and_the_value(
 
 
 def test_numbers_as_the_command_line_writes_them(values: dict[str, Any]) -> None:
-    change(values, "acoustic.training.learning_rate", yaml.safe_load("1e-4"))  # a string to YAML 1.1
-    assert check_params(values).acoustic.training.learning_rate == 1e-4
+    change(values, "acoustic.training.schedule.learning_rate", yaml.safe_load("1e-4"))  # a string to YAML 1.1
+    assert check_params(values).acoustic.training.schedule.learning_rate == 1e-4
 
 
 def test_a_missing_file_and_a_broken_file(tmp_path: Path) -> None:

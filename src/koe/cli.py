@@ -3,13 +3,13 @@
 import subprocess
 import sys
 from dataclasses import replace
-from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koe.errors import AudioError, KoeError
+from koe.errors import AudioError, KoeError, ParameterError
 
 if TYPE_CHECKING:
     from koe.convert import Converter
@@ -28,11 +28,17 @@ def convert(
     is_to_speak: Annotated[list[str], typer.Option("--to", help="Whose voice, of the training's speakers; or, with "
                                                    "conditioning by encoder, recordings of somebody new: --to a.wav "
                                                    "--to b.wav.")] = [],  # noqa: B006 (typer copies it)
+    pitch: Annotated[float, typer.Option(metavar="SEMITONES", help="So much higher, or lower where negative: -24 to "
+                                         "24.")] = 0.0,
+    energy: Annotated[float, typer.Option(metavar="FACTOR", help="Of the amplitude that the model aims at: 0.1 to 10. "
+                                          "2.0 is more forceful, 0.5 softer.")] = 1.0,
+    speed: Annotated[float, typer.Option(metavar="FACTOR", help="2.0 is twice as fast: 0.25 to 4.")] = 1.0,
     models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
     vocoder: Annotated[str, typer.Option(help="griffin_lim, or a folder with a trained vocoder.")] = "griffin_lim",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Converts recordings into a target speaker's voice."""
+    """Converts recordings, of any length, into a target speaker's voice."""
+    from koe.acoustic.inference import Adjustment
     from koe.convert import Converter, convert_file, convert_files
     from koe.progress import progress
     from koe.vocoder.registry import load_vocoder
@@ -41,16 +47,17 @@ def convert(
     if not paths:
         raise KoeError("koe convert needs a recording and where to write it: koe convert in.wav out.wav")
     _require_files(paths)
+    adjustment = Adjustment(pitch, energy, speed)
     converter = Converter.load(models / "acoustic", device=device)
     mel = converter.model.preparation.mel
     converter = replace(converter, vocoder=load_vocoder(vocoder, mel, device=device))
     converter, target = _target(converter, is_to_speak)
     if len(paths) == 1 and destination.suffix:
-        convert_file(converter, paths[0], destination, speaks, target)
+        convert_file(converter, paths[0], destination, speaks, target, adjustment)
         print(destination)
         return
     failed = 0
-    results = convert_files(converter, paths, destination, speaks, target)
+    results = convert_files(converter, paths, destination, speaks, target, adjustment)
     for path, result in progress(results, "convert", total=len(paths)):
         if isinstance(result, AudioError):
             failed += 1
@@ -125,39 +132,56 @@ def check_params(
     print(f"{path}: every parameter is valid, and they agree with each other")
 
 
-experiments = typer.Typer(no_args_is_help=True, help="The experiments of experiments/*.yaml.")
+experiments = typer.Typer(no_args_is_help=True, help="The experiments of experiments/, presets and runs of the log.")
 app.add_typer(experiments, name="exp")
 
 
 @experiments.command("list")
 def list_experiments() -> None:
-    """Prints every experiment and its purpose."""
+    """Prints every experiment and its purpose, by folder."""
     from koe.experiments import experiment_names, read_experiment
 
-    for name in experiment_names():
-        print(f"{name:24} {read_experiment(name).purpose}")
+    names = experiment_names()
+    width = max(map(len, names), default=0)
+    for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
+        if folder:
+            print(f"\n{folder}/")
+        for experiment in map(read_experiment, group):
+            date = f"{experiment.date}  " if experiment.date else ""
+            print(f"{experiment.name:{width}}  {date}{experiment.purpose}")
 
 
 @experiments.command("show")
 def show_experiment(name: str) -> None:
-    """Prints the parameters that an experiment changes, beside those of params.yaml."""
-    from koe.experiments import compose, read_experiment
+    """Prints what an experiment is for, and every parameter that differs from params.yaml, with where it says so."""
+    from koe.experiments import compose, differences, read_experiment
     from koe.params import check_params, read_values
 
     experiment, values = read_experiment(name), read_values()
-    check_params(compose(values, experiment), f"experiments/{name}.yaml")
-    print(experiment.purpose)
-    for parameter, value in experiment.parameters.items():
-        before = reduce(lambda section, part: section[part], parameter.split("."), values)
-        print(f"  {parameter}: {before} → {value}")
+    composed = compose(values, experiment)
+    print(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
+    if experiment.found:
+        print(f"found: {experiment.found}")
+    for difference in differences(values, composed):
+        origin = experiment.origin(difference.parameter)
+        print(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
+    try:
+        check_params(composed, f"experiments/{name}.yaml")
+    except ParameterError as error:
+        if not experiment.refused:
+            raise
+        print(f"is refused: {error}")
 
 
 @experiments.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run_experiment(context: typer.Context, name: str) -> None:
     """Runs an experiment by `dvc exp run -n NAME -S …`; further options (--queue, --temp, -S …) go to DVC."""
-    from koe.experiments import read_experiment
+    from koe.experiments import arguments, compose, read_experiment
+    from koe.params import check_params, read_values
 
-    command = ["dvc", "exp", "run", "-n", name, *read_experiment(name).arguments(), *context.args]
+    experiment, values = read_experiment(name), read_values()
+    check_params(compose(values, experiment), f"experiments/{name}.yaml")
+    command = ["dvc", "exp", "run", "-n", experiment.run_name, *arguments(values, experiment), *context.args]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -4,11 +4,23 @@
 """
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # which imports this module
-    from koe.params import AcousticParams, ConformerParams, CorpusParams, MelParams, Params, VocoderParams
+    from koe.params import (
+        AcousticParams,
+        AcousticTraining,
+        AlignParams,
+        AttentionAlignParams,
+        ConformerParams,
+        CorpusParams,
+        LearnedAlignParams,
+        MelParams,
+        Params,
+        VocoderParams,
+    )
 
 ON_DISK = frozenset(
     {"folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"})
@@ -25,6 +37,7 @@ def contradictions(params: "Params") -> Iterator[str]:
     """A sentence for each contradiction, beginning with the parameters' names."""
     yield from _mel_contradictions(params.mel)
     yield from _data_contradictions(params)
+    yield from _align_contradictions(params.align)
     for name, corpus in params.corpora.items():
         yield from _corpus_contradictions(name, corpus)
     yield from _pair_contradictions(params)
@@ -61,15 +74,28 @@ def _data_contradictions(params: "Params") -> Iterator[str]:
     if resample.min_seconds >= resample.max_seconds:
         yield (f"resample.min_seconds: {resample.min_seconds:g} is not below resample.max_seconds "
                f"({resample.max_seconds:g})")
-    step = params.acoustic.reduction_factor * mel.hop_length / mel.sample_rate
+    step = params.acoustic.reduction.factor * mel.hop_length / mel.sample_rate
     if resample.min_seconds < step:
         yield (f"resample.min_seconds: {resample.min_seconds:g} s is shorter than one reduced step "
-               f"(acoustic.reduction_factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
+               f"(acoustic.reduction.factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
     align = params.align
     if align.features == "mel" and align.bands > mel.n_mels:
         yield f"align.bands: {align.bands} bands from mel.n_mels = {mel.n_mels}; at most {mel.n_mels}"
     if align.features == "mcep" and align.order >= mel.n_mels:
         yield f"align.order: {align.order} cepstra from mel.n_mels = {mel.n_mels} bands; at most {mel.n_mels - 1}"
+
+
+def _align_contradictions(align: "AlignParams") -> Iterator[str]:
+    if align.compare == align.method:
+        yield f"align.compare: {align.compare} is align.method too; another method, or null"
+    for name in ("attention", "learned"):
+        section: AttentionAlignParams | LearnedAlignParams = getattr(align, name)
+        if section.kernel % 2 == 0:
+            yield (f"align.{name}.kernel: {section.kernel} is even; steps stay in place with an odd one, e.g. "
+                   f"{section.kernel + 1}")
+        if section.training.warmup_steps >= section.training.steps:
+            yield (f"align.{name}.training.warmup_steps: {section.training.warmup_steps} is not below "
+                   f"align.{name}.training.steps ({section.training.steps})")
 
 
 def _corpus_contradictions(name: str, corpus: "CorpusParams") -> Iterator[str]:
@@ -160,22 +186,65 @@ def _several_directions(params: "Params") -> str:
 def _acoustic_contradictions(acoustic: "AcousticParams") -> Iterator[str]:
     for name in ("encoder", "decoder"):
         conformer: ConformerParams = getattr(acoustic, name)
-        if acoustic.hidden % conformer.heads or (acoustic.hidden // conformer.heads) % 2:
-            yield (f"acoustic.{name}.heads: acoustic.hidden ({acoustic.hidden}) over {conformer.heads} heads must be "
-                   "an even whole number")
-    for name in ("encoder", "decoder", "duration", "pitch", "energy", "postnet"):
+        if conformer.attention % conformer.heads or (conformer.attention // conformer.heads) % 2:
+            yield (f"acoustic.{name}.heads: acoustic.{name}.attention ({conformer.attention}) over {conformer.heads} "
+                   "heads must be an even whole number")
+        if conformer.positions == "absolute" and conformer.hidden % 2:
+            yield f"acoustic.{name}.hidden: {conformer.hidden} is odd; sines and cosines come in pairs"
+    for name in ("encoder", "decoder", "duration", "pitch", "energy", "prosody_embedding", "postnet"):
         kernel = getattr(acoustic, name).kernel
         if kernel % 2 == 0:
             yield f"acoustic.{name}.kernel: {kernel} is even; frames stay in place with an odd one, e.g. {kernel + 1}"
     if acoustic.conditioning.level == "utterance" and acoustic.conditioning.by != "encoder":
         yield (f"acoustic.conditioning.level: utterance goes with by: encoder; with by: {acoustic.conditioning.by} "
                "there is nothing of an utterance to tell")
-    training = acoustic.training
-    if training.warmup_steps >= training.steps:
-        yield (f"acoustic.training.warmup_steps: {training.warmup_steps} is not below acoustic.training.steps "
-               f"({training.steps})")
-    if training.final_learning_rate > training.learning_rate:
-        yield "acoustic.training.final_learning_rate: above acoustic.training.learning_rate, which is the peak"
+    reduction = acoustic.reduction
+    larger, smaller = sorted((reduction.factor, reduction.frames_a_value), reverse=True)
+    if larger % smaller:
+        yield (f"acoustic.reduction.prosody_factor: {reduction.prosody_factor} is neither a multiple nor a divisor of "
+               f"acoustic.reduction.factor ({reduction.factor})")
+    if reduction.by == "reshape" and reduction.loss == "steps":
+        yield "acoustic.reduction.loss: steps goes with by: mean or slice; reshape keeps every frame, so frames"
+    forcing = acoustic.teacher_forcing
+    if forcing.until_step < forcing.from_step:
+        yield (f"acoustic.teacher_forcing.until_step: {forcing.until_step} is before "
+               f"acoustic.teacher_forcing.from_step ({forcing.from_step})")
+    if not any(acoustic.loss.mel.model_dump().values()):
+        yield "acoustic.loss.mel: all weights are 0; at least one distance must count"
+    yield from _training_contradictions(acoustic.training, acoustic.init.keep_schedule)
+    init = acoustic.init
+    if init.origin is None:
+        if init.freeze:
+            yield ("acoustic.init.freeze: without acoustic.init.from weights are random, and would stay so; name a "
+                   "model to start from")
+        return
+    if init.keep_optimizer and not init.strict:
+        yield ("acoustic.init.keep_optimizer: an optimizer goes with all of its weights, so with "
+               "acoustic.init.strict: true")
+    for name in ("keep_optimizer", "keep_schedule"):
+        if getattr(init, name) and not re.search(r"@(\d+|best)$", init.origin):
+            yield (f"acoustic.init.{name}: what a training goes on with is in kept checkpoints alone; "
+                   f"acoustic.init.from: {init.origin}@<step> or {init.origin}@best")
+
+
+def _training_contradictions(training: "AcousticTraining", continued: bool) -> Iterator[str]:
+    name = "acoustic.training"
+    for one, other in (("steps", "epochs"), ("batch_size", "batch_frames")):
+        if (getattr(training, one) is None) == (getattr(training, other) is None):
+            yield f"{name}.{one}, {name}.{other}: one of them says, the other is null"
+    optimizer, schedule = training.optimizer, training.schedule
+    if optimizer.name == "adam" and optimizer.weight_decay:
+        yield f"{name}.optimizer.weight_decay: {optimizer.weight_decay:g} with adam; decoupled decay is adamw's, so 0"
+    if not all(0 <= beta < 1 for beta in optimizer.betas):
+        yield f"{name}.optimizer.betas: {list(optimizer.betas)}; both at least 0 and below 1"
+    if training.steps is not None and schedule.warmup_steps >= training.steps and not continued:
+        yield (f"{name}.schedule.warmup_steps: {schedule.warmup_steps} is not below {name}.steps ({training.steps})")
+    if schedule.name == "noam_per_step" and schedule.warmup_steps == 0:
+        yield f"{name}.schedule.warmup_steps: 0; noam_per_step rises over at least 1"
+    if schedule.name == "cosine_per_step" and schedule.final_learning_rate > schedule.learning_rate:
+        yield f"{name}.schedule.final_learning_rate: above {name}.schedule.learning_rate, which is the peak"
+    if schedule.anneal_steps != sorted(set(schedule.anneal_steps)):
+        yield f"{name}.schedule.anneal_steps: {schedule.anneal_steps}; each once, rising"
 
 
 def _vocoder_contradictions(vocoder: "VocoderParams", mel: "MelParams") -> Iterator[str]:

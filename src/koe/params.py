@@ -164,8 +164,48 @@ class StatsParams(Section):
     outliers: Annotated[float, Field(gt=0)] | None
 
 
+class AlignTraining(Section):
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    gradient_clip: Annotated[float, Field(gt=0)]
+    log_every: Positive
+    validate_every: Positive
+    validation_pairs: Positive
+    checkpoint_every: Positive
+
+
+class AttentionAlignParams(Section):
+    """The autoregressive teacher; see `koe.align.attention`."""
+
+    layers: Positive
+    hidden: Positive
+    kernel: Positive
+    dropout: Dropout
+    prenet_dropout: Dropout
+    guided_weight: Annotated[float, Field(ge=0)]
+    guided_width: Annotated[float, Field(gt=0)]
+    training: AlignTraining
+
+
+class LearnedAlignParams(Section):
+    """Learned alignment search; see `koe.align.learned`."""
+
+    layers: Positive
+    hidden: Positive
+    channels: Positive
+    kernel: Positive
+    binarization_from: Share
+    training: AlignTraining
+
+
+AlignMethod = Literal["dtw", "attention", "learned"]
+
+
 class AlignParams(Section):
-    method: Literal["dtw"]
+    method: AlignMethod
+    compare: AlignMethod | None
     features: Literal["mcep", "mel"]
     bands: Positive
     order: Positive
@@ -177,14 +217,58 @@ class AlignParams(Section):
     spread_silence: bool
     suspect_cost: Annotated[float, Field(gt=0)]
     suspect_run_seconds: Seconds
+    attention: AttentionAlignParams
+    learned: LearnedAlignParams
+
+
+Factor = Annotated[int, Field(ge=1, le=6)]
+Norm = Literal["layer", "batch"]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class ConditioningParams(Section):
+    by: Literal["none", "learned", "encoder"]
+    level: Literal["speaker", "utterance"]
+    size: Positive
+
+
+class ReductionParams(Section):
+    """How frames become steps and steps frames; see `koe.acoustic.reduction`."""
+
+    by: Literal["reshape", "mean", "slice"]
+    factor: Factor
+    loss: Literal["frames", "steps"]
+    prosody_by: Literal["mean", "slice"]
+    prosody_factor: Factor | None
+
+    @property
+    def frames_a_value(self) -> int:
+        """Frames that one value of pitch and of energy stands for."""
+        return self.factor if self.prosody_factor is None else self.prosody_factor
+
+
+class TeacherForcingParams(Section):
+    """Share of a batch that is trained on the target's prosody: `start` until `from_step`, `end` from `until_step`."""
+
+    start: Share
+    end: Share
+    from_step: Annotated[int, Field(ge=0)]
+    until_step: Annotated[int, Field(ge=0)]
 
 
 class ConformerParams(Section):
     layers: Positive
+    hidden: Positive
+    attention: Positive
     heads: Positive
     feed_forward: Positive
+    convolution: Positive
     kernel: Positive
+    positions: Literal["rotary", "relative", "absolute"]
+    norm: Norm
     dropout: Dropout
+    inner_dropout: Dropout
+    attention_dropout: Dropout
 
 
 class PredictorParams(Section):
@@ -195,60 +279,116 @@ class PredictorParams(Section):
     stop_gradient: bool
 
 
+class ProsodyEmbeddingParams(Section):
+    kernel: Positive
+    dropout: Dropout
+
+
 class PostnetParams(Section):
     layers: Annotated[int, Field(ge=0)]
     kernel: Positive
     filter: Positive
+    norm: Norm
     dropout: Dropout
 
 
+class MelLossParams(Section):
+    """Weights of the mel's distances, which are added; see `koe.acoustic.losses`."""
+
+    l1: Weight
+    l2: Weight
+    huber: Weight
+    ssim: Weight
+
+
 class AcousticLossWeights(Section):
-    mel: Annotated[float, Field(ge=0)]
-    postnet: Annotated[float, Field(ge=0)]
-    duration: Annotated[float, Field(ge=0)]
-    pitch: Annotated[float, Field(ge=0)]
-    energy: Annotated[float, Field(ge=0)]
+    mel: Weight
+    postnet: Weight
+    duration: Weight
+    pitch: Weight
+    energy: Weight
 
 
-class AcousticTraining(Section):
-    steps: Positive
-    batch_size: Positive
+class AcousticLossParams(Section):
+    mel: MelLossParams
+    duration: Literal["guided", "plain", "log"]
+    weights: AcousticLossWeights
+
+
+class OptimizerParams(Section):
+    name: Literal["adam", "adamw", "radam"]
+    betas: tuple[float, float]
+    epsilon: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class ScheduleParams(Section):
+    """Learning rate; the name says what it counts (lesson 16). See `koe.training.schedules`."""
+
+    name: Literal["cosine_per_step", "noam_per_step", "exponential_per_step", "exponential_per_epoch", "constant"]
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
     final_learning_rate: Annotated[float, Field(ge=0)]
-    betas: tuple[float, float]
-    weight_decay: Annotated[float, Field(ge=0)]
+    decay: Annotated[float, Field(gt=0, le=1)]
+    anneal_steps: list[Positive]
+    anneal_rate: Annotated[float, Field(gt=0, le=1)]
+
+
+class AcousticTraining(Section):
+    steps: Positive | None
+    epochs: Positive | None
+    batch_size: Positive | None
+    batch_frames: Positive | None
+    accumulate: Positive
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
     gradient_clip: Annotated[float, Field(gt=0)] | None
-    precision: Literal["auto", "float32", "bfloat16"]
+    gradient_limit: Annotated[float, Field(gt=0)] | None
+    ema: Annotated[float, Field(ge=0, lt=1)] | None
+    average_best: Positive | None
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    compile: bool
+    early_stopping: Positive | None
     log_every: Positive
     validate_every: Positive
     validation_pairs: Positive
+    pictures: Annotated[int, Field(ge=0)]
+    tensorboard: bool
     checkpoint_every: Positive
     keep_every: Positive | None
+    keep_best: bool
 
 
-class ConditioningParams(Section):
-    by: Literal["none", "learned", "encoder"]
-    level: Literal["speaker", "utterance"]
-    size: Positive
+class InitParams(Section):
+    """What a training starts from (lessons 14, 19, 21, 27); without `from` the rest has no effect."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    origin: str | None = Field(alias="from")
+    keep_optimizer: bool
+    keep_schedule: bool
+    lr_scale: Annotated[float, Field(gt=0)]
+    strict: bool
+    statistics: Literal["theirs", "own"]
+    freeze: list[str]
 
 
 class AcousticParams(Section):
     model: Literal["nars2s"]
     conditioning: ConditioningParams
-    reduction_factor: Annotated[int, Field(ge=1, le=6)]
+    reduction: ReductionParams
     normalize_target: bool
-    teacher_forcing: bool
-    hidden: Positive
+    teacher_forcing: TeacherForcingParams
     encoder: ConformerParams
     decoder: ConformerParams
     duration: PredictorParams
     pitch: PredictorParams
     energy: PredictorParams
+    prosody_embedding: ProsodyEmbeddingParams
     postnet: PostnetParams
-    loss_weights: AcousticLossWeights
+    loss: AcousticLossParams
     training: AcousticTraining
-    init: str | None
+    init: InitParams
 
 
 class GriffinLimParams(Section):

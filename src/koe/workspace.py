@@ -4,15 +4,17 @@ import os
 from pathlib import Path
 
 
-def work_root(start: Path | None = None) -> Path:
-    """`work/` of the main checkout, also from inside a temporary workspace of an experiment queue.
-
-    The environment variable KOE_WORK overrides it.
+def main_checkout(start: Path | None = None) -> Path:
+    """The checkout that `start` (here, if not given) belongs to: the main one, from inside a temporary workspace of
+    an experiment queue.
     """
-    if "KOE_WORK" in os.environ:
-        return Path(os.environ["KOE_WORK"])
     here = (start or Path.cwd()).resolve()
     for folder in here.parents:
         if folder.name == ".dvc" and (here.relative_to(folder).parts[:2] == ("tmp", "exps")):
-            return folder.parent / "work"
-    return here / "work"
+            return folder.parent
+    return here
+
+
+def work_root(start: Path | None = None) -> Path:
+    """`work/` of the main checkout. The environment variable KOE_WORK overrides it."""
+    return Path(os.environ["KOE_WORK"]) if "KOE_WORK" in os.environ else main_checkout(start) / "work"

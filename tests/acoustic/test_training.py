@@ -1,123 +1,90 @@
-"""Training on a small dataset: it learns, resumes exactly, validates as conversion does, and starts from a model."""
+"""Training on a small dataset: it learns, resumes exactly, validates as conversion does, and says what went wrong."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
+from PIL import Image
+from small_training import files_in, make_session, make_trainer, run_in, small_params, weights
 
-from koe.acoustic.data import PairReader
-from koe.acoustic.generation import generate_mels
-from koe.acoustic.model_file import AcousticModel, Preparation, load_acoustic, save_acoustic
-from koe.acoustic.reduction import steps_of
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer, initial_network
-from koe.corpus.dataset import Dataset
-from koe.corpus.statistics import Normalization, measure
-from koe.errors import ContractError, KoeError, StoreError
-from koe.params import Params, check_params
-from koe.store import ShardReader, ShardWriter
-from koe.training.session import Session
+from koe.acoustic.training import AcousticTrainer
+from koe.acoustic.validation import convert_pairs
+from koe.errors import KoeError
+from koe.params import AcousticParams, Params, check_params
+from koe.training.checkpoint import read_checkpoint
 
-EMBEDDINGS = {f"toy/{name}": np.eye(2, 256, dtype=np.float32)[index] for index, name in enumerate("xy")}
-FRAMES = {"a": (31, 40), "b": (25, 22), "c": (37, 37), "d": (16, 20), "e": (44, 41)}
+PARTS = ("mel", "postnet", "duration", "pitch", "energy")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "averaged": {"ema": 0.9, "average_best": 2, "validate_every": 1},
+    "accumulating": {"accumulate": 2, "batch_size": 1},
+    "by frames": {"batch_size": None, "batch_frames": 100},
+    "by epochs": {"steps": None, "epochs": 4},
+}
 
 
 @pytest.fixture()
 def tiny(values: dict[str, Any]) -> Params:
-    shrink_acoustic(values["acoustic"], 16, steps=8, warmup_steps=2, batch_size=2, log_every=2, validate_every=4,
-                    checkpoint_every=3, precision="float32")
-    return check_params(values)
-
-
-def make_trainer(root: Path, params: Params) -> AcousticTrainer:
-    """A trainer over made-up features written to `root`."""
-    generator = np.random.default_rng(0)
-    folder = root / "features" / "toy"
-    if not folder.exists():
-        with ShardWriter(folder, {"mel": params.mel.contract()}) as writer:
-            for sentence, lengths in FRAMES.items():
-                for speaker, frames in zip(("x", "y"), lengths, strict=True):
-                    f0 = np.where(generator.random(frames) < 0.8, generator.uniform(80, 200, frames), 0)
-                    writer.add(
-                        f"toy/{speaker}/{sentence}",
-                        mel=generator.normal(-5, 2, (frames, 80)).astype(np.float32),
-                        f0=f0.astype(np.float32),
-                        energy=generator.normal(0, 1, frames).astype(np.float32),
-                    )
-    dataset = Dataset(["toy"], params.mel, root)
-    pairs = [(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
-    factor = params.acoustic.reduction_factor
-    durations = {pair: spread(*(steps_of(dataset.frames(name), factor) for name in sides)) for pair, *sides in pairs}
-    sides = {"source": [source for _, source, _ in pairs], "target": [target for _, _, target in pairs]}
-    found = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
-    normalization = Normalization(params.stats, **found, speakers={"toy/x": found["source"], "toy/y": found["target"]})
-    own = Speakers(params.acoustic.conditioning, (("toy/x", "toy/y"),), normalization,
-                   params.acoustic.normalize_target, EMBEDDINGS)
-    network, speakers = initial_network(params.acoustic, params.mel, own, params.seed)
-    reader = PairReader(dataset, durations, speakers, factor)
-    return AcousticTrainer(network, params.acoustic, reader, pairs[:4], pairs[4:], params.seed, torch.device("cpu"))
-
-
-def spread(source_steps: int, target_steps: int) -> np.ndarray:
-    """Durations along the straight line."""
-    ends = np.round(np.arange(1, source_steps + 1) * target_steps / source_steps).astype(np.int32)
-    return np.diff(ends, prepend=0).astype(np.int32)
-
-
-def make_session(root: Path, trainer: AcousticTrainer) -> Session:
-    return Session("acoustic", {"run": 1}, root / "curves", trainer.objects, root / "work")
-
-
-def weights(trainer: AcousticTrainer) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    return small_params(values)
 
 
 class Killed(Exception):
     pass
 
 
-def test_lesson_34_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, tiny: Params) -> None:
-    whole = make_trainer(tmp_path, tiny)
-    values = whole.run(make_session(tmp_path / "whole", whole))
+def die_at(step: int, trainer: AcousticTrainer) -> None:
+    """Makes a step of the trainer raise Killed."""
+    work = trainer._step
 
-    killed = make_trainer(tmp_path, tiny)
-    step = killed._step
-
-    def dies_at_5(number: int, batch: Any) -> Any:
-        if number == 5:
+    def work_or_die(number: int, batches: Any) -> Any:
+        if number == step:
             raise Killed
-        return step(number, batch)
+        return work(number, batches)
 
-    killed._step = dies_at_5  # type: ignore[method-assign]
+    trainer._step = work_or_die  # type: ignore[method-assign]
+
+
+def section(params: AcousticParams, **changes: Any) -> AcousticParams:
+    return AcousticParams.model_validate(params.model_dump() | changes)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_lesson_34_a_killed_run_ends_as_if_it_had_not_been(
+    tmp_path: Path, values: dict[str, Any], options: dict[str, Any]
+) -> None:
+    values["acoustic"]["teacher_forcing"] |= {"start": 1.0, "end": 0.0, "from_step": 1, "until_step": 7}
+    params = small_params(values, **options)
+    whole, killed, resumed = (make_trainer(tmp_path, params) for _ in range(3))
+    expected = run_in(tmp_path / "whole", whole)
+    die_at(5, killed)
     with pytest.raises(Killed):
-        killed.run(make_session(tmp_path / "killed", killed))
-
-    resumed = make_trainer(tmp_path, tiny)
-    resumed_values = resumed.run(make_session(tmp_path / "killed", resumed))
-    for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, weights(resumed)[name]), name
-    assert values == resumed_values
+        run_in(tmp_path / "killed", killed)
+    assert run_in(tmp_path / "killed", resumed) == expected
+    for name, tensor in weights(whole.model).items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert files_in(tmp_path / "killed/curves") == files_in(tmp_path / "whole/curves")
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(tmp_path: Path, tiny: Params) -> None:
     first, second = (make_trainer(tmp_path, tiny) for _ in range(2))
     other = make_trainer(tmp_path, tiny.model_copy(update={"seed": 7}))
     for index, trainer in enumerate((first, second, other)):
-        trainer.run(make_session(tmp_path / str(index), trainer))
+        run_in(tmp_path / str(index), trainer)
     assert torch.equal(first.network.expand.weight, second.network.expand.weight)
     assert not torch.equal(first.network.expand.weight, other.network.expand.weight)
 
 
 def test_lesson_02_every_part_is_logged_for_both_sets(tmp_path: Path, tiny: Params) -> None:
     trainer = make_trainer(tmp_path, tiny)
-    trainer.run(make_session(tmp_path, trainer))
-    for part in ("mel", "postnet", "duration", "pitch", "energy"):
-        for group in ("train", "validation"):
+    values = run_in(tmp_path, trainer)
+    for part in PARTS:
+        for group in ("train", "validation", "validation_teacher_forced", "gap"):
             assert (tmp_path / f"curves/plots/metrics/{group}/{part}.tsv").exists()
+        train = (tmp_path / f"curves/plots/metrics/train/{part}.tsv").read_text().split()[-1]
+        gap = (tmp_path / f"curves/plots/metrics/gap/{part}.tsv").read_text().split()[-1]
+        assert float(gap) == pytest.approx(values[f"validation/{part}"] - float(train))  # lesson 4
     rates = (tmp_path / "curves/plots/metrics/learning_rate.tsv").read_text().splitlines()
     assert len(rates) == 1 + 4  # the learning rate's trajectory, at each logged step (lesson 16)
 
@@ -136,125 +103,307 @@ def test_lesson_28_validation_is_told_nothing_of_the_targets_prosody(tmp_path: P
     trainer.reader.batch = with_other_prosody  # type: ignore[method-assign]
     after = trainer.validate()
     assert after["validation/postnet"] == before["validation/postnet"]
-    assert after["validation/postnet_teacher_forced"] != before["validation/postnet_teacher_forced"]
+    assert after["validation_teacher_forced/postnet"] != before["validation_teacher_forced/postnet"]
     assert after["validation/mcd_db"] == before["validation/mcd_db"]
 
 
+def losses_with_prosody(trainer: AcousticTrainer, step: int, scale: float) -> dict[str, float]:
+    """Losses of a step on two pairs, the target's prosody multiplied."""
+    batch = trainer.reader.batch(trainer.train[:2])
+    batch.prosody.pitch.mul_(scale)
+    torch.manual_seed(0)
+    return trainer._step(step, [batch])
+
+
 @pytest.mark.parametrize("forced", [True, False])
-def test_lesson_29_teacher_forcing_is_a_parameter(tmp_path: Path, values: dict[str, Any], tiny: Params,
-                                                  forced: bool) -> None:
-    acoustic = tiny.acoustic.model_copy(update={"teacher_forcing": forced})
-    params = tiny.model_copy(update={"acoustic": acoustic})
-    losses = []
-    for scale in (1, 3):
-        trainer = make_trainer(tmp_path, params)
-        batch = trainer.reader.batch(trainer.train[:2])
-        batch.prosody.pitch.mul_(scale)
-        torch.manual_seed(0)
-        losses.append(trainer._step(1, batch)[0]["mel"])
+def test_lesson_29_teacher_forcing_is_a_parameter(tmp_path: Path, values: dict[str, Any], forced: bool) -> None:
+    values["acoustic"]["teacher_forcing"] |= {"start": forced, "end": forced}
+    params = small_params(values)
+    losses = [losses_with_prosody(make_trainer(tmp_path, params), 1, scale)["mel"] for scale in (1, 3)]
     assert (losses[0] != losses[1]) is forced
 
 
-def test_divergence_names_step_batch_and_parameter(tmp_path: Path, tiny: Params) -> None:
+def test_lesson_29_which_utterances_are_forced_is_drawn_by_step(tmp_path: Path, values: dict[str, Any]) -> None:
+    values["acoustic"]["teacher_forcing"] |= {"start": 0.5, "end": 0.5}
+    trainer = make_trainer(tmp_path, small_params(values))
+    forward, told = trainer._forward, []
+
+    def listening(source: Any, durations: Any, prosody: Any, forced: Any) -> Any:
+        told.append([prosody is not None] * 4 if forced is None else forced.tolist())
+        return forward(source, durations, prosody, forced)
+
+    trainer._forward = listening
+    batch = trainer.reader.batch(trainer.train)
+    for step in (*range(1, 25), *range(1, 25)):
+        trainer._losses(step, 0, batch)
+    assert told[:24] == told[24:]
+    assert len({tuple(each) for each in told}) > 8
+    assert 0.35 < np.mean(told[:24]) < 0.65
+
+
+def test_lesson_26_accumulated_batches_are_one_larger_batch(tmp_path: Path, values: dict[str, Any]) -> None:
+    weights_of_parts = {"mel": 1.0, "postnet": 0.0, "duration": 0.0, "pitch": 0.0, "energy": 0.0}
+    values["acoustic"]["loss"]["weights"] |= weights_of_parts  # only what is a mean over target frames
+    for name in ("encoder", "decoder", "postnet"):
+        values["acoustic"][name]["dropout"] = 0.0
+    for name in ("duration", "pitch", "energy"):
+        values["acoustic"][name]["dropout"] = 0.0
+    params = small_params(values, gradient_clip=None)
+    large, small = make_trainer(tmp_path, params), make_trainer(tmp_path, params)
+    pairs = large.train
+    whole = large._step(3, [large.reader.batch(pairs)])
+    parts = small._step(3, [small.reader.batch(pairs[:1]), small.reader.batch(pairs[1:])])
+    assert parts == pytest.approx(whole, rel=0.05)
+    assert parts["mel"] == pytest.approx(whole["mel"], rel=1e-5)
+    for (name, one), other in zip(large.network.named_parameters(), small.network.parameters(), strict=True):
+        if one.grad is not None:
+            assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-6), name
+
+
+def test_lesson_26_batches_by_frames_cover_each_epoch(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, batch_size=None, batch_frames=100, steps=None, epochs=3))
+    run_in(tmp_path, trainer)
+    assert trainer.total_steps == 3 * trainer.batching.steps_per_epoch == 6
+    for step in range(6):
+        (batch,) = trainer.batching.batches_at(step)
+        padded = trainer.reader.batch([trainer.train[index] for index in batch]).target_mel
+        assert padded.shape[0] * padded.shape[1] <= 100
+    assert '"padding_ratio": 0.38' in (tmp_path / "curves/metrics.json").read_text()  # 119 frames in four times 48
+
+
+def raising(error: BaseException) -> Any:
+    def fail(*_: Any) -> None:
+        raise error
+    return fail
+
+
+@pytest.mark.parametrize(("error", "options", "lower"), [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), {}, r"batch_size \(2\)"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+     {"batch_size": None, "batch_frames": 100}, r"batch_frames \(100\)"),
+    (MemoryError("Unable to allocate 2 GiB"), {}, r"batch_size \(2\)"),
+])
+def test_lesson_26_out_of_memory_says_what_to_lower_and_the_checkpoint_stays(
+    tmp_path: Path, values: dict[str, Any], error: BaseException, options: dict[str, Any], lower: str
+) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, **options))
+    losses = trainer._losses
+    trainer._losses = lambda step, *rest: (  # type: ignore[method-assign]
+        raising(error)() if step == 5 else losses(step, *rest))
+    session = make_session(tmp_path, trainer)
+    with pytest.raises(KoeError, match=rf"at step 5.*2 pairs, source up to \d+ frames \(padded: 48\), target up to "
+                                       rf"\d+ \(padded: 48\): toy/./x-y, toy/./x-y.*acoustic\.training\.{lower}"):
+        trainer.run(session)
+    assert read_checkpoint(session.folder / "last.safetensors", ["network"])
+
+
+def test_a_real_allocation_that_fails_is_recognised(tmp_path: Path, tiny: Params) -> None:
+    trainer = make_trainer(tmp_path, tiny)
+    trainer._losses = lambda *_: torch.empty(2**50)  # type: ignore[method-assign, assign, return-value]
+    with pytest.raises(KoeError, match="out of memory at step 1"):
+        run_in(tmp_path, trainer)
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path, tiny: Params) -> None:
+    trainer = make_trainer(tmp_path, tiny)
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    trainer._losses = raising(error)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError) as raised:
+        run_in(tmp_path, trainer)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_divergence_names_step_batch_and_parameter(tmp_path: Path, tiny: Params, value: float) -> None:
     trainer = make_trainer(tmp_path, tiny)
     batch = trainer.reader.batch(trainer.train[:2])
-    batch.target_mel.fill_(float("inf"))
-    with pytest.raises(KoeError, match=r"step 3.*acoustic\.training\.learning_rate"):
-        trainer._step(3, batch)
+    batch.target_mel[0, 0, 0] = value
+    before = weights(trainer.network)
+    with pytest.raises(KoeError, match=r"at step 3, batch of 2 pairs.*toy/.*losses: mel (inf|nan).*gradient norm.*"
+                                       r"acoustic\.training\.schedule\.learning_rate"):
+        trainer._step(3, [batch])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trainer.network).items())
 
 
-def _saved(tmp_path: Path, params: Params) -> tuple[Path, AcousticTrainer]:
-    trainer = make_trainer(tmp_path, params)
-    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
-    model = AcousticModel(trainer.network, params.acoustic, trainer.reader.speakers, preparation, {"revision": "test"})
-    save_acoustic(tmp_path / "model", model)
-    return tmp_path / "model", trainer
+def test_an_exploding_gradient_stops_and_the_checkpoint_stays(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, gradient_limit=50.0, gradient_clip=1.0))
+    read = trainer.reader.batch
+    explosive: list[bool] = []
+
+    def batch(pairs: Any) -> Any:
+        made = read(pairs)
+        explosive.append(True)
+        if len(explosive) == 5:
+            made.prosody.pitch.mul_(1e4)
+        return made
+
+    trainer.reader.batch = batch  # type: ignore[method-assign]
+    session = make_session(tmp_path, trainer)
+    with pytest.raises(KoeError, match=r"acoustic\.training\.gradient_limit \(50\) at step 5.*gradient norm"):
+        trainer.run(session)
+    assert read_checkpoint(session.folder / "last.safetensors", ["network"])
 
 
-def test_a_model_folder_says_all_there_is_to_know(tmp_path: Path, tiny: Params) -> None:
-    folder, trainer = _saved(tmp_path, tiny)
-    loaded = load_acoustic(folder)
-    assert loaded.params == tiny.acoustic
-    assert loaded.preparation.mel == tiny.mel
-    assert loaded.provenance == {"revision": "test"}
-    speakers = trainer.reader.speakers
-    assert loaded.speakers.to_json() == speakers.to_json()
-    assert all(np.array_equal(loaded.speakers.embeddings[name], vector) for name, vector in EMBEDDINGS.items())
-    assert all(torch.equal(tensor, weights(trainer)[name]) for name, tensor in loaded.network.state_dict().items())
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+@pytest.mark.parametrize("name", ["adam", "adamw", "radam"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_optimizer_and_precision_learns(
+    tmp_path: Path, values: dict[str, Any], name: str, precision: str
+) -> None:
+    values["acoustic"]["training"]["optimizer"] |= {"name": name, "weight_decay": 0.0}
+    trainer = make_trainer(tmp_path, small_params(values, steps=60, precision=precision))
+    batch = trainer.reader.batch(trainer.train)
+    losses = [trainer._step(step, [batch])["mel"] for step in range(1, 61)]
+    assert losses[-1] < 0.98 * losses[0]
 
 
-def test_lesson_19_statistics_come_with_the_model_to_start_from(tmp_path: Path, tiny: Params) -> None:
-    folder, trainer = _saved(tmp_path, tiny)
-    params = tiny.acoustic.model_copy(update={"init": str(folder)})
-    own = trainer.reader.speakers
-    swapped = Normalization(own.normalization.levels, own.normalization.target, own.normalization.source,
-                            own.normalization.overall)
-    network, speakers = initial_network(params, tiny.mel, replace(own, normalization=swapped), seed=99)
-    assert speakers.normalization.to_json() == own.normalization.to_json()
-    assert torch.equal(network.reduce.weight, trainer.network.reduce.weight)
+def test_float16_is_for_gpus(tmp_path: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(KoeError, match=r"acoustic\.training\.precision: float16 needs an NVIDIA GPU.*on cpu"):
+        make_trainer(tmp_path, small_params(values, precision="float16"))
 
 
-def test_lesson_19_speakers_the_model_never_met_bring_their_own(tmp_path: Path, values: dict[str, Any]) -> None:
-    values["acoustic"]["conditioning"] |= {"by": "encoder", "size": 4}
-    values["stats"]["pitch"] = "speaker"
-    shrink_acoustic(values["acoustic"], 16)
-    params = check_params(values)
-    folder, trainer = _saved(tmp_path, params)
-    own = trainer.reader.speakers
-    new = replace(own.normalization, speakers={"my/z": own.normalization.target, "toy/x": own.normalization.target})
-    started = params.acoustic.model_copy(update={"init": str(folder)})
-    _, speakers = initial_network(started, params.mel, replace(own, normalization=new), 1)
-    assert speakers.of_target("my/z").log_f0 is own.normalization.target.log_f0
-    found = speakers.normalization.speakers["toy/x"].to_json()
-    assert found == own.normalization.speakers["toy/x"].to_json() != own.normalization.target.to_json()
+def test_lesson_16_noam_is_followed_step_by_step(tmp_path: Path, values: dict[str, Any]) -> None:
+    values["acoustic"]["training"]["schedule"] |= {"name": "noam_per_step", "learning_rate": 0.5}
+    trainer = make_trainer(tmp_path, small_params(values))
+    batch = trainer.reader.batch(trainer.train[:1])
+    found = []
+    for step in range(1, 5):
+        trainer._step(step, [batch])
+        found.append(trainer.optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx([0.0441942, 0.0883883, 0.0721688, 0.0625], rel=1e-5)  # 0.5 * 16 ** -0.5 * …
 
 
-def test_lesson_19_shapes_are_checked_before_training(tmp_path: Path, tiny: Params) -> None:
-    folder, trainer = _saved(tmp_path, tiny)
-    params = tiny.acoustic.model_copy(update={"init": str(folder), "hidden": 32})
-    with pytest.raises(KoeError, match=r"acoustic\.init.*tensors"):
-        initial_network(params, tiny.mel, trainer.reader.speakers, 1)
+def test_the_moving_average_is_what_is_validated_and_kept(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, ema=0.99, keep_every=4))
+    found = run_in(tmp_path, trainer)
+    assert trainer.model is trainer.average
+    assert not torch.equal(trainer.model.expand.weight, trainer.network.expand.weight)
+    assert trainer.validate() == {name: value for name, value in found.items() if name.startswith("validation")}
+    assert trainer.validate(trainer.network) != trainer.validate()
+    (kept,) = (tmp_path / "work").rglob("00000004.safetensors")
+    assert read_checkpoint(kept, ["network", "ema", "optimizer"]).keys() == {"step", "network", "ema", "optimizer"}
 
 
-def test_lesson_19_learned_speakers_must_be_the_same(tmp_path: Path, values: dict[str, Any], tiny: Params) -> None:
-    values["acoustic"]["conditioning"] |= {"by": "learned", "size": 4}
-    params = check_params(values)
-    folder, trainer = _saved(tmp_path, params)
-    others = replace(trainer.reader.speakers, directions=(("toy/x", "toy/z"),))
-    started = params.acoustic.model_copy(update={"init": str(folder)})
-    with pytest.raises(KoeError, match=r"acoustic\.init.*learned toy/x, toy/y, and the pairs have toy/x, toy/z"):
-        initial_network(started, params.mel, others, 1)
+def script_of_distortions(trainer: AcousticTrainer, distortions: list[float]) -> list[dict[str, torch.Tensor]]:
+    """Makes validations say these distances, and collects the weights at each."""
+    validate, seen = trainer.validate, []
+
+    def scripted(network: Any = None) -> dict[str, float]:
+        if network is None:
+            seen.append(weights(trainer.watched))
+        return {**validate(network), "validation/mcd_db": distortions[len(seen) - 1]}
+
+    trainer.validate = scripted  # type: ignore[method-assign]
+    return seen
+
+
+def test_the_mean_of_the_best_validations_is_the_model(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, average_best=2, validate_every=2))
+    seen = script_of_distortions(trainer, [5.0, 3.0, 6.0, 4.0])
+    found = run_in(tmp_path, trainer)
+    for name, tensor in weights(trainer.model).items():
+        assert torch.allclose(tensor, (seen[1][name] + seen[3][name]) / 2, atol=1e-6), name
+    assert found["average_best/mel"] == trainer.validate(trainer.model)["validation/mel"]
+
+
+def test_lesson_21_best_and_every_so_many_steps_are_kept(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainer = make_trainer(tmp_path, small_params(values, validate_every=2, keep_best=True, keep_every=3))
+    seen = script_of_distortions(trainer, [5.0, 3.0, 3.0, 4.0])
+    session = make_session(tmp_path, trainer)
+    trainer.run(session)
+    session.finish()
+    kept = {path.stem: read_checkpoint(path, ["network"])["network"] for path in (session.folder / "kept").iterdir()}
+    assert kept.keys() == {"00000003", "00000006", "best"}
+    assert torch.equal(kept["best"]["expand.weight"], seen[1]["expand.weight"])
+    assert torch.equal(kept["00000006"]["expand.weight"], seen[2]["expand.weight"])
+
+
+def test_it_stops_when_validation_no_longer_improves(tmp_path: Path, values: dict[str, Any]) -> None:
+    params = small_params(values, steps=20, validate_every=1, early_stopping=2, checkpoint_every=2)
+    distortions = [5.0, 4.0, 4.0, 3.0, 3.5, 3.2, 2.0]
+    trainer, killed, resumed = (make_trainer(tmp_path, params) for _ in range(3))
+    seen = script_of_distortions(trainer, distortions)
+    run_in(tmp_path / "whole", trainer)
+    assert len(seen) == 6
+    script_of_distortions(killed, distortions)
+    die_at(6, killed)
+    with pytest.raises(Killed):
+        run_in(tmp_path / "killed", killed)
+    script_of_distortions(resumed, distortions[4:])  # the first four were in the checkpoint
+    run_in(tmp_path / "killed", resumed)
+    assert torch.equal(trainer.model.expand.weight, resumed.model.expand.weight)
+
+
+def test_pictures_of_conversions_stand_beside_the_curves(tmp_path: Path, values: dict[str, Any]) -> None:
+    run_in(tmp_path, make_trainer(tmp_path, small_params(values, pictures=3)))
+    images = tmp_path / "curves/plots/images"
+    found = {path.relative_to(images).as_posix() for path in images.rglob("*.png")}
+    assert found == {"toy_e_x-y/00000004.png", "toy_e_x-y/00000008.png"}
+    with Image.open(images / "toy_e_x-y/00000008.png") as picture:
+        assert picture.height == 2 * 80 + 4 and picture.width >= 41
+
+
+def test_an_optimizer_state_is_gone_on_with(tmp_path: Path, tiny: Params) -> None:
+    before = make_trainer(tmp_path, tiny)
+    run_in(tmp_path, before)
+    state = before.optimizer.state_dict()
+    after = make_trainer(tmp_path, tiny, optimizer_state=state)
+    assert torch.equal(after.optimizer.state_dict()["state"][0]["exp_avg"], state["state"][0]["exp_avg"])
+    assert after.optimizer.state_dict()["state"][0]["step"] == 8
 
 
 @pytest.mark.parametrize("by", ["learned", "encoder"])
-def test_conditioned_models_train_and_resume(tmp_path: Path, values: dict[str, Any], tiny: Params, by: str) -> None:
+def test_conditioned_models_train_and_resume(tmp_path: Path, values: dict[str, Any], by: str) -> None:
     values["acoustic"]["conditioning"] |= {"by": by, "size": 4}
-    trainer = make_trainer(tmp_path, check_params(values))
-    before = weights(trainer)
-    trainer.run(make_session(tmp_path, trainer))
-    changed = {name for name, tensor in weights(trainer).items() if not torch.equal(tensor, before[name])}
+    trainer = make_trainer(tmp_path, small_params(values))
+    before = weights(trainer.network)
+    run_in(tmp_path, trainer)
+    changed = {name for name, tensor in weights(trainer.network).items() if not torch.equal(tensor, before[name])}
     assert {name for name in before if name.startswith("voices.")} <= changed
 
 
-def test_lesson_13_a_model_of_other_mel_settings_is_refused(tmp_path: Path, tiny: Params) -> None:
-    folder, trainer = _saved(tmp_path, tiny)
-    params = tiny.acoustic.model_copy(update={"init": str(folder)})
-    mel = tiny.mel.model_copy(update={"fmax": 7600.0})
-    with pytest.raises(ContractError, match=r"fmax: 8000.*7600"):
-        initial_network(params, mel, trainer.reader.speakers, 1)
+def test_the_learning_rate_is_scaled_when_starting_from_a_model(tmp_path: Path, values: dict[str, Any]) -> None:
+    params = small_params(values)
+    plain = make_trainer(tmp_path, params)
+    values["acoustic"]["init"] |= {"from": "models/acoustic", "lr_scale": 0.1}
+    scaled = make_trainer(tmp_path, params)
+    scaled.params = check_params(values).acoustic
+    assert [scaled.rate(step) for step in range(8)] == pytest.approx([0.1 * plain.rate(step) for step in range(8)])
 
 
-def test_a_missing_model_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="dvc repro"):
-        load_acoustic(tmp_path / "nothing")
+@pytest.mark.slow
+def test_a_compiled_network_trains_the_same(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainers = [make_trainer(tmp_path, small_params(values, compile=compiled)) for compiled in (False, True)]
+    losses = []
+    for trainer in trainers:
+        torch.manual_seed(0)
+        for module in trainer.network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        losses.append([trainer._step(step, [trainer.reader.batch(trainer.train[:size])])["postnet"]
+                       for step, size in ((1, 2), (2, 3), (3, 4))])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert trainers[0].network.state_dict().keys() == trainers[1].network.state_dict().keys()
 
 
-def test_lesson_31_generated_mels_have_the_targets_length(tmp_path: Path, tiny: Params) -> None:
-    folder, trainer = _saved(tmp_path, tiny)
-    dataset, pairs = trainer.reader.dataset, trainer.train + trainer.validation
-    generate_mels(load_acoustic(folder), dataset, trainer.reader.durations, pairs, tmp_path / "generated",
-                  torch.device("cpu"))
-    generated = ShardReader(tmp_path / "generated")
-    for pair, _, target in pairs:
-        assert generated.get(pair, "mel").shape == dataset.mel(target).shape
+def test_a_machine_that_cannot_compile_says_so(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: raising(RuntimeError("InvalidCxxCompiler: none found")))
+    with pytest.raises(KoeError, match=r"acoustic\.training\.compile.*InvalidCxxCompiler.*C\+\+ compiler"):
+        make_trainer(tmp_path, small_params(values, compile=True))
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_lesson_20_the_targets_mel_is_normalised_or_not(
+    tmp_path: Path, values: dict[str, Any], normalized: bool
+) -> None:
+    values["acoustic"]["normalize_target"] = normalized
+    params = small_params(values)
+    trainer = make_trainer(tmp_path, params)
+    pair, _, target = trainer.train[0]
+    mel, statistics = trainer.reader.dataset.mel(target), trainer.reader.speakers.of_target("toy/y")
+    expected = statistics.normalize_mel(mel) if normalized else mel
+    learned = trainer.reader.batch([trainer.train[0]]).target_mel[0, : len(mel)].numpy()
+    assert np.allclose(learned, expected, atol=1e-6), pair
+    converted = convert_pairs(trainer.network, trainer.reader, trainer.train[:1], params.acoustic, trainer.device)[0]
+    assert bool(abs(converted.mean() - mel.mean()) < 2) is normalized  # an untrained network's output is about 0

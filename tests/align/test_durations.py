@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.acoustic.reduction import steps_of
-from koe.align.durations import durations_of, source_positions
+from koe.align.durations import durations_of, path_along, source_positions, spread_silence
 
 
 @st.composite
@@ -26,8 +26,9 @@ def test_lesson_06_and_30_durations_cover_every_target_step(
     path: np.ndarray, factor: int, silences: bool, seed: int
 ) -> None:
     source_frames, target_frames = path[-1] + 1
-    masked = (masks(seed, source_frames), masks(seed + 1, target_frames)) if silences else ()
-    positions = source_positions(path, *masked)
+    positions = source_positions(path)
+    if silences:
+        positions = spread_silence(positions, path, masks(seed, source_frames), masks(seed + 1, target_frames))
     assert positions.shape == (target_frames,)
     assert (np.diff(positions) >= 0).all()
     assert positions.min() >= 0 and positions.max() <= source_frames - 1
@@ -62,15 +63,27 @@ def test_silence_of_both_is_spread_evenly() -> None:
     path = np.array([(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (6, 3), (6, 4), (6, 5), (6, 6), (7, 7)])
     silent = np.zeros(8, bool)
     silent[2:7] = True
-    np.testing.assert_allclose(source_positions(path, silent, silent), np.arange(8))
     wandering = source_positions(path)
+    np.testing.assert_allclose(spread_silence(wandering, path, silent, silent), np.arange(8))
     assert np.abs(wandering - np.arange(8)).max() >= 2
 
 
 def test_silence_of_one_side_is_left_to_the_path() -> None:
     path = np.array([(0, 0), (1, 1), (1, 2), (1, 3), (2, 4)])
     quiet = np.array([False, True, True, True, False])
-    np.testing.assert_array_equal(source_positions(path, np.zeros(3, bool), quiet), source_positions(path))
+    positions = source_positions(path)
+    np.testing.assert_array_equal(spread_silence(positions, path, np.zeros(3, bool), quiet), positions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(paths())
+def test_a_path_along_positions_keeps_to_them_in_single_steps(path: np.ndarray) -> None:
+    positions = source_positions(path)
+    again = path_along(positions, int(path[-1, 0]) + 1)
+    assert tuple(again[0]) == (0, 0) and tuple(again[-1]) == tuple(path[-1])
+    assert {tuple(step) for step in np.diff(again, axis=0)} <= {(1, 0), (0, 1), (1, 1)}
+    for target in range(len(positions) - 1):
+        assert again[again[:, 1] == target, 0].max() == round(positions[target])
 
 
 @pytest.mark.parametrize("source_frames, target_frames", [(1, 9), (9, 1), (1, 1), (2, 17)])

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from koe.acoustic.reduction import steps_of
-from koe.corpus.alignment import COLUMNS, align_pairs, read_alignment, read_durations, suspicions
+from koe.align.aligner import Found, Side, dtw_aligner
+from koe.align.durations import path_along
+from koe.corpus.alignment import COLUMNS, COMPARISON, align_pairs, read_alignment, read_durations, suspicions
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import StoreError
+from koe.files import read_table
 from koe.params import Params
 from koe.store import ShardReader, ShardWriter
 
@@ -52,6 +55,28 @@ def test_every_pair_has_durations_and_diagnostics(
     assert len(read_quarantine([folder])) == 0
 
 
+def test_a_second_method_is_measured_on_the_same_pairs(tmp_path: Path, dataset: Dataset, params: Params) -> None:
+    def straight(source: Side, target: Side) -> Found:
+        positions = np.linspace(0, len(source.mel) - 1, len(target.mel))
+        return Found(path_along(positions, len(source.mel)), positions, focus=0.5)
+
+    align = params.align.model_copy(update={"compare": "learned"})
+    folder = tmp_path / "alignment"
+    table = align_pairs(dataset, PAIRS, align, 3, folder, comparison=(straight, tmp_path / "other"))
+    comparison = read_table(tmp_path / "other" / COMPARISON)
+    assert list(comparison["pair"]) == list(table["pair"])
+    np.testing.assert_allclose(comparison["dtw.cost"], table["cost"], rtol=1e-4)
+    assert (comparison["learned.cost"] > comparison["dtw.cost"]).all()  # the mels are noise: DTW finds what fits
+    assert (comparison["learned.focus"] == 0.5).all() and comparison["dtw.focus"].isna().all()
+    assert (comparison["distance_ms"] > 4).all()
+    other = read_durations(tmp_path / "other", dataset, PAIRS, 3)
+    assert other["demo/b/x-y"].tolist() == [1] * 20 + [0]  # 61 frames to 60
+    again = dtw_aligner(params.mel, align), tmp_path / "same"
+    same = align_pairs(dataset, PAIRS, align, 3, tmp_path / "again", comparison=again)
+    assert list(same["cost"]) == list(table["cost"])
+    assert (read_table(tmp_path / "same" / COMPARISON)["distance_ms"] == 0).all()
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, dataset: Dataset, params: Params) -> None:
     written = []
     for name in ("first", "second"):
@@ -64,7 +89,7 @@ def test_durations_of_another_reduction_factor_are_refused(
     tmp_path: Path, dataset: Dataset, params: Params
 ) -> None:
     align_pairs(dataset, PAIRS, params.align, 3, tmp_path / "alignment")
-    with pytest.raises(StoreError, match=r"reduction_factor is 3 .* and 2 in acoustic.reduction_factor"):
+    with pytest.raises(StoreError, match=r"reduction_factor is 3 .* and 2 in acoustic.reduction.factor"):
         read_durations(tmp_path / "alignment", dataset, PAIRS, 2)
 
 

@@ -59,6 +59,10 @@ def tiny_parameters(values: dict[str, Any]) -> dict[str, Any]:
     values["pair"] |= {"validation": 2, "test": 2}
     shrink_acoustic(values["acoustic"], 32, steps=6, warmup_steps=2, batch_size=4, log_every=2, validate_every=3,
                     checkpoint_every=3)
+    for name in ("attention", "learned"):
+        values["align"][name] |= {"layers": 1, "hidden": 16}
+        values["align"][name]["training"] |= {"steps": 4, "warmup_steps": 1, "batch_size": 4, "log_every": 2,
+                                              "validate_every": 2, "checkpoint_every": 2}
     vocoder = values["vocoder"]
     vocoder["generator"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1]]}
     vocoder["discriminators"] |= {"periods": [2], "period_channels": 2, "scales": 1, "scale_channels": 4}

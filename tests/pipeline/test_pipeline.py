@@ -1,6 +1,8 @@
 """The whole DAG through DVC: what it writes, what it re-runs, what it leaves alone."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import soundfile
 
 from koe.files import read_table
 from koe.store import ShardReader
+from koe.training.checkpoint import read_checkpoint
 
 from .conftest import Project
 
@@ -17,11 +20,26 @@ pytestmark = pytest.mark.slow
 MEASURES = {
     "mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity", "wer", "cer", "mos",
 }
+PARTS = {"mel", "postnet", "duration", "pitch", "energy"}
+OPTIONS = {
+    "align.method": "learned", "align.compare": "attention", "acoustic.reduction.factor": 2,
+    "acoustic.training.batch_size": "null", "acoustic.training.batch_frames": 1200, "acoustic.training.ema": 0.9,
+    "acoustic.training.average_best": 2, "acoustic.training.keep_best": "true", "acoustic.training.keep_every": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def other(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project after an experiment with OPTIONS."""
+    made = Project(Path(shutil.copytree(project.folder, tmp_path_factory.mktemp("other") / "project")))
+    changes = [argument for name, value in OPTIONS.items() for argument in ("-S", f"{name}={value}")]
+    made.output = made.run("dvc", "exp", "run", "-n", "other", *changes)  # type: ignore[attr-defined]
+    return made
 
 
 def test_every_stage_ran_once(project: Project) -> None:
     stages = project.stages_run(project.output)
-    assert len(stages) == len(set(stages)) == 16
+    assert len(stages) == len(set(stages)) == 17
     assert stages[:2] == ["scan", "import@demo"]
     assert stages[-1] == "report"
 
@@ -60,13 +78,28 @@ def test_lesson_01_models_say_what_they_came_from(project: Project) -> None:
 
 def test_lesson_04_gaps_are_metrics(project: Project) -> None:
     metrics = json.loads((project.folder / "metrics/train_acoustic/metrics.json").read_text())
-    assert set(metrics["gap"]) == {"mel", "postnet", "duration", "pitch", "energy"}
+    assert set(metrics["gap"]) == PARTS
+    assert 0 <= metrics["padding_ratio"] < 1
     assert metrics["gap"]["mel"] == pytest.approx(metrics["validation"]["mel"] - metrics["train"]["mel"], abs=1e-6)
 
 
 def test_lesson_28_validation_is_free_of_the_targets_prosody(project: Project) -> None:
     metrics = json.loads((project.folder / "metrics/train_acoustic/metrics.json").read_text())
-    assert {"postnet", "postnet_teacher_forced", "mcd_db"} <= set(metrics["validation"])
+    assert set(metrics["validation"]) == PARTS | {"mcd_db"}
+    assert set(metrics["validation_teacher_forced"]) == PARTS
+    assert metrics["validation_teacher_forced"]["postnet"] != metrics["validation"]["postnet"]
+
+
+def test_every_plot_is_there_and_pictures_come_by_step(project: Project) -> None:
+    output = project.run("dvc", "plots", "show", "-o", "work/plots")
+    assert "failed to load" not in output
+    page = (project.folder / "work/plots/index.html").read_text()
+    pictures = re.findall(r'src="static/workspace_\w+_images_(\w+-\d+_heart-joe)_(\d{8})\.png"', page)
+    pairs = sorted({pair for pair, _ in pictures})
+    assert len(pairs) == 2
+    assert pictures == [(pair, step) for pair in pairs for step in ("00000003", "00000006")]
+    shown = (project.folder / "metrics/report/index.html").read_text()
+    assert shown.count("after 6 steps, above the target") == 2
 
 
 def test_convert_a_recording(project: Project, tmp_path: Path) -> None:
@@ -79,6 +112,10 @@ def test_convert_a_recording(project: Project, tmp_path: Path) -> None:
     assert rate == 22050
     assert len(wave) % 256 == 0
     assert np.abs(wave).max() > 0.01
+    options = ("--pitch", "2", "--speed", "1.5")
+    project.run("koe", "convert", str(tmp_path / "in.wav"), str(tmp_path / "fast.wav"), *options)
+    fast, _ = soundfile.read(tmp_path / "fast.wav")
+    assert len(wave) / len(fast) == pytest.approx(1.5, rel=0.05)
 
 
 def test_convert_names_a_file_it_cannot_read(project: Project, tmp_path: Path) -> None:
@@ -94,6 +131,40 @@ def test_a_wrong_parameter_stops_before_any_work(project: Project) -> None:
     assert "vocoder.training.segment_size" in output
     assert "multiple of mel.hop_length" in output
     project.run("git", "checkout", "-q", "params.yaml")
+
+
+def test_aligners_are_trained_and_compared(other: Project) -> None:
+    for method in ("learned", "attention"):
+        metrics = json.loads((other.folder / f"metrics/train_aligner/{method}/metrics.json").read_text())
+        assert 0 < metrics["validation"]["focus"] <= 1
+    assert ShardReader(other.folder / "data/alignment").metadata["reduction_factor"] == 2
+    table = read_table(other.folder / "data/comparison/comparison.csv")
+    assert len(table) == 12 and {"learned.focus", "attention.focus"} <= set(table.columns)
+    page = (other.folder / "metrics/report/index.html").read_text()
+    assert "Aligner, learned" in page and "learned and attention on the same pairs" in page
+
+
+def test_options_of_the_training_reach_the_end(other: Project) -> None:
+    card = json.loads((other.folder / "models/acoustic/model.json").read_text())
+    assert card["acoustic"]["reduction"]["factor"] == 2
+    metrics = json.loads((other.folder / "metrics/train_acoustic/metrics.json").read_text())
+    assert set(metrics["average_best"]) == PARTS | {"mcd_db"}
+    kept = other.folder / "work" / card["provenance"]["run"] / "kept"
+    assert sorted(file.stem for file in kept.iterdir()) == ["00000003", "00000006", "best"]
+    assert json.loads((other.folder / "metrics/evaluation.json").read_text())["griffin_lim"]["converted"]["mcd_db"] > 0
+
+
+def test_lesson_21_training_goes_on_from_a_kept_checkpoint(other: Project) -> None:
+    shutil.copytree(other.folder / "models/acoustic", other.folder / "work/base")
+    other.set("acoustic.init.from", "work/base@3")
+    other.set("acoustic.init.keep_optimizer", True)
+    assert other.stages_run(other.run("dvc", "repro", "train_acoustic")) == ["scan", "train_acoustic"]
+    provenance = json.loads((other.folder / "models/acoustic/model.json").read_text())["provenance"]
+    before = json.loads((other.folder / "work/base/model.json").read_text())["provenance"]
+    assert (provenance["init"]["from"], provenance["init"]["run"]) == ("work/base@3", before["run"])
+    kept = other.folder / "work" / provenance["run"] / "kept/00000006.safetensors"
+    steps = {int(state["step"]) for state in read_checkpoint(kept, ("optimizer",))["optimizer"]["state"].values()}
+    assert steps == {3 + 6}
 
 
 def test_what_re_runs_what(project: Project) -> None:

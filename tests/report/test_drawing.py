@@ -23,6 +23,7 @@ from koe.report.drawing import (
     curves_svg,
     histogram_svg,
     mel_uri,
+    paths_svg,
     spreads_svg,
     waveform_svg,
 )
@@ -64,6 +65,16 @@ def test_alignment_lines_follow_the_durations() -> None:
     assert lines == [("link", "0.0", "0.0"), ("skipped", "250.0", "250.0"), ("link", "500.0", "250.0")]
     # the last source step has only 2 of 3 frames, and the longest step is the last
     assert 'class="longest" points="500.0,0 666.7,0 1000.0,100 250.0,100"' in svg
+
+
+def test_paths_are_drawn_against_the_straight_one() -> None:
+    straight, early = np.ones(20, int), np.array([2] * 5 + [0] * 5 + [1] * 10)
+    svg = paths_svg({"dtw": straight, "learned": early}, 60, 60, factor=3, frame_rate=60, label="")
+    paths = dict(re.findall(r'polyline class="series (\w+)" points="([^"]*)"', svg))
+    heights = {kind: [float(point.split(",")[1]) for point in points.split()] for kind, points in paths.items()}
+    assert len(set(heights["first"])) == 1
+    assert heights["second"][0] == heights["second"][-1] == heights["first"][0]
+    assert max(heights["second"]) == heights["second"][5] > heights["first"][0]  # behind, so below
 
 
 def test_curves_stay_within_their_axes() -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import itertools
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,24 @@ import pytest
 import soundfile
 from fake_project import TEXTS
 
+from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
 from koe.files import read_json
 from koe.params import Params
-from koe.report.data import ReportData, _mel_of, demo_voices, direction_of, load_directions, load_report
-from koe.report.metrics import METRICS
-from koe.report.page import build_page, compare_words, flatten
+from koe.report.data import (
+    ReportData,
+    _mel_of,
+    aligner_trainings,
+    demo_voices,
+    direction_of,
+    load_alignments,
+    load_directions,
+    load_report,
+    load_trained,
+)
+from koe.report.metrics import METRICS, MISSING
+from koe.report.page import _HEADLINE, build_page, compare_words, flatten
+from koe.store import ShardReader, ShardWriter
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -154,6 +167,7 @@ def test_the_run_can_be_identified(page: Page, report_params: Params) -> None:
     assert f"acoustic.training.steps {report_params.acoustic.training.steps}" in facts
     assert "acoustic.pitch.stop_gradient" in page.text_in("section")
     assert "0123abc-dirty" in page.text_in("title")
+    assert set(_HEADLINE) <= dict(flatten(report_params.model_dump())).keys()
 
 
 def test_voices_are_those_that_speak_in_the_demo(report: ReportData, report_params: Params) -> None:
@@ -211,6 +225,39 @@ def test_lesson_08_worst_alignments_are_drawn_first(report: ReportData, page: Pa
     assert "demo/s2/ann-bob suspect: cost 0.90, 2.25 times the median" in page.text_in("h3")
 
 
+def test_two_methods_of_alignment_are_compared(report: ReportData) -> None:
+    one, other = [0.4, 0.5, 0.9], [0.5, 0.6, 0.7]
+    table = pd.DataFrame({"pair": ["a", "b", "c"], "distance_ms": [10.0, 55.0, 12.0]} | {
+        f"{method}.{name}": values for method, values in (("dtw", one), ("learned", other))
+        for name in ("cost", "longest_run", "skipped", "focus")}).assign(**{"dtw.focus": np.nan})
+    durations = next(iter(report.alignments[0].durations.values()))
+    item = dataclasses.replace(report.alignments[0], durations={"dtw": durations, "learned": durations[::-1]})
+    page = Page(build_page(dataclasses.replace(report, alignments=[item], comparison=table)))
+    section = page.text_in("section")
+    assert "12 ms of the source, at most 55 ms (b)" in page.text_in("caption")
+    assert f"dtw 0.500, 0.900 0.50, 0.90 50.0%, 90.0% {MISSING}" in section
+    assert "learned 0.600, 0.700 0.60, 0.70 60.0%, 70.0% 0.60, 0.50" in section
+    drawing = next(svg for svg in page.all("svg") if svg["aria-label"].startswith("How far"))
+    assert "dtw and learned are ahead" in drawing["aria-label"]
+
+
+def test_both_methods_paths_are_read(project: Path, report_params: Params, tmp_path: Path) -> None:
+    shutil.copytree(project / "data", tmp_path / "data")
+    folder = tmp_path / "data/alignment"
+    first = ShardReader(folder)
+    with ShardWriter(tmp_path / "data/comparison", first.metadata) as writer:
+        for pair in first:
+            writer.add(pair, durations=first.get(pair, "durations")[::-1].copy())
+    align = report_params.align.model_copy(update={"compare": "attention"})
+    drawn = load_alignments(Dataset(["demo"], report_params.mel, tmp_path / "data"), align, 2)
+    assert drawn[0].row["pair"] == "demo/s2/ann-bob"
+    for item in drawn:
+        assert list(item.durations) == ["dtw", "attention"]
+        np.testing.assert_array_equal(item.durations["attention"], item.durations["dtw"][::-1])
+    assert aligner_trainings(align) == {"train_aligner/attention": "Aligner, attention"}
+    assert aligner_trainings(report_params.align) == {}
+
+
 def test_lesson_10_suspect_trims_are_drawn_and_playable(report: ReportData, page: Page) -> None:
     assert report.trims[0].row["utterance"] == "demo/bob/s3"
     drawings = [drawing for drawing in page.all("svg") if drawing["class"] == "waveform"]
@@ -266,14 +313,35 @@ def test_flatten_keeps_lists_and_empty_sections() -> None:
     assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == {"a.b": 1, "a.c": [1, 2], "d": {}}
 
 
-def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(report: ReportData) -> None:
+def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(report: ReportData, html: str) -> None:
     curves = report.curves["Acoustic model"]
-    assert list(curves["mel"]) == ["train", "validation", "validation, teacher-forced"]
+    for part in ("mel", "postnet", "duration", "pitch", "energy"):
+        assert list(curves[part]) == ["train", "validation", "validation, teacher-forced", "mean of the best"]
     assert curves["mel"]["train"][0][0] == 20
+    assert [step for step, _ in curves["mel"]["mean of the best"]] == [400]
+    assert html.count('<circle class="best"') == 5  # a value, not a course
     assert list(curves["learning_rate"]) == ["learning_rate"]
     assert list(curves["mcd_db"]) == ["validation"]
     assert not any("gap" in part for part in curves)
     assert [step for step, _ in curves["pitch"]["validation"]] == [100, 200, 300, 400]
+
+
+def test_the_page_shows_what_was_made_while_training(report: ReportData, page: Page) -> None:
+    steps = [50, 150, 300, 400]  # of the eight there are
+    assert [list(item.pictures) for item in report.trained] == [steps]
+    assert f"{TEXTS['s3']} ann → bob demo/s3/ann-bob" in page.text_in("h3")
+    shown = [image for image in page.all("img") if image["alt"].endswith("above the target's")]
+    assert [re.search(r"demo/s3/ann-bob after (\d+) steps", image["alt"])[1] for image in shown] == [  # type: ignore[index]
+        str(step) for step in steps]
+    for image, picture in zip(shown, report.trained[0].pictures.values(), strict=True):
+        assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == picture
+
+
+def test_of_a_training_without_pictures_there_is_no_section(report: ReportData, project: Path, tmp_path: Path) -> None:
+    assert load_trained(Dataset(["demo"], report.mel, project / "data"), tmp_path / "images") == []
+    page = Page(build_page(dataclasses.replace(report, trained=())))
+    assert "trained" not in [attributes.get("id") for _, attributes in page.elements]
+    assert "#trained" not in [link["href"] for link in page.all("a")]
 
 
 def test_counts_are_those_of_data_json(report: ReportData, project: Path, page: Page) -> None:

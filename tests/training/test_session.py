@@ -1,10 +1,16 @@
 """A killed run continues by itself and exactly; a run with other parameters never sees its checkpoint."""
 
+import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
+from PIL import Image
 
+from koe.errors import KoeError
 from koe.training.session import Session, fingerprint
 from koe.workspace import work_root
 
@@ -30,6 +36,73 @@ def test_lesson_34_a_killed_run_finds_its_own_checkpoint(tmp_path: Path) -> None
     assert rows == ["step", "mel", "5", "0.5", "7", "0.2"]
 
 
+def test_pictures_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
+    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    for step in (5, 7):
+        session.show(step, "a_x-y", Image.new("L", (3, step)))
+        if step == 5:
+            session.save(step)
+    resumed = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    assert not list((tmp_path / "curves").rglob("*.png"))
+    resumed.resume()
+    assert [path.name for path in (tmp_path / "curves/plots/images/a_x-y").iterdir()] == ["00000005.png"]
+    resumed.finish()
+    assert not resumed.folder.exists()
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    session.keep("best", 1, session.objects)
+    for name in (".last.safetensors.abc.safetensors", "kept/.best.safetensors.abc.safetensors"):
+        (session.folder / name).write_bytes(b"half")
+    session.resume()
+    assert [path.name for path in session.folder.rglob("*") if path.is_file()] == ["best.safetensors"]
+
+
+def test_notes_are_metrics_without_a_curve(tmp_path: Path) -> None:
+    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    session.note({"padding_ratio": 0.25})
+    session.log(5, {"train/mel": 0.5})
+    metrics = json.loads((tmp_path / "curves/metrics.json").read_text())
+    assert metrics == {"padding_ratio": 0.25, "train": {"mel": 0.5}, "step": 5}
+    assert not list((tmp_path / "curves").rglob("padding_ratio.tsv"))
+
+
+class Writer:
+    """Stands for TensorBoard's, which is not installed here."""
+
+    rows: ClassVar[list[tuple[str, float, int]]] = []
+
+    def __init__(self, folder: str) -> None:
+        assert folder.endswith("curves/tensorboard")
+        self.rows.clear()
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.rows.append((name, value, step))
+
+    def close(self) -> None:
+        pass
+
+
+def test_tensorboard_gets_the_same_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))  # type: ignore
+    network = {"network": torch.nn.Linear(2, 2)}
+    session = Session("acoustic", {}, tmp_path / "curves", network, tmp_path / "work", tensorboard=True)
+    session.log(5, {"train/mel": 0.5})
+    session.save(5)
+    session.log(6, {"train/mel": 0.4})
+    resumed = Session("acoustic", {}, tmp_path / "curves", network, tmp_path / "work", tensorboard=True)
+    resumed.resume()
+    assert Writer.rows == [("train/mel", 0.5, 5)]
+    resumed.finish()
+
+
+def test_without_tensorboard_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(KoeError, match=r"acoustic\.training\.tensorboard.*pip install tensorboard"):
+        Session("acoustic", {}, tmp_path / "curves", {}, tmp_path / "work", tensorboard=True)
+
+
 def test_other_parameters_do_not_see_it(tmp_path: Path) -> None:
     session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
     session.save(5)
@@ -39,7 +112,7 @@ def test_other_parameters_do_not_see_it(tmp_path: Path) -> None:
 def test_a_finished_run_trains_again_when_forced(tmp_path: Path) -> None:
     session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
     session.save(5)
-    session.keep("00000005", 5)
+    session.keep("00000005", 5, session.objects)
     session.finish()
     assert _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2)).resume() == 0
     assert (session.folder / "kept" / "00000005.safetensors").exists()  # lesson 21

@@ -8,17 +8,28 @@ import torch
 from torch import Tensor
 
 from koe.acoustic.nars2s import Prosody, Source
-from koe.acoustic.reduction import average_frames, batch_steps, stack_frames, steps_of
+from koe.acoustic.reduction import (
+    average_frames,
+    batch_steps,
+    reduce_mel,
+    reduce_prosody,
+    steps_a_value,
+    steps_of,
+    values_a_step,
+    values_of,
+)
 from koe.acoustic.speakers import Speakers
 from koe.audio.pitch import continuous_log_f0
 from koe.corpus.dataset import Dataset, speaker_key
 from koe.corpus.pairing import Direction, Pair
-from koe.corpus.statistics import Statistics
+from koe.corpus.statistics import Statistics, without_octave_errors
+from koe.params import ReductionParams
 
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One utterance's source features: mel (S, R * M), pitch (S,), energy (S,), normalised; voiced (S,) bool.
+    """One utterance's source features, normalised: mel (S, W), see `Source`; pitch and energy (S * values a step,);
+    voiced (S,) bool.
 
     target: statistics of the speaker it is converted to; voices: see `Speakers.voices`.
     """
@@ -36,7 +47,7 @@ class Batch:
     """Pairs, padded.
 
     source: see `Source`; durations (B, S) whole target steps; target_mel (B, T * R, M); target_frames (B,) the true
-    lengths; prosody: the target's pitch and energy (B, T).
+    lengths; prosody: the target's, see `Prosody`; reduction: how frames became steps.
     """
 
     source: Source
@@ -44,25 +55,29 @@ class Batch:
     target_mel: Tensor
     target_frames: Tensor
     prosody: Prosody
+    reduction: ReductionParams
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(
             self.source.to(device), self.durations.to(device), self.target_mel.to(device),
-            self.target_frames.to(device), self.prosody.to(device),
+            self.target_frames.to(device), self.prosody.to(device), self.reduction,
         )
 
 
 def prosody_of(
-    f0: np.ndarray, energy: np.ndarray, statistics: Statistics, factor: int
+    f0: np.ndarray, energy: np.ndarray, statistics: Statistics, reduction: ReductionParams, outliers: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised pitch and energy at the reduced rate: (frames,) → (steps,) each."""
-    pitch = statistics.normalize_log_f0(continuous_log_f0(f0)[0])
-    return average_frames(pitch, factor), average_frames(statistics.normalize_energy(energy), factor)
+    """Normalised pitch and energy at the rate of `reduction`: (frames,) → (values,) each, see `reduce_prosody`.
+
+    F0 that the statistics left out (`stats.outliers`, octave errors) is bridged like unvoiced frames.
+    """
+    pitch = statistics.normalize_log_f0(continuous_log_f0(without_octave_errors(f0, outliers))[0])
+    return reduce_prosody(pitch, reduction), reduce_prosody(statistics.normalize_energy(energy), reduction)
 
 
 def source_item(
-    mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction, factor: int,
-    heard: np.ndarray | None = None,
+    mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction,
+    reduction: ReductionParams, heard: np.ndarray | None = None,
 ) -> SourceItem:
     """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,).
 
@@ -70,17 +85,20 @@ def source_item(
     """
     source, target = direction
     statistics = speakers.of_source(source)
-    pitch, energy = prosody_of(f0, energy, statistics, factor)
-    voiced = average_frames((f0 > 0).astype(np.float32), factor) >= 0.5
-    stacked = stack_frames(statistics.normalize_mel(mel), factor)
+    reduced = reduce_mel(statistics.normalize_mel(mel), reduction)
+    values = len(reduced) * values_a_step(reduction)
+    pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
+                     for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers))
+    voiced = average_frames((f0 > 0).astype(np.float32), reduction.factor) >= 0.5
     return SourceItem(
-        stacked, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
+        reduced, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
 
 
-def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:
-    """Arrays (length, …) → (B, length of the batch, …), zeros behind each; `factor` rows make a step."""
-    longest = batch_steps(max(steps_of(len(array), factor) for array in arrays)) * factor
-    padded = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+def pad(arrays: list[np.ndarray], length: int | None = None) -> Tensor:
+    """Arrays (…, …) → (B, length, …), zeros behind each; without `length`, that of a batch of so many steps."""
+    if length is None:
+        length = batch_steps(max(len(array) for array in arrays))
+    padded = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
     return torch.from_numpy(padded)
@@ -89,10 +107,12 @@ def pad(arrays: list[np.ndarray], factor: int = 1) -> Tensor:
 def source_batch(items: list[SourceItem]) -> Source:
     """Pads source items into a batch."""
     voices = [item.voices for item in items if item.voices is not None]
+    mel = pad([item.mel.astype(np.float32) for item in items])
+    values = mel.shape[1] * (len(items[0].pitch) // len(items[0].mel))
     return Source(
-        mel=pad([item.mel.astype(np.float32) for item in items]),
-        pitch=pad([item.pitch.astype(np.float32) for item in items]),
-        energy=pad([item.energy.astype(np.float32) for item in items]),
+        mel=mel,
+        pitch=pad([item.pitch.astype(np.float32) for item in items], values),
+        energy=pad([item.energy.astype(np.float32) for item in items], values),
         steps=torch.tensor([len(item.mel) for item in items]),
         voices=torch.from_numpy(np.stack(voices)) if voices else None,
     )
@@ -105,18 +125,18 @@ class PairReader:
         dataset: features of both sides.
         durations: (S,) whole target steps of each pair, by its name.
         speakers: everyone who speaks in the pairs.
-        reduction_factor: R.
+        reduction: how frames become steps.
         heard: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
     """
 
     def __init__(
-        self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction_factor: int,
+        self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction: ReductionParams,
         heard: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.dataset = dataset
         self.durations = durations
         self.speakers = speakers
-        self.factor = reduction_factor
+        self.reduction = reduction
         self.heard = heard or {}
 
     def source(self, pair: Pair) -> SourceItem:
@@ -124,7 +144,7 @@ class PairReader:
         _, source, target = pair
         data, direction = self.dataset, (speaker_key(source), speaker_key(target))
         return source_item(
-            data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.factor,
+            data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.reduction,
             self.heard.get(source),
         )
 
@@ -135,12 +155,15 @@ class PairReader:
         mels = [data.mel(name) for name, _ in targets]
         if self.speakers.normalize_target:
             mels = [statistics.normalize_mel(mel) for mel, (_, statistics) in zip(mels, targets, strict=True)]
-        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.factor)
+        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.reduction, self.speakers.outliers)
                    for name, statistics in targets]
+        steps = batch_steps(max(steps_of(len(mel), self.reduction.factor) for mel in mels))
+        values = values_of(steps, self.reduction)
         return Batch(
             source=source_batch([self.source(pair) for pair in pairs]),
             durations=pad([self.durations[pair].astype(np.int64) for pair, _, _ in pairs]),
-            target_mel=pad([mel.astype(np.float32) for mel in mels], self.factor),
+            target_mel=pad([mel.astype(np.float32) for mel in mels], steps * self.reduction.factor),
             target_frames=torch.tensor([len(mel) for mel in mels]),
-            prosody=Prosody(pad([pitch for pitch, _ in prosody]), pad([energy for _, energy in prosody])),
+            prosody=Prosody(*(pad(list(track), values) for track in zip(*prosody, strict=True))),
+            reduction=self.reduction,
         )

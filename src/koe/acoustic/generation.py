@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from koe.acoustic.data import PairReader
-from koe.acoustic.inference import convert_items
+from koe.acoustic.inference import BATCH_SIZE, convert_items
 from koe.acoustic.model_file import AcousticModel
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import Pair
@@ -33,14 +33,13 @@ def generate_mels(
     """
     contract = dataset.mel_params.contract()
     compare_contracts("the acoustic model", model.preparation.mel.contract(), "the parameters", contract)
-    reader = PairReader(dataset, durations, model.speakers, model.params.reduction_factor, heard)
+    reader = PairReader(dataset, durations, model.speakers, model.params.reduction, heard)
     network = model.network.to(device)
     with ShardWriter(folder, {"mel": contract}) as writer:
         for start in progress(range(0, len(pairs), _GROUP), "generate_mels", unit="batch"):
             group = pairs[start : start + _GROUP]
             conversions = convert_items(
-                network, [reader.source(pair) for pair in group], model.params.normalize_target,
-                model.params.training.batch_size, device,
+                network, [reader.source(pair) for pair in group], model.params.normalize_target, BATCH_SIZE, device,
                 durations=[durations[pair] for pair, _, _ in group],
                 frames=[dataset.frames(target) for _, _, target in group],
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as numpy_safetensors
 from safetensors.torch import load_file, save_file
@@ -82,8 +83,12 @@ def load_acoustic(folder: str | Path) -> AcousticModel:
     if not (folder / _CARD).exists():
         raise StoreError(f"{folder / _CARD} does not exist; train a model first (dvc repro train_acoustic)")
     card = read_json(folder / _CARD)
-    params = AcousticParams.model_validate(card["acoustic"])
-    preparation = Preparation.from_json(card["preparation"])
+    try:
+        params = AcousticParams.model_validate(card["acoustic"])
+        preparation = Preparation.from_json(card["preparation"])
+    except ValidationError as error:
+        raise StoreError(f"{folder / _CARD} has parameters of another version of Koe, {error.error_count()} of them "
+                         "unknown or missing; train the model again, or use the code of its revision") from error
     speakers = Speakers.from_json(card["speakers"], _read_embeddings(folder / _EMBEDDINGS))
     network = build_network(params, preparation.mel.n_mels, len(speakers.trained))
     try:

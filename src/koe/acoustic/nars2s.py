@@ -5,10 +5,11 @@
       → pitch and energy predictors (source prosody in, target prosody out), added to the hidden sequence
       → Conformer decoder → linear → R frames a step → Postnet
 
-Letters in shapes: B batch, S source steps, T target steps, R reduction factor, M mel bands, H hidden size; S and T
-are lengths of batches, at least as long as their longest sequence.
+Letters in shapes: B batch, S source steps, T target steps, R reduction factor, M mel bands, H the encoder's hidden
+size, W = M times the frames that a step takes in and predicts, K values of pitch and of energy a step, V all of those
+of T steps; S and T are lengths of batches, at least as long as their longest sequence.
 Departures from the paper, each because it trains better here at small sizes: rotary instead of relative-table
-positions, layer norm in the convolution module, predictors' durations in the linear domain.
+positions, layer norm in the convolution module, predictors' durations in the linear domain. All are parameters.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from koe.acoustic.conformer import Conformer
-from koe.acoustic.reduction import batch_steps
+from koe.acoustic.layers import Convolution, Dropout, average_steps, length_mask, norm_layer, normalize
+from koe.acoustic.reduction import batch_steps, frames_predicted, steps_a_value, values_a_step
 from koe.acoustic.speakers import EMBEDDING_SIZE
 from koe.params import AcousticParams, ConditioningParams, PostnetParams, PredictorParams
 
@@ -28,8 +30,9 @@ from koe.params import AcousticParams, ConditioningParams, PostnetParams, Predic
 class Source:
     """What conversion starts from, normalised, padded.
 
-    mel (B, S, R * M); pitch (B, S) continuous log-F0; energy (B, S); steps (B,) the true lengths; voices of the source
-    and of the target speaker, (B, 2) indices or (B, 2, E) embeddings, None for a model of one source and one target.
+    mel (B, S, W); pitch (B, S * K) continuous log-F0; energy (B, S * K): where a value stands for several steps, each
+    of them has it; steps (B,) the true lengths; voices of the source and of the target speaker, (B, 2) indices or
+    (B, 2, E) embeddings, None for a model of one source and one target.
     """
 
     mel: Tensor
@@ -46,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Prosody:
-    """What training and copy synthesis give of the target: pitch (B, T) and energy (B, T), normalised."""
+    """What training and copy synthesis give of the target: pitch (B, V) and energy (B, V), normalised."""
 
     pitch: Tensor
     energy: Tensor
@@ -56,11 +59,26 @@ class Prosody:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What somebody wants other than as predicted, (B,) each: pitch and energy are added to the normalised ones that
+    the decoder gets; speed divides predicted durations.
+    """
+
+    pitch: Tensor
+    energy: Tensor
+    speed: Tensor
+
+    def to(self, device: torch.device) -> "Control":
+        return Control(self.pitch.to(device), self.energy.to(device), self.speed.to(device))
+
+
+@dataclass(frozen=True)
 class Output:
     """What the model says.
 
-    mel_before and mel (B, T * R, M), before and after the Postnet; durations (B, S) as predicted, real-valued, and
-    whole_durations (B, S) as used, both in target steps; pitch and energy (B, T); steps (B,) target steps.
+    mel_before and mel (B, T * R, M), before and after the Postnet, one and the same without it; durations (B, S) as
+    predicted, real-valued, and whole_durations (B, S) as used, both in target steps; pitch and energy (B, V) as
+    predicted, without `Control`'s; steps (B,) target steps.
     """
 
     mel_before: Tensor
@@ -70,11 +88,6 @@ class Output:
     pitch: Tensor
     energy: Tensor
     steps: Tensor
-
-
-def length_mask(lengths: Tensor, size: int) -> Tensor:
-    """(B,) → bool (B, size), True before each length."""
-    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
 def regulate_length(x: Tensor, durations: Tensor, size: int) -> Tensor:
@@ -107,44 +120,41 @@ class VariancePredictor(nn.Module):
         self.stop_gradient = params.stop_gradient
         widths = [hidden] + [params.filter] * params.layers
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, params.kernel, padding=params.kernel // 2)
-            for before, after in pairwise(widths)
-        )
+            Convolution(before, after, params.kernel) for before, after in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[1:])
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = Dropout(params.dropout)
         self.out = nn.Linear(params.filter, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, H), (B, T) → (B, T). With stop_gradient nothing flows back into x (lesson 2)."""
-        if self.stop_gradient:
-            x = x.detach()
+    def forward(self, hidden: Tensor, mask: Tensor, told: Tensor | None = None) -> Tensor:
+        """(B, T, H), (B, T) → (B, T). `told` (B, T, H) is added to the hidden sequence. With stop_gradient nothing
+        flows back into the hidden sequence (lesson 2).
+        """
+        x = hidden.detach() if self.stop_gradient else hidden
+        if told is not None:
+            x = x + told
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = convolution((x * mask[..., None]).transpose(1, 2)).transpose(1, 2)
-            x = self.dropout(norm(F.relu(x)))
-        return self.out(x).squeeze(-1)
+            x = self.dropout(norm(F.relu(convolution(x * mask[..., None]))))
+        return self.out(x).squeeze(-1).float()
 
 
 class Postnet(nn.Module):
-    """Residual refinement of the mel (Tacotron 2); layer norm over bands, so that padding leaves no trace."""
+    """Residual refinement of the mel (Tacotron 2); the last layer is linear, without norm or dropout."""
 
     def __init__(self, n_mels: int, params: PostnetParams) -> None:
         super().__init__()
-        widths = [n_mels] + [params.filter] * (params.layers - 1) + [n_mels] if params.layers else []
+        widths = [n_mels] + [params.filter] * (params.layers - 1) + [n_mels]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, params.kernel, padding=params.kernel // 2)
-            for before, after in pairwise(widths)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[1:-1])
-        self.dropout = nn.Dropout(params.dropout)
+            Convolution(before, after, params.kernel) for before, after in pairwise(widths))
+        self.norms = nn.ModuleList(norm_layer(params.norm, width) for width in widths[1:-1])
+        self.dropout = Dropout(params.dropout)
 
     def forward(self, mel: Tensor, mask: Tensor) -> Tensor:
         """(B, F, M), (B, F) → (B, F, M)."""
         x = mel
-        for index, convolution in enumerate(self.convolutions):
-            x = convolution((x * mask[..., None]).transpose(1, 2)).transpose(1, 2)
-            if index < len(self.norms):
-                x = self.dropout(torch.tanh(self.norms[index](x)))
-        return mel + x if len(self.convolutions) else mel
+        for convolution, norm in zip(self.convolutions, self.norms, strict=False):
+            x = normalize(norm, convolution(x * mask[..., None]), mask)
+            x = self.dropout(torch.tanh(x))
+        return mel + self.convolutions[-1](x * mask[..., None])
 
 
 class VoiceInput(nn.Module):
@@ -174,49 +184,56 @@ class NARS2S(nn.Module):
 
     def __init__(self, params: AcousticParams, n_mels: int, speakers: int = 0) -> None:
         super().__init__()
-        hidden, width = params.hidden, params.reduction_factor * n_mels
-        self.reduction_factor = params.reduction_factor
+        hidden, width = params.encoder.hidden, frames_predicted(params.reduction) * n_mels
+        self.reduction = params.reduction
         self.n_mels = n_mels
+        self.logarithmic_durations = params.loss.duration == "log"
         self.reduce = nn.Linear(width, hidden)
-        self.encoder = Conformer(hidden, params.encoder)
+        self.encoder = Conformer(params.encoder)
         self.duration_predictor = VariancePredictor(hidden, params.duration)
         self.source_prosody = nn.Linear(2, hidden)
         self.pitch_predictor = VariancePredictor(hidden, params.pitch)
         self.energy_predictor = VariancePredictor(hidden, params.energy)
-        self.pitch_embedding = nn.Conv1d(1, hidden, 3, padding=1)
-        self.energy_embedding = nn.Conv1d(1, hidden, 3, padding=1)
-        self.decoder = Conformer(hidden, params.decoder)
-        self.expand = nn.Linear(hidden, width)
-        self.postnet = Postnet(n_mels, params.postnet)
+        kernel, values = params.prosody_embedding.kernel, values_a_step(params.reduction)
+        self.pitch_embedding = Convolution(values, hidden, kernel)
+        self.energy_embedding = Convolution(values, hidden, kernel)
+        self.embedding_dropout = Dropout(params.prosody_embedding.dropout)
+        self.between = nn.Identity() if params.decoder.hidden == hidden else nn.Linear(hidden, params.decoder.hidden)
+        self.decoder = Conformer(params.decoder)
+        self.expand = nn.Linear(params.decoder.hidden, width)
+        self.postnet = Postnet(n_mels, params.postnet) if params.postnet.layers else None
         self.voices = None if params.conditioning.by == "none" else VoiceInput(hidden, params.conditioning, speakers)
 
-    def forward(self, source: Source, durations: Tensor | None = None, prosody: Prosody | None = None) -> Output:
+    def forward(
+        self, source: Source, durations: Tensor | None = None, prosody: Prosody | None = None,
+        forced: Tensor | None = None, control: Control | None = None,
+    ) -> Output:
         """Converts a batch.
 
         Args:
             source: the source's features.
             durations: (B, S) whole target steps; predicted when not given (conversion).
             prosody: the target's pitch and energy for the decoder (teacher forcing); predicted when not given.
+            forced: bool (B,), the utterances whose decoder gets `prosody`; all of them when not given.
+            control: what is to be other than predicted.
         """
         source_mask = length_mask(source.steps, source.mel.shape[1])
         encoded = self._encode(source, source_mask)
-        predicted = F.softplus(self.duration_predictor(encoded, source_mask)) * source_mask
-        whole = round_durations(predicted.detach(), source_mask) if durations is None else durations
-        steps = whole.sum(dim=1)
+        predicted = self._predict_durations(encoded, source_mask)
+        if durations is None:
+            speed = 1 if control is None else control.speed[:, None]
+            durations = round_durations(predicted.detach() / speed, source_mask)
+        steps = durations.sum(dim=1)
         mask = length_mask(steps, batch_steps(int(steps.max())))
-        carried = torch.cat([encoded, torch.stack([source.pitch, source.energy], dim=-1).to(encoded.dtype)], dim=-1)
-        carried = regulate_length(carried, whole, mask.shape[1])
-        hidden, source_prosody = carried[..., :-2], carried[..., -2:]
-        informed = hidden + self.source_prosody(source_prosody)
-        pitch = self.pitch_predictor(informed, mask)
-        energy = self.energy_predictor(informed, mask)
-        given = prosody or Prosody(pitch, energy)
-        hidden = hidden + self._embed(self.pitch_embedding, given.pitch, mask)
-        hidden = hidden + self._embed(self.energy_embedding, given.energy, mask)
-        stacked = self.expand(self.decoder(hidden, mask))
-        before = stacked.reshape(len(stacked), -1, self.n_mels)
-        frame_mask = mask.repeat_interleave(self.reduction_factor, dim=1)
-        return Output(before, self.postnet(before, frame_mask), predicted, whole, pitch, energy, steps)
+        hidden = regulate_length(encoded, durations, mask.shape[1])
+        spoken = torch.stack([source.pitch, source.energy], dim=-1).reshape(*source_mask.shape, -1)
+        spoken = regulate_length(spoken, durations, mask.shape[1])
+        converted = self._convert_prosody(hidden, spoken, mask)
+        used = _decoder_prosody(converted, prosody, forced, control)
+        hidden = hidden + self._embed(self.pitch_embedding, used.pitch, mask)
+        hidden = hidden + self._embed(self.energy_embedding, used.energy, mask)
+        mel_before, mel = self._mels(self.expand(self.decoder(self.between(hidden), mask)).float(), mask)
+        return Output(mel_before, mel, predicted, durations, converted.pitch, converted.energy, steps)
 
     def _encode(self, source: Source, mask: Tensor) -> Tensor:
         """The source's hidden sequence (B, S, H), told who speaks on the way in and who is to speak on the way out."""
@@ -226,6 +243,65 @@ class NARS2S(nn.Module):
         speaks, is_to_speak = self.voices(source.voices)
         return self.encoder(reduced + speaks, mask) + is_to_speak
 
-    @staticmethod
-    def _embed(embedding: nn.Conv1d, values: Tensor, mask: Tensor) -> Tensor:
-        return embedding((values * mask)[:, None].to(embedding.weight.dtype)).transpose(1, 2)
+    def _predict_durations(self, encoded: Tensor, mask: Tensor) -> Tensor:
+        """(B, S, H) → real-valued target steps (B, S); for the `log` loss the network says their log(d + 1),
+        never so low that its exponential is 0 in float32, whose logarithm has no gradient.
+        """
+        said = self.duration_predictor(encoded, mask)
+        return (torch.expm1(said.clamp(min=-10.0)) if self.logarithmic_durations else F.softplus(said)) * mask
+
+    def _convert_prosody(self, hidden: Tensor, spoken: Tensor, mask: Tensor) -> Prosody:
+        """The target's pitch and energy from the hidden sequence (B, T, H) and the source's (B, T, 2 * K).
+
+        Predictors work at the rate of the values: on each step repeated for its values, or on the mean of the steps
+        that a value stands for.
+        """
+        finer, coarser = values_a_step(self.reduction), steps_a_value(self.reduction)
+        if finer > 1:
+            hidden, mask = (x.repeat_interleave(finer, dim=1) for x in (hidden, mask))
+            spoken = spoken.reshape(*mask.shape, 2)
+        if coarser > 1:
+            hidden, spoken = (average_steps(x, mask, coarser) for x in (hidden, spoken))
+            mask = mask[:, ::coarser]
+        told = self.source_prosody(spoken)
+        return Prosody(self.pitch_predictor(hidden, mask, told), self.energy_predictor(hidden, mask, told))
+
+    def _embed(self, embedding: Convolution, values: Tensor, mask: Tensor) -> Tensor:
+        """Values (B, V) as part of the hidden sequence (B, T, H): those of a step side by side; where a value stands
+        for several steps, each of them has it.
+        """
+        repeated = values.repeat_interleave(steps_a_value(self.reduction), dim=1)
+        by_step = repeated[:, : mask.shape[1] * embedding.in_channels].reshape(*mask.shape, embedding.in_channels)
+        return self.embedding_dropout(embedding(by_step * mask[..., None]))
+
+    def _mels(self, said: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder says of steps (B, T, W) → mels before and after the Postnet, (B, T * R, M) each.
+
+        Where steps are compared (`reduction.loss`), the Postnet sees steps too.
+        """
+        factor = self.reduction.factor
+        if self.reduction.by == "reshape":
+            frames = said.reshape(len(said), -1, self.n_mels)
+        else:
+            frames = said.repeat_interleave(factor, dim=1)
+        if self.postnet is None:
+            return frames, frames
+        if self.reduction.loss == "steps":
+            return frames, self.postnet(said, mask).repeat_interleave(factor, dim=1)
+        return frames, self.postnet(frames, mask.repeat_interleave(factor, dim=1))
+
+
+def _decoder_prosody(
+    predicted: Prosody, given: Prosody | None, forced: Tensor | None, control: Control | None
+) -> Prosody:
+    """What the decoder gets. Predictions are not detached: the mel's loss reaches the predictors."""
+    if given is None:
+        used = predicted
+    elif forced is None:
+        used = given
+    else:
+        pairs = (given.pitch, predicted.pitch), (given.energy, predicted.energy)
+        used = Prosody(*(torch.where(forced[:, None], *pair) for pair in pairs))
+    if control is None:
+        return used
+    return Prosody(used.pitch + control.pitch[:, None], used.energy + control.energy[:, None])

@@ -1,10 +1,16 @@
-"""The reduction factor: R frames become one step, and steps become frames again (seed log; Tacotron's reshape).
+"""The reduction factor: R frames become one step, and steps become frames again (`acoustic.reduction`; seed log).
 
-No frame is lost: the last partial step is padded with the last frame, masked in losses, and cut again at the end
-(lesson 30). `steps = ceil(frames / R)`.
+Three ways. `reshape` puts the frames of a step side by side and predicts all of them (Tacotron's). `mean` and `slice`
+keep one frame a step, their mean or the first; what is predicted for a step then stands for all its frames.
+Values of pitch and energy are made of frames too, at their own rate: of one frame each up to several steps each.
+
+No frame is lost: `steps = ceil(frames / R)`; the last, partial step is filled with the last frame (`reshape`) or made
+of what is there, masked in losses, and cut again at the end (lesson 30).
 """
 
 import numpy as np
+
+from koe.params import ReductionParams
 
 
 def steps_of(frames: int, factor: int) -> int:
@@ -20,6 +26,26 @@ def batch_steps(steps: int) -> int:
     return -(-steps // 16) * 16
 
 
+def values_a_step(reduction: ReductionParams) -> int:
+    """Values of pitch and of energy in one step; 1 where a value stands for a step or more."""
+    return max(1, reduction.factor // reduction.frames_a_value)
+
+
+def steps_a_value(reduction: ReductionParams) -> int:
+    """Steps that one value of pitch and of energy stands for; 1 where a step has one or more."""
+    return max(1, reduction.frames_a_value // reduction.factor)
+
+
+def values_of(steps: int, reduction: ReductionParams) -> int:
+    """Values of pitch, and of energy, that so many steps have."""
+    return steps_of(steps * reduction.factor, reduction.frames_a_value)
+
+
+def frames_predicted(reduction: ReductionParams) -> int:
+    """Frames of mel that a step takes in and predicts: all of its frames, or one that stands for them."""
+    return reduction.factor if reduction.by == "reshape" else 1
+
+
 def stack_frames(mel: np.ndarray, factor: int) -> np.ndarray:
     """(frames, n_mels) → (steps, factor * n_mels), the last frame repeated to fill the last step."""
     frames, bands = mel.shape
@@ -28,17 +54,30 @@ def stack_frames(mel: np.ndarray, factor: int) -> np.ndarray:
     return padded.reshape(steps, factor * bands)
 
 
-def unstack_frames(stacked: np.ndarray, factor: int, frames: int) -> np.ndarray:
-    """(steps, factor * n_mels) → (frames, n_mels), the last step's padding cut off."""
-    steps, width = stacked.shape
-    if steps_of(frames, factor) != steps:
-        raise ValueError(f"{frames} frames do not make {steps} steps of {factor}")
-    return stacked.reshape(steps * factor, width // factor)[:frames]
-
-
 def average_frames(values: np.ndarray, factor: int) -> np.ndarray:
-    """(frames,) → (steps,): the mean over each step's real frames."""
-    frames = len(values)
-    starts = np.arange(0, frames, factor)
-    counts = np.minimum(factor, frames - starts)
-    return (np.add.reduceat(values.astype(np.float64), starts) / counts).astype(np.float32)
+    """(frames, …) → (steps, …): the mean over each step's real frames."""
+    starts = np.arange(0, len(values), factor)
+    counts = np.minimum(factor, len(values) - starts).reshape(-1, *[1] * (values.ndim - 1))
+    return (np.add.reduceat(values.astype(np.float64), starts, axis=0) / counts).astype(np.float32)
+
+
+def slice_frames(values: np.ndarray, factor: int) -> np.ndarray:
+    """(frames, …) → (steps, …): the first frame of each step."""
+    return values[::factor]
+
+
+def reduce_mel(mel: np.ndarray, reduction: ReductionParams) -> np.ndarray:
+    """(frames, n_mels) → (steps, n_mels times `frames_predicted`), as `reduction.by` says."""
+    reduce = {"reshape": stack_frames, "mean": average_frames, "slice": slice_frames}[reduction.by]
+    return reduce(mel, reduction.factor)
+
+
+def reduce_prosody(values: np.ndarray, reduction: ReductionParams) -> np.ndarray:
+    """(frames,) → the values of the steps that hold these frames, (values_of(steps),), as `reduction.prosody_by` says.
+
+    Where a step has several values, the last one is repeated to fill the last step.
+    """
+    reduce = {"mean": average_frames, "slice": slice_frames}[reduction.prosody_by]
+    reduced = reduce(values, reduction.frames_a_value)
+    filled = values_of(steps_of(len(values), reduction.factor), reduction)
+    return np.concatenate([reduced, np.repeat(reduced[-1:], filled - len(reduced))])

@@ -53,6 +53,11 @@ class Speakers:
         found = {direction[side] for direction in self.directions}
         return found.pop() if len(found) == 1 else None
 
+    @property
+    def outliers(self) -> float | None:
+        """`stats.outliers` of the statistics."""
+        return self.normalization.levels.outliers
+
     def of_source(self, speaker: str) -> Statistics:
         return self.normalization.of_source(speaker)
 

@@ -1,13 +1,15 @@
 """Training the acoustic model: resumable, deterministic on the CPU, validated as conversion works.
 
-Called by the `train_acoustic` stage. The step's batch, learning rate and dropout are functions of the seed and the
-step, so a run that was killed and continued ends with the same weights as one that never was.
+Called by the `train_acoustic` stage. A step's batches, learning rate and teacher forcing are functions of the seed and
+the step, and everything else that decides a step is in the checkpoint, so a run that was killed and continued ends
+with the same weights and curves as one that never was.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,27 +17,33 @@ import torch
 from torch import Tensor
 
 from koe.acoustic.data import Batch, PairReader
-from koe.acoustic.inference import convert_items
 from koe.acoustic.losses import PARTS, acoustic_losses, weighted_sum
-from koe.acoustic.model_file import build_network, load_acoustic
 from koe.acoustic.nars2s import NARS2S
-from koe.acoustic.speakers import Speakers
+from koe.acoustic.reduction import batch_steps
+from koe.acoustic.validation import JUDGED_BY, convert_pairs, validate
 from koe.corpus.pairing import Pair
-from koe.device import mixed_precision
+from koe.device import compiled, mixed_precision, resolve_precision
 from koe.errors import KoeError
-from koe.evaluation.mel_distortion import mel_cepstral_distortion_of_mels
-from koe.params import AcousticParams, MelParams
-from koe.randomness import seed_for
-from koe.store import compare_contracts
+from koe.params import AcousticParams
+from koe.randomness import numpy_generator, seed_for
+from koe.training.averaging import BestWeights, averaged_copy, update_average
 from koe.training.batching import Batching
-from koe.training.schedules import warmup_cosine_per_step
+from koe.training.checkpoint import Stateful
+from koe.training.failures import is_out_of_memory, listed
+from koe.training.means import RunningMeans
+from koe.training.optimizers import make_optimizer, take_optimizer_state
+from koe.training.pictures import mel_picture
+from koe.training.schedules import rate, teacher_forced_share
 from koe.training.session import Session, steps_with_progress
-from koe.training.transfer import differing_tensors
 
 
 @dataclass
 class AcousticTrainer:
-    """One training run over `train`, watched on `validation`."""
+    """One training run over `train`, watched on `validation`; `model` is its result.
+
+    `optimizer_state`: of the run whose weights `network` has, to go on with its moments (`init.keep_optimizer`);
+    `steps_before`: where its schedule goes on (`init.keep_schedule`).
+    """
 
     network: NARS2S
     params: AcousticParams
@@ -44,129 +52,232 @@ class AcousticTrainer:
     validation: list[Pair]
     seed: int
     device: torch.device
+    optimizer_state: dict[str, Any] | None = None
+    steps_before: int = 0
+    steps_done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         training = self.params.training
         self.network.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, training.weight_decay), lr=training.learning_rate,
-            betas=training.betas, fused=True,
+        self.precision = resolve_precision(training.precision, self.device, "acoustic.training.precision")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
+        self.optimizer = make_optimizer(self.network, training.optimizer)
+        if self.optimizer_state is not None:
+            take_optimizer_state(self.optimizer, self.optimizer_state, "acoustic.init.keep_optimizer")
+        self.batching = Batching(
+            tuple(self.reader.dataset.frames(target) for _, _, target in self.train), training.batch_size, self.seed,
+            training.batch_frames, batch_steps(1) * self.params.reduction.factor, training.accumulate,
         )
-        lengths = tuple(self.reader.dataset.frames(target) for _, _, target in self.train)
-        self.batching = Batching(lengths, training.batch_size, self.seed)
+        warmup = training.schedule.warmup_steps
+        if warmup >= self.steps_before + self.total_steps:
+            raise KoeError(f"acoustic.training.schedule.warmup_steps: {warmup}, and acoustic.training.epochs "
+                           f"({training.epochs}) are only {self.total_steps} steps; lower it, or train longer")
+        self.means = RunningMeans()
+        self.average = None if training.ema is None else averaged_copy(self.network)
+        self.best = None if training.average_best is None else BestWeights(training.average_best)
+        self._forward: Callable[..., Any] = (
+            compiled(self.network, self.device, "acoustic.training.compile") if training.compile else self.network)
 
     @property
-    def objects(self) -> dict[str, Any]:
+    def total_steps(self) -> int:
+        """Optimizer steps of a run that is not stopped early."""
+        training = self.params.training
+        return training.steps or (training.epochs or 0) * self.batching.steps_per_epoch
+
+    @property
+    def watched(self) -> NARS2S:
+        """The network as it is validated: the moving average of its weights, if there is one."""
+        return self.network if self.average is None else self.average
+
+    @property
+    def model(self) -> NARS2S:
+        """The network that is the result."""
+        if self.best is None:
+            return self.watched
+        model = copy.deepcopy(self.watched)
+        model.load_state_dict(self.best.mean())
+        return model
+
+    @property
+    def kept(self) -> dict[str, Stateful]:
+        """What other runs can start from."""
+        kept: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer}
+        return kept if self.average is None else {**kept, "ema": self.average}
+
+    @property
+    def objects(self) -> dict[str, Stateful]:
         """What a checkpoint holds."""
-        return {"network": self.network, "optimizer": self.optimizer}
+        objects: dict[str, Stateful] = {**self.kept, "means": self.means}
+        if self.best is not None:
+            objects["best"] = self.best
+        if self.scaler.is_enabled():
+            objects["scaler"] = self.scaler
+        return objects
 
     def run(self, session: Session) -> dict[str, float]:
-        """Trains to the end and returns the last validation's values."""
+        """Trains to the end and returns the last validation's values, and those of the mean of the best, if asked."""
         training = self.params.training
         torch.manual_seed(seed_for(self.seed, "acoustic training"))  # dropout; a checkpoint brings its own state
-        first = session.resume()
-        sums: dict[str, list[float]] = defaultdict(list)
-        latest: dict[str, float] = {}
-        for (step, bar), batch in zip(
-            steps_with_progress(session.name, first, training.steps), self._batches(first, training.steps), strict=True
-        ):
-            losses, norm = self._step(step, batch)
-            for part, value in {**losses, "gradient_norm": norm}.items():
-                sums[part].append(value)
-            last = step == training.steps
+        padding = self.batching.padding_ratio
+        print(f"{session.name}: {self.batching.batches_per_epoch} batches an epoch, their frames {padding:.1%} padding")
+        session.note({"padding_ratio": padding})
+        first, latest = session.resume(), {}
+        counted = steps_with_progress(session.name, first, self.total_steps)
+        for (step, bar), batches in zip(counted, self._batches(first), strict=True):
+            self.means.add(self._step(step, batches))
+            last = step == self.total_steps
             if step % training.log_every == 0 or last:
-                means = {f"train/{part}": float(np.mean(values)) for part, values in sums.items()}
-                session.log(step, {**means, "learning_rate": self._rate(step - 1)})
+                means = {f"train/{name}": value for name, value in self.means.take().items()}
+                session.log(step, {**means, "learning_rate": self.rate(step - 1)})
                 bar.set_postfix({part: f"{means[f'train/{part}']:.3f}" for part in ("postnet", "pitch")})
-                sums.clear()
             if step % training.validate_every == 0 or last:
-                latest = self.validate()
-                gaps = self._gaps(session, latest)
-                session.log(step, {**latest, **gaps})
+                latest = self._watch(session, step)
+                last = last or self._has_stopped_improving(session)
             if training.keep_every and step % training.keep_every == 0:
-                session.keep(f"{step:08d}", step)
-            if step % training.checkpoint_every == 0 and not last:
+                session.keep(f"{step:08d}", self.steps_before + step, self.kept)
+            self.steps_done = step
+            if last:
+                break
+            if step % training.checkpoint_every == 0:
                 session.save(step)
-        return latest
+        return {**latest, **self._judge_mean_of_best(session, step)}
 
-    def _batches(self, first: int, steps: int) -> Iterator[Batch]:
-        """Batches of steps first + 1 to steps, one read ahead while the model works."""
-        def read(step: int) -> Batch:
-            return self.reader.batch([self.train[index] for index in self.batching.batch_at(step)]).to(self.device)
+    def _batches(self, first: int) -> Iterator[list[Batch]]:
+        """Batches of steps first + 1 up to the last, one step's read ahead while the model works."""
+        def read(step: int) -> list[Batch]:
+            return [self.reader.batch([self.train[index] for index in batch]).to(self.device)
+                    for batch in self.batching.batches_at(step)]
 
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(read, first)
-            for step in range(first, steps):
-                batch = ahead.result()
-                if step + 1 < steps:
+            for step in range(first, self.total_steps):
+                with self._explaining(lambda: self._sizes(step + 1)):  # noqa: B023, called before the next step
+                    batches = ahead.result()
+                if step + 1 < self.total_steps:
                     ahead = pool.submit(read, step + 1)
-                yield batch
+                yield batches
 
-    def _rate(self, step: int) -> float:
-        training = self.params.training
-        return warmup_cosine_per_step(
-            step, training.learning_rate, training.warmup_steps, training.steps, training.final_learning_rate
-        )
+    def rate(self, step: int) -> float:
+        """Learning rate of optimizer step `step`, from 0."""
+        scale = 1.0 if self.params.init.origin is None else self.params.init.lr_scale
+        place, total = self.steps_before + step, self.steps_before + self.total_steps
+        return scale * rate(self.params.training.schedule, place, self.batching.epoch_of(place), total,
+                            self.params.encoder.hidden)
 
-    def _step(self, step: int, batch: Batch) -> tuple[dict[str, float], float]:
-        """One optimizer step; `step` counts from 1. Returns the parts' losses and the gradient's norm."""
-        training = self.params.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(step - 1)
-        self.network.train()
-        with mixed_precision(training.precision, self.device):
-            output = self.network(
-                batch.source, batch.durations, batch.prosody if self.params.teacher_forcing else None
-            )
-        losses = acoustic_losses(output, batch)
-        total = weighted_sum(losses, self.params.loss_weights)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        limit = training.gradient_clip or float("inf")
-        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit))
-        if not (np.isfinite(norm) and bool(torch.isfinite(total))):
-            raise KoeError(self._explain_divergence(step, batch, losses))
-        self.optimizer.step()
-        return {part: float(loss.detach()) for part, loss in losses.items()}, norm
+    def _step(self, step: int, batches: list[Batch]) -> dict[str, float]:
+        """One optimizer step; `step` counts from 1. Returns the parts' losses and the gradient's norm.
 
-    def _explain_divergence(self, step: int, batch: Batch, losses: dict[str, Tensor]) -> str:
-        utterances = ", ".join(self.train[index][0] for index in self.batching.batch_at(step - 1))
-        values = ", ".join(f"{part} {float(loss):g}" for part, loss in losses.items())
-        return (
-            f"acoustic training diverged at step {step}: losses or gradients are not finite ({values}); batch of "
-            f"{len(batch.durations)} pairs, {batch.target_mel.shape[1]} frames: {utterances}. Lower "
-            "acoustic.training.learning_rate, or set acoustic.training.gradient_clip"
-        )
-
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Losses on the validation pairs with the target's durations and nothing else of the target, as conversion
-        would do if it knew the timing; the teacher-forced mel under its own name; and the free-running mel-cepstral
-        distortion (lesson 28).
+        A batch counts by its share of all target frames: what is a mean over target frames is then exactly that of
+        one larger batch, with its gradient; durations, means over source steps, are nearly so. Dropout and teacher
+        forcing are drawn batch by batch.
         """
-        self.network.eval()
-        sums: dict[str, float] = defaultdict(float)
-        size = self.params.training.batch_size
-        for start in range(0, len(self.validation), size):
-            pairs = self.validation[start : start + size]
-            batch = self.reader.batch(pairs).to(self.device)
-            free = acoustic_losses(self.network(batch.source, batch.durations), batch)
-            forced = acoustic_losses(self.network(batch.source, batch.durations, batch.prosody), batch)
-            for part in PARTS:
-                sums[f"validation/{part}"] += float(free[part]) * len(pairs)
-            sums["validation/postnet_teacher_forced"] += float(forced["postnet"]) * len(pairs)
-        values = {name: total / len(self.validation) for name, total in sums.items()}
-        return {**values, "validation/mcd_db": self._free_running_mcd()}
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step - 1)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        frames = torch.stack([batch.target_frames.sum() for batch in batches])
+        losses = torch.zeros(len(PARTS), device=self.device)
+        with self._explaining(lambda: self._sizes(step)):
+            for place, (batch, share) in enumerate(zip(batches, frames / frames.sum(), strict=True)):
+                parts = self._losses(step, place, batch)
+                self.scaler.scale(weighted_sum(parts, self.params.loss.weights) * share).backward()
+                losses += share * torch.stack([parts[part].detach() for part in PARTS])
+            self.scaler.unscale_(self.optimizer)
+            limit = self.params.training.gradient_clip or float("inf")
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+            *means, length = torch.stack([*losses, norm]).tolist()  # the only wait for the GPU
+            values = dict(zip(PARTS, means, strict=True))
+            gradient = self._checked(step, values, length)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        if self.average is not None:
+            update_average(self.average, self.network, self.params.training.ema or 0.0, step - 1)
+        return {**values, **gradient}
 
-    def _free_running_mcd(self) -> float:
-        sources = [self.reader.source(pair) for pair in self.validation]
-        conversions = convert_items(
-            self.network, sources, self.params.normalize_target, self.params.training.batch_size, self.device
-        )
-        return float(np.mean([
-            mel_cepstral_distortion_of_mels(conversion.mel, self.reader.dataset.mel(target))
-            for conversion, (_, _, target) in zip(conversions, self.validation, strict=True)
-        ]))
+    def _losses(self, step: int, place: int, batch: Batch) -> dict[str, Tensor]:
+        """The parts' losses on the batch at `place` in the step, some or all of its utterances teacher-forced."""
+        share = teacher_forced_share(self.params.teacher_forcing, self.steps_before + step - 1)
+        drawn = numpy_generator(self.seed, "teacher forcing", step, place).random(len(batch.durations)) < share
+        prosody = batch.prosody if drawn.any() else None
+        forced = None if drawn.all() else torch.from_numpy(drawn).to(self.device)
+        with mixed_precision(self.precision, self.device):
+            output = self._forward(batch.source, batch.durations, prosody, forced)
+        return acoustic_losses(output, batch, self.params.loss)
+
+    def _checked(self, step: int, losses: dict[str, float], norm: float) -> dict[str, float]:
+        """The gradient's norm, by name. Raises KoeError if it or a loss is no number, or it is above its limit."""
+        finite = np.isfinite([*losses.values(), norm])
+        if self.scaler.is_enabled() and finite[:-1].all() and not finite[-1] and self.scaler.get_scale() >= 1:
+            return {}  # float16: the scale of the losses was too high; this step is left out and the scale lowered
+        told = f"{self._sizes(step)}; losses: {listed(losses)}; gradient norm {norm:g}"
+        if not finite.all():
+            lower = "gradient_clip" if self.params.training.gradient_clip else "gradient_clip (now null: set it)"
+            raise KoeError(f"acoustic training diverged: losses or gradients are not finite {told}. Lower "
+                           f"acoustic.training.schedule.learning_rate or acoustic.training.{lower}")
+        limit = self.params.training.gradient_limit
+        if limit is not None and norm > limit:
+            raise KoeError(f"acoustic training diverged: the gradient is above acoustic.training.gradient_limit "
+                           f"({limit:g}) {told}. Lower acoustic.training.schedule.learning_rate, or raise the limit")
+        return {"gradient_norm": norm}
+
+    def _sizes(self, step: int) -> str:
+        """What a step (from 1) trains on, for messages."""
+        frames, told = self.reader.dataset.frames, []
+        for batch in self.batching.batches_at(step - 1):
+            pairs = [self.train[index] for index in batch]
+            source, target = (max(frames(pair[side]) for pair in pairs) for side in (1, 2))
+            padded = [-(-longest // self.batching.multiple) * self.batching.multiple for longest in (source, target)]
+            told.append(f"{len(pairs)} pairs, source up to {source} frames (padded: {padded[0]}), target up to "
+                        f"{target} (padded: {padded[1]}): {', '.join(pair for pair, _, _ in pairs)}")
+        return f"at step {step}, batch of " + "; and of ".join(told)
+
+    @contextmanager
+    def _explaining(self, sizes: Callable[[], str], lower: str = "") -> Iterator[None]:
+        """Makes a KoeError of an error that says that memory does not suffice; without `lower`, batches are to be."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            given = "batch_frames" if self.params.training.batch_size is None else "batch_size"
+            batches = (f"acoustic.training.{given} ({getattr(self.params.training, given)}), raising "
+                       "acoustic.training.accumulate instead; if a single pair is too long, resample.max_seconds")
+            raise KoeError(f"acoustic training is out of memory {sizes()}. Lower {lower or batches} "
+                           f"({str(error).partition(chr(10))[0]})") from error
+
+    def _watch(self, session: Session, step: int) -> dict[str, float]:
+        """Validates: curves, pictures, and keeps what is best."""
+        with self._explaining(lambda: f"at step {step}, in validation", "resample.max_seconds"):
+            values = self.validate()
+            session.log(step, {**values, **self._gaps(session, values)})
+            shown = self.validation[: self.params.training.pictures]
+            mels = convert_pairs(self.watched, self.reader, shown, self.params, self.device)
+            for mel, (pair, _, target) in zip(mels, shown, strict=True):
+                session.show(step, pair.replace("/", "_"), mel_picture(mel, self.reader.dataset.mel(target)))
+        if self.best is not None:
+            self.best.offer(values[JUDGED_BY], self.watched)
+        judged = session.series(JUDGED_BY)
+        if self.params.training.keep_best and judged.index(min(judged)) == len(judged) - 1:
+            session.keep("best", self.steps_before + step, self.kept)
+        return values
+
+    def _has_stopped_improving(self, session: Session) -> bool:
+        judged, patience = session.series(JUDGED_BY), self.params.training.early_stopping
+        return patience is not None and len(judged) - 1 - judged.index(min(judged)) >= patience
+
+    def _judge_mean_of_best(self, session: Session, step: int) -> dict[str, float]:
+        """Validation values of the mean of the best weights, under names of their own."""
+        if self.best is None:
+            return {}
+        values = self.validate(self.model)
+        found = {f"average_best/{name.removeprefix('validation/')}": value for name, value in values.items()
+                 if name.startswith("validation/")}
+        session.log(step, found)
+        return found
+
+    def validate(self, network: NARS2S | None = None) -> dict[str, float]:
+        """Values of `network`, or `watched`, on the validation pairs (koe.acoustic.validation)."""
+        return validate(network or self.watched, self.reader, self.validation, self.params, self.device)
 
     def _gaps(self, session: Session, validation: dict[str, float]) -> dict[str, float]:
         """Validation less training loss of each part: how far the model overfits (lesson 4)."""
@@ -175,41 +286,3 @@ class AcousticTrainer:
             f"gap/{part}": validation[f"validation/{part}"] - train[f"train/{part}"]
             for part in PARTS if f"train/{part}" in train
         }
-
-
-def initial_network(params: AcousticParams, mel: MelParams, own: Speakers, seed: int) -> tuple[NARS2S, Speakers]:
-    """The network to train, and the speakers with the statistics to train it with.
-
-    From scratch: random weights under `seed`, and the data's own statistics. With `acoustic.init`: that model's
-    weights, and its statistics too, for its weights mean nothing under others (lesson 19). Raises ContractError if
-    its mel settings differ, KoeError naming what differs if its shape, or who its learned vectors stand for, does.
-    """
-    torch.manual_seed(seed_for(seed, "acoustic"))
-    network = build_network(params, mel.n_mels, len(own.trained))
-    if params.init is None:
-        return network, own
-    start = load_acoustic(params.init)
-    compare_contracts(f"acoustic.init ({params.init})", start.preparation.mel.contract(), "params.yaml", mel.contract())
-    differing = differing_tensors(start.network.state_dict(), network.state_dict())
-    if differing:
-        raise KoeError(
-            f"acoustic.init: the model in {params.init} and the acoustic parameters differ in {differing}; set the "
-            "sizes under acoustic: to that model's"
-        )
-    if params.conditioning.by == "learned" and start.speakers.trained != own.trained:
-        raise KoeError(
-            f"acoustic.init: the model in {params.init} learned {', '.join(start.speakers.trained)}, and the pairs "
-            f"have {', '.join(own.trained)}; its vectors would stand for others. Use acoustic.conditioning.by: encoder"
-        )
-    network.load_state_dict(start.network.state_dict())
-    normalization = start.speakers.normalization
-    for speaker in own.normalization.speakers.keys() - normalization.speakers.keys():  # whom that model never met
-        normalization = normalization.with_speaker(speaker, own.normalization.speakers[speaker])
-    return network, replace(own, normalization=normalization)
-
-
-def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases and norms do not."""
-    decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    rest = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

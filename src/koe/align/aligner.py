@@ -1,24 +1,37 @@
-"""Aligners by name: two log-mels in, durations and what is needed to judge them out."""
+"""An alignment of one pair: what a method finds, made into durations, with what is needed to judge them.
+
+The methods: `align_dtw` here; `koe.align.neural` for those that are trained (`koe.align.registry` chooses by name).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from koe.align.dtw import distances, dtw
-from koe.align.durations import durations_of, source_positions
+from koe.align.durations import durations_of, path_along, source_positions, spread_silence
 from koe.align.features import comparison_features, silent_frames
 from koe.params import AlignParams, MelParams
 
 
 @dataclass(frozen=True)
-class Diagnostics:
-    """How far an alignment can be trusted (lesson 8)."""
+class Side:
+    """One of the two utterances of a pair."""
 
-    cost: float  # mean distance of the frames that were matched
+    mel: np.ndarray  # log-mel, never normalised, (frames, n_mels)
+    speaker: str  # `<corpus>/<speaker>`
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How far an alignment can be trusted (lesson 8). The same measures for all methods."""
+
+    cost: float  # mean distance, in the features that DTW compares, of the frames that were matched
     slope: float  # target frames per source frame, of the line that fits the path best
     longest_run: float  # seconds of the target that one source step stands for, the longest
     skipped: float  # share of source steps of duration 0
+    focus: float  # focus rate of the attention, 0 to 1; NaN for DTW, which has none
 
 
 @dataclass(frozen=True)
@@ -30,36 +43,49 @@ class Alignment:
     diagnostics: Diagnostics
 
 
-# What a method returns: `positions` as in Alignment, and its cost per frame.
-Aligner = Callable[[np.ndarray, np.ndarray, MelParams, AlignParams], tuple[np.ndarray, float]]
+@dataclass(frozen=True)
+class Found:
+    """What a method finds: a path of single steps, the positions along it (as in Alignment), and its focus rate."""
+
+    path: np.ndarray  # (length, 2) of (source frame, target frame), from the first to the last frames of both
+    positions: np.ndarray
+    focus: float = float("nan")
 
 
-def align_dtw(
-    source_mel: np.ndarray, target_mel: np.ndarray, mel: MelParams, params: AlignParams
-) -> tuple[np.ndarray, float]:
-    """Dynamic time warping of mel bands or mel-cepstra, silence spread evenly over both sides."""
-    cost = distances(comparison_features(source_mel, params), comparison_features(target_mel, params))
-    path, cost_per_frame = dtw(cost, params.penalty, round(params.band_seconds * mel.frame_rate))
-    if not params.spread_silence:
-        return source_positions(path), cost_per_frame
-    silences = (silent_frames(side, params.silence_db) for side in (source_mel, target_mel))
-    return source_positions(path, *silences), cost_per_frame
+Aligner = Callable[[Side, Side], Found]  # source, target
 
 
-ALIGNERS: dict[str, Aligner] = {"dtw": align_dtw}
+def dtw_aligner(mel: MelParams, params: AlignParams) -> Aligner:
+    """Dynamic time warping of mel bands or mel-cepstra."""
+    return partial(_align_dtw, mel, params)
+
+
+def _align_dtw(mel: MelParams, params: AlignParams, source: Side, target: Side) -> Found:
+    path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * mel.frame_rate))
+    return Found(path, source_positions(path))
+
+
+def _costs(source: Side, target: Side, params: AlignParams) -> np.ndarray:
+    return distances(comparison_features(source.mel, params), comparison_features(target.mel, params))
 
 
 def align_pair(
-    source_mel: np.ndarray, target_mel: np.ndarray, mel: MelParams, params: AlignParams, reduction_factor: int
+    aligner: Aligner, source: Side, target: Side, mel: MelParams, params: AlignParams, reduction_factor: int
 ) -> Alignment:
-    """Aligns two log-mels (frames, n_mels) by the method named in `params`, durations at the reduced rate."""
-    positions, cost = ALIGNERS[params.method](source_mel, target_mel, mel, params)
-    durations = durations_of(positions, len(source_mel), reduction_factor)
+    """Aligns two utterances: durations at the reduced rate, silence spread evenly over both sides if asked for."""
+    found = aligner(source, target)
+    positions = found.positions
+    if params.spread_silence:
+        silences = (silent_frames(side.mel, params.silence_db) for side in (source, target))
+        positions = spread_silence(positions, found.path, *silences)
+    durations = durations_of(positions, len(source.mel), reduction_factor)
+    path = path_along(positions, len(source.mel))
     diagnostics = Diagnostics(
-        cost=cost,
-        slope=_slope(positions, len(source_mel)),
+        cost=float(_costs(source, target, params)[path[:, 0], path[:, 1]].mean()),
+        slope=_slope(positions, len(source.mel)),
         longest_run=float(durations.max()) * reduction_factor / mel.frame_rate,
         skipped=float(np.mean(durations == 0)),
+        focus=found.focus,
     )
     return Alignment(durations, positions, diagnostics)
 

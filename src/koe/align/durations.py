@@ -5,20 +5,40 @@ import numpy as np
 from koe.acoustic.reduction import steps_of
 
 
-def source_positions(
-    path: np.ndarray, source_silent: np.ndarray | None = None, target_silent: np.ndarray | None = None
-) -> np.ndarray:
+def source_positions(path: np.ndarray) -> np.ndarray:
     """Each target frame's place in the source, in frames: float64, shape (target frames,), never decreasing.
 
     `path` is (length, 2) of (source frame, target frame), as `koe.align.dtw.dtw` returns it. Where it passes
-    through several source frames at one target frame, their mean counts. Given both silence masks (frames,),
-    each stretch in which both sides are silent becomes a straight line: noise has nothing to align, and a
-    path through it wanders.
+    through several source frames at one target frame, their mean counts.
     """
+    return np.bincount(path[:, 1], weights=path[:, 0]) / np.bincount(path[:, 1])
+
+
+def path_along(positions: np.ndarray, source_frames: int) -> np.ndarray:
+    """The path of single steps, (length, 2) of (source frame, target frame), that keeps nearest to `positions`.
+
+    From the first to the last frames of both sides, as `dtw` returns one, so that paths of all methods can be
+    measured in the same way.
+    """
+    target_frames = len(positions)
+    last = np.round(positions).astype(np.int64)
+    last[-1] = source_frames - 1
+    first = np.concatenate([[0], np.minimum(last[:-1] + 1, last[1:])])
+    counts = last - first + 1
+    targets = np.repeat(np.arange(target_frames), counts)
+    starts = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return np.stack([starts + np.arange(len(targets)), targets], axis=1)
+
+
+def spread_silence(
+    positions: np.ndarray, path: np.ndarray, source_silent: np.ndarray, target_silent: np.ndarray
+) -> np.ndarray:
+    """`positions` with each stretch of `path` in which both sides are silent made a straight line.
+
+    Noise has nothing to align, and a path through it wanders. The masks are (frames,) of each side.
+    """
+    positions = positions.copy()
     source, target = path[:, 0], path[:, 1]
-    positions = np.bincount(target, weights=source) / np.bincount(target)
-    if source_silent is None or target_silent is None:
-        return positions
     both = source_silent[source] & target_silent[target]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], both, [False]]).astype(np.int8)))
     for first, last in zip(edges[::2], edges[1::2] - 1, strict=True):

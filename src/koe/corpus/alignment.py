@@ -1,6 +1,7 @@
 """Alignment of all pairs: durations in shards, diagnostics in a table, the worst pairs marked (lesson 8)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from koe.acoustic.reduction import steps_of
-from koe.align.aligner import Alignment, align_pair
-from koe.corpus.dataset import Dataset
+from koe.align.aligner import Aligner, Alignment, Side, align_pair, dtw_aligner
+from koe.corpus.dataset import Dataset, speaker_key
 from koe.corpus.quarantine import Quarantine
 from koe.errors import StoreError
 from koe.files import read_table, write_table
@@ -19,45 +20,72 @@ from koe.params import AlignParams
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 
-TABLE = "alignment.csv"
+TABLE, COMPARISON = "alignment.csv", "comparison.csv"
 COLUMNS = ["pair", "source_frames", "target_frames", "source_steps", "target_steps",
-           "cost", "slope", "longest_run", "skipped", "suspect", "why"]
+           "cost", "slope", "longest_run", "skipped", "focus", "suspect", "why"]
 
 
 def align_pairs(
-    dataset: Dataset, pairs: pd.DataFrame, params: AlignParams, reduction_factor: int, folder: str | Path
+    dataset: Dataset, pairs: pd.DataFrame, params: AlignParams, reduction_factor: int, folder: str | Path,
+    aligner: Aligner | None = None, comparison: tuple[Aligner, Path] | None = None,
 ) -> pd.DataFrame:
     """Aligns every pair of `pairs` (columns pair, source, target), writes `folder` and returns its table.
 
     Writes shards with `durations`, alignment.csv and quarantine.csv. No pair is excluded here; suspects are
     marked for a person to look at.
+
+    Args:
+        aligner: what aligns; DTW by `params` if not given.
+        comparison: a second method for the same pairs, `params.compare`, and a folder for it: shards with its
+            `durations`, and comparison.csv: pair, the mean distance of the two paths (ms of the source), and both
+            methods' diagnostics, named `<method>.<diagnostic>`.
     """
-    rows = []
-    alignments = _alignments(dataset, pairs, params, reduction_factor)
-    with ShardWriter(folder, {"reduction_factor": reduction_factor}) as writer:
-        for pair, alignment in progress(alignments, "align", total=len(pairs), unit="pair"):
-            row = _row(dataset, pair, alignment, reduction_factor)
-            _check(f"{folder}: {pair.pair}", alignment.durations, row["source_steps"], row["target_steps"])
-            writer.add(pair.pair, durations=alignment.durations)
-            rows.append(row)
+    folder = Path(folder)
+    aligners, folders = [aligner or dtw_aligner(dataset.mel_params, params)], [folder]
+    if comparison:
+        aligners, folders = [*aligners, comparison[0]], [*folders, comparison[1]]
+    rows, compared = [], []
+    with ExitStack() as stack:
+        writers = [stack.enter_context(ShardWriter(place, {"reduction_factor": reduction_factor}))
+                   for place in folders]
+        found = _alignments(dataset, pairs, aligners, params, reduction_factor)
+        for pair, alignments in progress(found, "align", total=len(pairs), unit="pair"):
+            rows.append(_row(dataset, pair, alignments[0], reduction_factor))
+            for writer, alignment in zip(writers, alignments, strict=True):
+                _check(f"{folder}: {pair.pair}", alignment.durations, rows[-1]["source_steps"],
+                       rows[-1]["target_steps"])
+                writer.add(pair.pair, durations=alignment.durations)
+            if comparison:
+                compared.append(_comparison(pair.pair, alignments, params, dataset.mel_params.frame_rate))
     table = pd.DataFrame(rows, columns=COLUMNS[:-2])
     table["why"] = suspicions(table, params)
     table["suspect"] = (table["why"] != "").astype(int)
-    write_table(Path(folder) / TABLE, table[COLUMNS])
+    write_table(folder / TABLE, table[COLUMNS])
+    if comparison:
+        write_table(comparison[1] / COMPARISON, pd.DataFrame(compared))
     Quarantine("align").write(folder)
     return table[COLUMNS]
 
 
 def _alignments(
-    dataset: Dataset, pairs: pd.DataFrame, params: AlignParams, reduction_factor: int
-) -> Iterator[tuple[Any, Alignment]]:
-    """Every pair's row and alignment, in order. Threads suffice: the search runs without the interpreter."""
+    dataset: Dataset, pairs: pd.DataFrame, aligners: Sequence[Aligner], params: AlignParams, reduction_factor: int
+) -> Iterator[tuple[Any, list[Alignment]]]:
+    """Every pair's row and alignments, in order. Threads suffice: the searches run without the interpreter."""
 
-    def align(pair: Any) -> tuple[Any, Alignment]:
-        mels = dataset.mel(pair.source), dataset.mel(pair.target)
-        return pair, align_pair(*mels, dataset.mel_params, params, reduction_factor)
+    def align(pair: Any) -> tuple[Any, list[Alignment]]:
+        source, target = (Side(dataset.mel(name), speaker_key(name)) for name in (pair.source, pair.target))
+        return pair, [align_pair(aligner, source, target, dataset.mel_params, params, reduction_factor)
+                      for aligner in aligners]
 
     yield from thread_map(align, pairs.itertuples(index=False))
+
+
+def _comparison(pair: str, alignments: Sequence[Alignment], params: AlignParams, frame_rate: float) -> dict[str, Any]:
+    one, other = alignments
+    row = {"pair": pair, "distance_ms": 1000 * float(np.abs(one.positions - other.positions).mean()) / frame_rate}
+    for method, alignment in zip((params.method, params.compare), alignments, strict=True):
+        row |= {f"{method}.{name}": value for name, value in asdict(alignment.diagnostics).items()}
+    return row
 
 
 def _row(dataset: Dataset, pair: Any, alignment: Alignment, reduction_factor: int) -> dict[str, Any]:
@@ -115,7 +143,7 @@ def read_durations(
     written = reader.metadata.get("reduction_factor")
     if written != reduction_factor:
         raise StoreError(f"{folder}: reduction_factor is {written} in its shards and {reduction_factor} in "
-                         "acoustic.reduction_factor; run dvc repro align")
+                         "acoustic.reduction.factor; run dvc repro align")
     durations = {}
     for pair in pairs.itertuples(index=False):
         found = reader.get(pair.pair, "durations")

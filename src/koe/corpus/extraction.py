@@ -50,7 +50,7 @@ def extract_features(
     if len(wave) < shortest:
         raise AudioError(
             TOO_SHORT, f"{len(wave) / mel.sample_rate:.3f} s of speech; one reduced step "
-            f"(acoustic.reduction_factor × mel.hop_length) takes {shortest / mel.sample_rate:.3f} s"
+            f"(acoustic.reduction.factor × mel.hop_length) takes {shortest / mel.sample_rate:.3f} s"
         )
     floor, ceiling = pitch.range_of(speaker)
     f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)

@@ -170,19 +170,31 @@ class Normalization:
 
 
 def within_fences(values: np.ndarray, reach: float | None) -> np.ndarray:
-    """Values (count,) without those further than `reach` interquartile ranges outside the quartiles; None: all."""
+    """Which of the values (count,) are not further than `reach` interquartile ranges outside the quartiles: bool
+    (count,); None: all.
+    """
     if reach is None or not len(values):
-        return values
+        return np.ones(len(values), dtype=bool)
     low, high = np.quantile(values, (0.25, 0.75))
     margin = reach * (high - low)
-    return values[(values >= low - margin) & (values <= high + margin)]
+    return (values >= low - margin) & (values <= high + margin)
+
+
+def without_octave_errors(f0: np.ndarray, outliers: float | None) -> np.ndarray:
+    """F0 (frames,) in Hz, outliers by the rule above unvoiced: what a model can learn, and what was measured."""
+    voiced = np.flatnonzero(f0 > 0)
+    kept = np.zeros_like(f0)
+    inside = voiced[within_fences(np.log(f0[voiced].astype(np.float64)), outliers)]
+    kept[inside] = f0[inside]
+    return kept
 
 
 def statistics_of(mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, outliers: float | None) -> Statistics:
     """Statistics of one utterance: mel (frames, n_mels), F0 (frames,) in Hz, energy (frames,)."""
-    log_f0 = np.log(f0[f0 > 0].astype(np.float64))
+    kept = without_octave_errors(f0, outliers)
+    log_f0 = np.log(kept[kept > 0].astype(np.float64))
     return Statistics(
-        Moments.of(mel), Moments.of(within_fences(log_f0, outliers)), Moments.of(within_fences(energy, outliers)))
+        Moments.of(mel), Moments.of(log_f0), Moments.of(energy[within_fences(energy, outliers)]))
 
 
 NOTHING = Statistics(*[Moments(0, np.zeros(()), np.zeros(()))] * 3)

@@ -13,12 +13,13 @@ import pandas as pd
 import torch
 
 from koe.audio.mel import log_mel, minimum_samples
+from koe.corpus.alignment import COMPARISON
 from koe.corpus.dataset import Dataset, corpus_of, from_int16, speaker_of, to_int16
 from koe.corpus.pairing import read_pairs
 from koe.corpus.quarantine import read_quarantine
 from koe.corpus.voices import VOICES, Voice
 from koe.files import read_json, read_table
-from koe.params import CorpusParams, MelParams, Params, SpeakerPitch
+from koe.params import AlignParams, CorpusParams, MelParams, Params, SpeakerPitch
 from koe.report.checks import quarantine_folders
 from koe.report.metrics import METRICS, Values, conditions
 from koe.report.recordings import ratios_table, recordings_table
@@ -28,8 +29,9 @@ Row = Mapping[Hashable, Any]  # a table's row, by column
 Curve = list[tuple[int, float]]  # optimizer step, value
 TRAININGS = {"train_acoustic": "Acoustic model", "finetune_vocoder": "Vocoder"}
 _REFERENCES = {"source", "target", "griffin_lim.ceiling"}  # fields of data/reference; the others: data/evaluation
-_STATES = {"train", "validation"}
-_TEACHER_FORCED = "_teacher_forced"
+_CURVES = {"train": "train", "validation": "validation", "validation_teacher_forced": "validation, teacher-forced",
+           "average_best": "mean of the best"}  # folders of curves that every part has, and what the page calls them
+_MOST_PICTURED, _MOST_PICTURES = 4, 4  # pairs, and pictures of each
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,24 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class DrawnAlignment:
-    """A pair's durations (source steps,) with its row of alignment.csv."""
+    """A pair's durations (source steps,) by method, the one in use first, with its row of alignment.csv."""
 
     row: Row
     direction: str  # who → whom
     text: str
     source: Recording
     target: Recording
-    durations: np.ndarray
+    durations: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DrawnTraining:
+    """What the acoustic model made of a validation pair while it was trained: PNG files by optimizer step."""
+
+    pair: str
+    direction: str  # who → whom
+    text: str
+    pictures: Mapping[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,9 @@ class ReportData:
     directions: Sequence[Row] = ()  # of metrics/directions.csv, where there is more than one
     held_out: Sequence[HeldOut] = ()
     curves: Mapping[str, Mapping[str, Mapping[str, Curve]]] = field(default_factory=dict)
+    trained: Sequence[DrawnTraining] = ()
     alignments: Sequence[DrawnAlignment] = ()
+    comparison: pd.DataFrame | None = None  # comparison.csv, where align.compare names a second method
     trims: Sequence[DrawnTrim] = ()
     quarantine: pd.DataFrame = field(default_factory=lambda: read_quarantine([]))
     counts: Mapping[str, Any] = field(default_factory=dict)
@@ -115,12 +129,15 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
     return ReportData(
         parameters=params.model_dump(mode="json"),
         mel=params.mel,
-        reduction_factor=params.acoustic.reduction_factor,
+        reduction_factor=params.acoustic.reduction.factor,
         evaluation=read_json(root / "metrics" / "evaluation.json"),
         directions=load_directions(root / "metrics" / "directions.csv", f"{params.evaluation.headline}.converted"),
         held_out=load_held_out(dataset, root, params.report.utterances),
-        curves={title: load_curves(root / "metrics" / stage) for stage, title in TRAININGS.items()},
-        alignments=load_alignments(dataset, params.report.alignments),
+        curves={title: load_curves(root / "metrics" / stage)
+                for stage, title in (aligner_trainings(params.align) | TRAININGS).items()},
+        trained=load_trained(dataset, root / "metrics" / "train_acoustic" / "plots" / "images"),
+        alignments=load_alignments(dataset, params.align, params.report.alignments),
+        comparison=read_table(dataset.data / "comparison" / COMPARISON) if params.align.compare else None,
         trims=load_trims(dataset, params.report.trims),
         quarantine=read_quarantine(quarantine_folders(dataset)),
         counts=read_json(root / "metrics" / "data.json"),
@@ -164,16 +181,19 @@ def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
     readers = {name: ShardReader(root / "data" / name) for name in ("reference", "evaluation")}
     order = list(conditions(read_json(root / "metrics" / "evaluation.json")))
     pairs, texts = read_pairs(dataset.data / "pairs").set_index("pair"), _texts(dataset)
-    names = sorted(set(rows["pair"]))
-    shown = [names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
     held_out = []
-    for name in shown:
+    for name in _spread(sorted(set(rows["pair"])), count):
         by_condition = rows[rows["pair"] == name].set_index("condition").to_dict("index")
         renderings = [_rendering(dataset, readers, name, condition, by_condition[condition])
                       for condition in order if condition in by_condition]
         source, target = pairs.loc[name, ["source", "target"]]
         held_out.append(HeldOut(name, direction_of(source, target), texts[target], renderings))
     return held_out
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, the first and the last among them, at even distances."""
+    return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
 
 
 def _texts(dataset: Dataset) -> dict[str, str]:
@@ -198,38 +218,61 @@ def _mel_of(audio: np.ndarray, params: MelParams) -> np.ndarray:
 def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
     """DVCLive's tables as `{part: {curve: [(step, value)]}}`; a part's training and validation come together.
 
-    `train/mel` and `validation/mel` are part `mel`; `validation/mel_teacher_forced` is a third curve of it;
-    what is neither (`learning_rate`) is a part with one curve. `gap/…` is the distance of two curves that are
-    drawn, and is left out. No folder: no curves.
+    `train/mel`, `validation/mel`, `validation_teacher_forced/mel` and `average_best/mel` are curves of part `mel`; what
+    is none of these (`learning_rate`) is a part with one curve. `gap/…` is the distance of two curves that are drawn,
+    and is left out. No folder: no curves.
     """
     parts: dict[str, dict[str, Curve]] = {}
-    plots = folder / "plots" / "metrics"
-    for path in sorted(plots.rglob("*.tsv")):
-        state, part = path.parent.relative_to(plots).as_posix(), path.stem
+    plots, order = folder / "plots" / "metrics", list(_CURVES)
+    paths = {path: path.parent.relative_to(plots).as_posix() for path in sorted(plots.rglob("*.tsv"))}
+    for path, state in sorted(paths.items(), key=lambda item: order.index(item[1]) if item[1] in order else -1):
+        part = path.stem
         if state == "gap":
             continue
         table = pd.read_csv(path, sep="\t").dropna()
         curve = list(zip(table["step"].astype(int).tolist(), table.iloc[:, 1].astype(float).tolist(), strict=True))
-        name = state if state in _STATES else part
-        if part.endswith(_TEACHER_FORCED):
-            part, name = part.removesuffix(_TEACHER_FORCED), f"{name}, teacher-forced"
-        elif state not in _STATES and state != ".":
+        name = _CURVES.get(state, part)
+        if state not in _CURVES and state != ".":
             part = f"{state}/{part}"
         if curve:
             parts.setdefault(part, {})[name] = curve
     return dict(sorted(parts.items(), key=lambda item: (-len(item[1]), "validation" not in item[1], item[0])))
 
 
-def load_alignments(dataset: Dataset, count: int) -> list[DrawnAlignment]:
+def aligner_trainings(align: AlignParams) -> dict[str, str]:
+    """Titles of the trainings of train_aligner, by the folders of their curves."""
+    return {f"train_aligner/{method}": f"Aligner, {method}" for method in (align.method, align.compare)
+            if method not in ("dtw", None)}
+
+
+def load_trained(dataset: Dataset, folder: Path) -> list[DrawnTraining]:
+    """Pictures `folder/<pair, / as _>/<step>.png` of a few pairs, the first by name, at a few steps spread over the
+    training. No folder: none.
+    """
+    pairs = read_pairs(dataset.data / "pairs").set_index("pair")
+    names, texts, drawn = {pair.replace("/", "_"): pair for pair in pairs.index}, _texts(dataset), []
+    for pictured in sorted(folder.glob("*/"))[:_MOST_PICTURED]:
+        pair = names[pictured.name]
+        source, target = pairs.loc[pair, ["source", "target"]]
+        files = _spread(sorted(pictured.glob("*.png")), _MOST_PICTURES)
+        pictures = {int(file.stem): file.read_bytes() for file in files}
+        drawn.append(DrawnTraining(pair, direction_of(source, target), texts[target], pictures))
+    return drawn
+
+
+def load_alignments(dataset: Dataset, align: AlignParams, count: int) -> list[DrawnAlignment]:
     """The `count` worst pairs: suspects first, then by cost."""
-    table = read_table(dataset.data / "alignment" / "alignment.csv")
+    folder = dataset.data / "alignment"
+    table = read_table(folder / "alignment.csv")
     table = table.sort_values(["suspect", "cost"], ascending=False, kind="stable")
     pairs = read_pairs(dataset.data / "pairs").set_index("pair")
-    reader, texts = ShardReader(dataset.data / "alignment"), _texts(dataset)
-    drawn = []
+    readers: dict[str, ShardReader] = {align.method: ShardReader(folder)}
+    if align.compare:
+        readers[align.compare] = ShardReader(dataset.data / "comparison")
+    texts, drawn = _texts(dataset), []
     for row in table.head(count).to_dict("records"):
         source, target = pairs.loc[row["pair"], ["source", "target"]]
-        durations = reader.get(row["pair"], "durations")
+        durations = {method: reader.get(row["pair"], "durations") for method, reader in readers.items()}
         sides = _trimmed(dataset, source), _trimmed(dataset, target)
         drawn.append(DrawnAlignment(row, direction_of(source, target), texts[target], *sides, durations))
     return drawn

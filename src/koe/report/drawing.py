@@ -35,7 +35,12 @@ def mel_uri(mel: np.ndarray, top: float) -> str:
     image.putpalette((colormaps["magma"](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    return _data_uri("image/png", buffer.getvalue())
+    return picture_uri(buffer.getvalue())
+
+
+def picture_uri(picture: bytes) -> str:
+    """A PNG file as a data URI."""
+    return _data_uri("image/png", picture)
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -83,6 +88,8 @@ def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int,
 
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 54, 8, 8, 24
+_WIDE = 1000
+PATH_CLASSES = ("first", "second")  # style classes, and so colours
 _ROW, _NAMES, _NAME_LETTERS = 20, 126, 20  # height of a row, width and letters of its name
 BINS = 30
 
@@ -90,7 +97,7 @@ BINS = 30
 def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
     """Named curves over optimizer steps with axes; logarithmic where values span more than a factor of 20.
 
-    A curve's class, and so its colour, is its name for `train` and `validation`, and `curve_class` in general.
+    A curve's class, and so its colour, is its `curve_class`.
     """
     points = [point for curve in series.values() for point in curve]
     values = [value for _, value in points]
@@ -121,9 +128,44 @@ def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
     return _svg("curves", (_WIDTH, _HEIGHT), shapes, label, stretch=False)
 
 
+def paths_svg(
+    paths: Mapping[str, np.ndarray], source_frames: int, target_frames: int, factor: int, frame_rate: float, label: str
+) -> Markup:
+    """Paths of one pair over the target's time: how far ahead in the source each is of a straight one, ms.
+
+    `paths`: durations (source steps,) in target steps of `factor` frames, by method; two at most. Drawn against the
+    straight line, for beside it two paths look the same that differ by the length of a sound.
+    """
+    curves = []
+    for durations in paths.values():
+        ends = np.minimum(np.concatenate([[0], np.cumsum(durations)]) * factor, target_frames)
+        places = np.minimum(np.arange(len(durations) + 1) * factor, source_frames)
+        ahead = places - ends * (source_frames / target_frames)
+        curves.append((ends / frame_rate, 1000 * ahead / frame_rate))
+    x_ticks = _ticks(0, target_frames / frame_rate, 8)
+    values = np.concatenate([ahead for _, ahead in curves])
+    y_ticks = _ticks(float(values.min()), float(values.max()), 4)
+    width, height = _WIDE - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+
+    def x(seconds: float) -> float:
+        return _LEFT + width * seconds / x_ticks[-1]
+
+    def y(value: float) -> float:
+        return _TOP + height * (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
+
+    shapes = [f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+              f'<text x="{_LEFT - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>' for tick in y_ticks]
+    shapes += [_x_tick(x(tick), tick, _HEIGHT, _WIDE) for tick in x_ticks]
+    for kind, (seconds, ahead) in zip(PATH_CLASSES, curves, strict=False):
+        points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(seconds, ahead, strict=True))
+        shapes.append(f'<polyline class="series {kind}" points="{points}"/>')
+    return _svg("plot", (_WIDE, _HEIGHT), shapes, label, stretch=False)
+
+
 def curve_class(name: str) -> str:
-    """The style class of a curve: one colour for training, one for validation, one for variants of these."""
-    return "other" if "," in name else "validation" if name == "validation" else "train"
+    """The style class of a curve, and so its colour; what the page does not know by name is drawn as training is."""
+    return {"validation": "validation", "validation, teacher-forced": "other", "mean of the best": "best"}.get(
+        name, "train")
 
 
 def histogram_svg(values: np.ndarray, label: str) -> Markup:
@@ -206,8 +248,8 @@ def _row_name(name: str, y: float) -> str:
             f"<title>{escape(name)}</title></text>")
 
 
-def _x_tick(x: float, value: float, height: int) -> str:
-    anchor = "end" if x > _WIDTH - _RIGHT - 1 else "middle"
+def _x_tick(x: float, value: float, height: int, width: int = _WIDTH) -> str:
+    anchor = "end" if x > width - _RIGHT - 1 else "middle"
     return f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{value:.6g}</text>'.replace(">-", ">−")
 
 

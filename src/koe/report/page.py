@@ -5,6 +5,7 @@ drawings. The template escapes all texts.
 """
 
 import difflib
+import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from koe.evaluation.text import normalize
-from koe.report.data import Curve, DrawnAlignment, DrawnTrim, HeldOut, Recording, ReportData
+from koe.report.data import Curve, DrawnAlignment, DrawnTraining, DrawnTrim, HeldOut, Recording, ReportData
 from koe.report.data_charts import data_charts
-from koe.report.drawing import alignment_svg, audio_uri, curve_class, curves_svg, mel_uri, waveform_svg
+from koe.report.drawing import (
+    PATH_CLASSES,
+    alignment_svg,
+    audio_uri,
+    curve_class,
+    curves_svg,
+    mel_uri,
+    paths_svg,
+    picture_uri,
+    waveform_svg,
+)
 from koe.report.metrics import METRICS, MISSING, Change, Metric, Values, change, condition_label, conditions
 
 _HERE = Path(__file__).parent
 _HEADLINE = (
-    "seed", "mel.sample_rate", "mel.hop_length", "pitch.method", "pair.rule", "align.features",
-    "acoustic.conditioning.by", "acoustic.reduction_factor", "acoustic.hidden", "acoustic.teacher_forcing",
+    "seed", "mel.sample_rate", "mel.hop_length", "pitch.method", "pair.rule", "align.method", "align.features",
+    "acoustic.conditioning.by", "acoustic.reduction.by", "acoustic.reduction.factor", "acoustic.encoder.hidden",
+    "acoustic.teacher_forcing.start", "acoustic.teacher_forcing.end",
     "acoustic.pitch.stop_gradient", "acoustic.training.steps",
-    "acoustic.training.batch_size", "acoustic.training.learning_rate", "vocoder.training.steps",
+    "acoustic.training.batch_size", "acoustic.training.schedule.learning_rate", "vocoder.training.steps",
 )
+_DIAGNOSTICS = (("cost", "{:.3f}", "max"), ("longest_run", "{:.2f}", "max"), ("skipped", "{:.1%}", "max"),
+                ("focus", "{:.2f}", "min"))  # column, how it is written, which end is the worst
 _BESIDE_A_PLAYER = ("mcd_db", "wer")
 _LOUDEST_GAIN_DB = 30.0
 _QUARANTINE_ROWS = 50  # of each stage and reason
@@ -57,7 +73,9 @@ def build_page(report: ReportData) -> str:
         held_out=[_held_out(item, report) for item in report.held_out],
         trainings={title: [_chart(part, curves) for part, curves in parts.items()]
                    for title, parts in report.curves.items()},
+        trained=[_trained(item) for item in report.trained],
         alignments=[_alignment(item, report) for item in report.alignments],
+        comparison=None if report.comparison is None else _comparison(report.comparison),
         trims=[_trim(item, report.mel.sample_rate) for item in report.trims],
         quarantine=by_reason.head(_QUARANTINE_ROWS).to_dict("records"),
         quarantine_counts=by_reason.size().to_dict(),
@@ -160,20 +178,51 @@ def _chart(part: str, curves: Mapping[str, Curve]) -> dict[str, Any]:
     return {"part": part, "ends": ends, "svg": curves_svg(curves, label)}
 
 
+def _trained(item: DrawnTraining) -> dict[str, Any]:
+    """A pair's pictures for the template, on one time scale: widths in per cent of the widest."""
+    widths = {step: Image.open(io.BytesIO(picture)).width for step, picture in item.pictures.items()}
+    return {"pair": item.pair, "direction": item.direction, "text": item.text, "pictures": [
+        {"step": step, "uri": picture_uri(picture), "width": 100 * widths[step] / max(widths.values())}
+        for step, picture in item.pictures.items()]}
+
+
 def _alignment(item: DrawnAlignment, report: ReportData) -> dict[str, Any]:
     row = item.row
     source, target = _players([item.source, item.target], report.mel.sample_rate)
     label = f"Each step of the source, above, and where it lies in the target, below: {row['pair']}"
-    drawing = alignment_svg(
-        item.durations, len(item.source.mel), len(item.target.mel), report.reduction_factor, label)
+    frames = len(item.source.mel), len(item.target.mel), report.reduction_factor
+    drawing = alignment_svg(next(iter(item.durations.values())), *frames, label)
     rate = report.mel.sample_rate
     facts = {
         "Source": f"{len(item.source.audio) / rate:.2f} s", "Target": f"{len(item.target.audio) / rate:.2f} s",
         "Cost per frame": f"{row['cost']:.3g}", "Slope": f"{row['slope']:.2f}",
         "Longest step": f"{row['longest_run']:.2f} s", "Skipped steps": f"{100 * row['skipped']:.0f} %",
     }
+    if np.isfinite(row["focus"]):
+        facts["Focus rate"] = f"{row['focus']:.2f}"
+    compared = {}
+    if len(item.durations) > 1:
+        label = f"How far {' and '.join(item.durations)} are ahead of a straight path, ms of the source: {row['pair']}"
+        compared = {"methods": dict(zip(PATH_CLASSES, item.durations, strict=True)),
+                    "svg": paths_svg(item.durations, *frames, report.mel.frame_rate, label)}
     return {"pair": row["pair"], "direction": item.direction, "text": item.text, "suspect": bool(row["suspect"]),
-            "why": row["why"], "source": source, "target": target, "svg": drawing, "facts": facts}
+            "why": row["why"], "source": source, "target": target, "svg": drawing, "facts": facts,
+            "compared": compared}
+
+
+def _comparison(table: pd.DataFrame) -> dict[str, Any]:
+    """The distance of two methods' paths, and their diagnostics, each as median and worst of all pairs."""
+    methods = {}
+    for method in dict.fromkeys(name.partition(".")[0] for name in table.columns if "." in name):
+        cells = []
+        for name, form, worst in _DIAGNOSTICS:
+            values = table[f"{method}.{name}"].dropna()
+            cells.append(f"{form.format(values.median())}, {form.format(getattr(values, worst)())}" if len(values)
+                         else MISSING)
+        methods[method] = cells
+    distances = table["distance_ms"]
+    return {"methods": methods, "median": f"{distances.median():.0f}", "worst": f"{distances.max():.0f}",
+            "furthest": table.loc[distances.idxmax(), "pair"]}
 
 
 def _trim(item: DrawnTrim, rate: int) -> dict[str, Any]:

@@ -12,40 +12,92 @@ _POOL_BATCHES = 8  # so many batches are shuffled together, then sorted by lengt
 
 @dataclass(frozen=True)
 class Batching:
-    """Batches of utterances of similar length, every utterance once an epoch, the last batch partial if need be.
+    """Batches of utterances of similar length, every utterance once an epoch.
 
-    `lengths` are the items' lengths (any unit). Any `batch_size` from 1 up works (lesson 36).
+    Exactly one of `batch_size` and `batch_frames` is given.
+
+    Args:
+        lengths: the items' lengths, frames.
+        batch_size: items in a batch, any number from 1 up (lesson 36); the last batch has what is left.
+        seed: of the order.
+        batch_frames: the most frames in a batch, padding counted; an item that is longer is alone in its batch.
+        multiple: a batch's length is padded to a multiple of so many frames.
+        accumulate: so many batches make an optimizer step; an epoch's last step has what is left.
     """
 
     lengths: tuple[int, ...]
-    batch_size: int
+    batch_size: int | None
     seed: int
+    batch_frames: int | None = None
+    multiple: int = 1
+    accumulate: int = 1
 
     @property
     def batches_per_epoch(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return len(_epoch_batches(self, 0))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.batches_per_epoch // self.accumulate)
 
     def epoch_of(self, step: int) -> int:
-        return step // self.batches_per_epoch
+        return step // self.steps_per_epoch
+
+    def batches_at(self, step: int) -> list[list[int]]:
+        """Indices of the items that optimizer step `step` (from 0) trains on, batch by batch."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        first = place * self.accumulate
+        return _epoch_batches(self, epoch)[first : first + self.accumulate]
 
     def batch_at(self, step: int) -> list[int]:
-        """Indices of the items that optimizer step `step` (from 0) trains on."""
-        return self._epoch(self.epoch_of(step))[step % self.batches_per_epoch]
+        """Indices of the items that optimizer step `step` (from 0) trains on, where one batch makes a step."""
+        (batch,) = self.batches_at(step)
+        return batch
 
-    def _epoch(self, epoch: int) -> list[list[int]]:
-        return _epoch_batches(self, epoch)
+    @property
+    def padding_ratio(self) -> float:
+        """Share of the frames in the batches of the first epoch that is padding."""
+        padded = self._padded()
+        frames = sum(len(batch) * int(padded[batch].max()) for batch in _epoch_batches(self, 0))
+        return 1 - sum(self.lengths) / frames
+
+    def _padded(self) -> np.ndarray:
+        """Each item's length as padding makes it when it is alone."""
+        return -(-np.asarray(self.lengths) // self.multiple) * self.multiple
 
 
 @lru_cache(maxsize=4)
 def _epoch_batches(batching: Batching, epoch: int) -> list[list[int]]:
     generator = numpy_generator(batching.seed, "batches", epoch)
     order = generator.permutation(len(batching.lengths))
-    lengths = np.asarray(batching.lengths)
-    pool = batching.batch_size * _POOL_BATCHES
+    if batching.batch_size is not None:
+        batches = _by_size(order, np.asarray(batching.lengths), batching.batch_size)
+    else:
+        batches = _by_frames(order, batching)
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def _by_size(order: np.ndarray, lengths: np.ndarray, size: int) -> list[list[int]]:
     batches: list[list[int]] = []
+    pool = size * _POOL_BATCHES
     for start in range(0, len(order), pool):
         members = order[start : start + pool]
         members = members[np.argsort(lengths[members], kind="stable")]
-        starts = range(0, len(members), batching.batch_size)
-        batches += [members[at : at + batching.batch_size].tolist() for at in starts]
-    return [batches[index] for index in generator.permutation(len(batches))]
+        batches += [members[at : at + size].tolist() for at in range(0, len(members), size)]
+    return batches
+
+
+def _by_frames(order: np.ndarray, batching: Batching) -> list[list[int]]:
+    """Items sorted by padded length, at random among equals, and cut where a batch is full.
+
+    The sorted padded lengths are the same in every epoch, so an epoch always has the same number of batches.
+    """
+    assert batching.batch_frames is not None, "Batching takes batch_size or batch_frames"
+    padded = batching._padded()
+    order = order[np.argsort(padded[order], kind="stable")]
+    batches: list[list[int]] = [[]]
+    for item in order.tolist():
+        if batches[-1] and (len(batches[-1]) + 1) * padded[item] > batching.batch_frames:
+            batches.append([])
+        batches[-1].append(item)
+    return batches

@@ -1,23 +1,29 @@
 """Checkpoints of running trainings: everything that decides the next step, in one safetensors file, no pickles.
 
-A checkpoint holds named objects (models, optimizers), the generators' states and the step. Writing replaces the
-old file in one move, so a run killed at any moment leaves a whole checkpoint behind.
+A checkpoint holds named objects (models, optimizers, running means), the generators' states and the step. Writing
+replaces the old file in one move, so a run killed at any moment leaves a whole checkpoint behind.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from koe.errors import StoreError
 from koe.files import replacing
 
-Stateful = nn.Module | torch.optim.Optimizer
+
+class Stateful(Protocol):
+    """What can be in a checkpoint: a model, an optimizer, or an object whose state is tensors and JSON values."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
 
 
 def save_checkpoint(path: Path, step: int, objects: Mapping[str, Stateful]) -> None:
@@ -47,6 +53,21 @@ def load_checkpoint(path: Path, objects: Mapping[str, Stateful]) -> int:
     if torch.cuda.is_available() and "generator/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator/cuda"])
     return int(plain["step"])
+
+
+def read_checkpoint(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """The states of those of the named objects that are in a checkpoint, without objects to put them into, and `step`.
+
+    Raises StoreError for a bad file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            plain = json.loads((file.metadata() or {})["koe"])
+            wanted = [name for name in names if name in plain]
+            tensors = {key: file.get_tensor(key) for key in file.keys() if key.partition("/")[0] in wanted}  # noqa: SIM118
+    except (SafetensorError, KeyError, OSError) as error:
+        raise StoreError(f"{path} is not a checkpoint of Koe ({error})") from error
+    return {"step": int(plain["step"]), **{name: _unflatten(name, tensors, plain) for name in wanted}}
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

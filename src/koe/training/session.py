@@ -4,15 +4,20 @@ A running training keeps its state in `work/<stage>-<key>/`, outside DVC and git
 that decides the result (parameters, inputs, code), so a killed run finds its own checkpoint again, from the
 workspace or from a temporary one, and a run with other parameters never sees it (design: live checkpoints).
 When the run ends its checkpoint is removed: running again, by force, trains again.
+
+A run can be killed between any two writes. Curves and pictures are written before the checkpoint and so may be ahead
+of it, never behind; what is ahead is left out on resuming, and written again.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dvclive import Live
+from PIL import Image
 from tqdm import tqdm
 
 import koe
@@ -36,11 +41,12 @@ def fingerprint(paths: list[Path]) -> str:
     return total.hexdigest()
 
 
-def code_fingerprint(*packages: str) -> str:
-    """Hash of the source of some of Koe's subpackages: a checkpoint of other code is not resumed."""
+def code_fingerprint(*parts: str) -> str:
+    """Hash of the source of some of Koe's subpackages and modules: a checkpoint of other code is not resumed."""
     here = Path(koe.__file__).parent
     total = hashlib.sha256()
-    for file in sorted(file for package in packages for file in (here / package).rglob("*.py")):
+    found = (here / part for part in parts)
+    for file in sorted(file for path in found for file in (path.rglob("*.py") if path.is_dir() else [path])):
         total.update(file.relative_to(here).as_posix().encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]
 
@@ -52,19 +58,22 @@ class Session:
         name: names the run in messages and its work folder (`acoustic`, `vocoder`).
         identity: everything that decides the result, JSON-able.
         curves: DVCLive's folder, written anew.
-        objects: models and optimizers whose states make up a checkpoint.
+        objects: models, optimizers and what else makes up a checkpoint.
         root: where work folders live; `work_root()` if not given.
+        tensorboard: write the curves for TensorBoard too, in `curves`/tensorboard. Raises KoeError if it is missing.
     """
 
     def __init__(
         self, name: str, identity: Mapping[str, Any], curves: Path, objects: Mapping[str, Stateful],
-        root: Path | None = None,
+        root: Path | None = None, tensorboard: bool = False,
     ) -> None:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.name = name
         self.objects = objects
         self.folder = (root or work_root()) / f"{name}-{key}"
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
+        shutil.rmtree(curves / "tensorboard", ignore_errors=True)
+        self._tensorboard = _tensorboard_writer(name, curves / "tensorboard") if tensorboard else None
         self._history: list[dict[str, Any]] = []
 
     @property
@@ -75,8 +84,14 @@ class Session:
     def _curves(self) -> Path:
         return self.folder / "curves.jsonl"
 
+    @property
+    def _pictures(self) -> Path:
+        return self.folder / "pictures"
+
     def resume(self) -> int:
         """Continues from this run's own checkpoint if a killed run left one. Returns the steps already done."""
+        for half_written in self.folder.rglob(".*"):
+            half_written.unlink()
         if not self._last.exists():
             return 0
         step = load_checkpoint(self._last, self.objects)
@@ -84,12 +99,27 @@ class Session:
             row = json.loads(line)
             if row["step"] <= step:
                 self._record(row["step"], row["values"])
+        for path in sorted(self._pictures.rglob("*.png")):
+            if int(path.stem) <= step:
+                self._live.log_image(path.relative_to(self._pictures).as_posix(), path)
         print(f"{self.name}: continuing a run that was interrupted, from step {step} ({self.folder})")
         return step
+
+    def note(self, values: Mapping[str, float]) -> None:
+        """Puts values that have no course, such as sizes, among the metrics. Call it before `resume`."""
+        for name, value in values.items():
+            self._live.log_metric(name, value, plot=False)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Puts values on the curves at `step` (optimizer steps done)."""
         self._record(step, {name: float(value) for name, value in values.items()})
+
+    def show(self, step: int, folder: str, picture: Image.Image) -> None:
+        """Puts a picture beside the curves, one of a series in `folder`, named by its step."""
+        name = f"{folder}/{step:08d}.png"
+        with replacing(self._pictures / name) as temporary:
+            picture.save(temporary)
+        self._live.log_image(name, self._pictures / name)
 
     def latest(self, prefix: str = "") -> dict[str, float]:
         """The newest value of every curve whose name starts with `prefix`."""
@@ -98,11 +128,17 @@ class Session:
             merged |= {name: value for name, value in row["values"].items() if name.startswith(prefix)}
         return merged
 
+    def series(self, name: str) -> list[float]:
+        """All values of a curve so far."""
+        return [row["values"][name] for row in self._history if name in row["values"]]
+
     def _record(self, step: int, values: dict[str, float]) -> None:
         self._history.append({"step": step, "values": values})
         self._live.step = step
         for name, value in values.items():
             self._live.log_metric(name, value)
+            if self._tensorboard:
+                self._tensorboard.add_scalar(name, value, step)
         self._live.make_summary()
 
     def save(self, step: int) -> None:
@@ -111,17 +147,29 @@ class Session:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
         save_checkpoint(self._last, step, self.objects)
 
-    def keep(self, label: str, step: int) -> None:
-        """Keeps the present state as `<label>.safetensors`, to start other runs from (lesson 21)."""
-        save_checkpoint(self.folder / "kept" / f"{label}.safetensors", step, self.objects)
+    def keep(self, label: str, step: int, objects: Mapping[str, Stateful]) -> None:
+        """Keeps the present state of `objects` as `<label>.safetensors`, to start other runs from (lesson 21)."""
+        save_checkpoint(self.folder / "kept" / f"{label}.safetensors", step, objects)
 
     def finish(self) -> None:
         """Ends the run: closes the curves and removes the checkpoint. What was kept stays."""
         self._live.end()
+        if self._tensorboard:
+            self._tensorboard.close()
         self._last.unlink(missing_ok=True)
         self._curves.unlink(missing_ok=True)
+        shutil.rmtree(self._pictures, ignore_errors=True)
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _tensorboard_writer(name: str, folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise KoeError(f"{name}.training.tensorboard: the package tensorboard is not installed; pip install "
+                       "tensorboard, or set it to false") from error
+    return SummaryWriter(str(folder))
 
 
 def steps_with_progress(name: str, first: int, steps: int) -> Iterator[tuple[int, Any]]:

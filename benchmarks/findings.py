@@ -1,0 +1,176 @@
+"""Which of the log's findings hold? Small models, equal steps, several seeds, on a project whose data is ready.
+
+    dvc repro stats align                       # the default demo
+    python benchmarks/findings.py --out findings.jsonl
+
+trains every variant of VARIANTS with every seed on the training pairs and measures it on the test pairs, none of which
+decides anything here: the free-running mel-cepstral distortion (koe.evaluation.mel_distortion), the loss of the mel
+with the target's durations alone and with its prosody too, and how far log F0 is off. The aligners that are
+trained are trained once each. Runs that are in `--out` already are not repeated; the table is printed at the end.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from koe.acoustic.data import PairReader
+from koe.acoustic.initial import initial_network
+from koe.acoustic.speakers import Speakers
+from koe.acoustic.training import AcousticTrainer
+from koe.align.aligner import Side, align_pair
+from koe.align.neural import network_params, save_aligner
+from koe.align.registry import aligner_of
+from koe.align.steps import StepReader
+from koe.align.training import AlignerTrainer
+from koe.align.training import initial_network as initial_aligner
+from koe.corpus.dataset import Dataset, speaker_key
+from koe.corpus.pairing import directions_of, pairs_in, read_pairs
+from koe.corpus.statistics import read_statistics
+from koe.params import Params, check_params, read_values
+from koe.training.session import Session
+
+SMALL: dict[str, Any] = {
+    **{f"acoustic.{half}.{name}": value for half in ("encoder", "decoder")
+       for name, value in {"layers": 2, "hidden": 128, "attention": 128, "heads": 2, "feed_forward": 512,
+                           "convolution": 128}.items()},
+    **{f"acoustic.{part}.filter": 128 for part in ("duration", "pitch", "energy", "postnet")},
+    "acoustic.training.pictures": 0, "acoustic.training.average_best": None, "acoustic.training.ema": None,
+    "acoustic.training.batch_size": 4, "acoustic.training.schedule.learning_rate": 1e-3,
+    "acoustic.training.schedule.warmup_steps": 40, "acoustic.reduction.factor": 3,
+}
+NO_FORCING = {"acoustic.teacher_forcing.start": 0.0, "acoustic.teacher_forcing.end": 0.0}
+FREE_PITCH = {"acoustic.pitch.stop_gradient": False}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "DTW, R = 3, teacher forcing, pitch gradient stopped": {},
+    "attention of a teacher": {"align.method": "attention"},
+    "learned alignment": {"align.method": "learned"},
+    "R = 1": {"acoustic.reduction.factor": 1},
+    "R = 2": {"acoustic.reduction.factor": 2},
+    "R = 4": {"acoustic.reduction.factor": 4},
+    "no teacher forcing": NO_FORCING,
+    "pitch gradient flows": FREE_PITCH,
+}
+MEASURES = {
+    "validation/mcd_db": "free-running MCD, dB",
+    "validation/postnet": "mel",
+    "validation_teacher_forced/postnet": "mel, prosody given",
+    "train/postnet": "mel, training",
+    "validation/pitch": "pitch",
+    "train/pitch": "pitch, training",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(), help="root of the project with data/")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a run")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2, help="of one thread each")
+    parser.add_argument("--aligners", type=Path, default=Path("models/aligner"), help="where trained aligners are kept")
+    options = parser.parse_args()
+    values = read_values()
+    done = {(run["variant"], run["seed"]) for run in _read(options.out)}
+    jobs = [(name, seed) for seed in range(options.seeds) for name in VARIANTS if (name, seed) not in done]
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        list(pool.map(_prepare_aligner, *zip(*[(values, method, options.data, options.aligners)
+                                               for method in ("attention", "learned")], strict=True)))
+        found = [pool.submit(train, values, name, seed, options.steps, options.data, options.aligners)
+                 for name, seed in jobs]
+        for (name, seed), future in zip(jobs, found, strict=True):
+            run = {"variant": name, "seed": seed, "steps": options.steps, **future.result()}
+            with options.out.open("a") as file:
+                file.write(json.dumps(run) + "\n")
+            print(f"{name}, seed {seed}: {run['validation/mcd_db']:.3f} dB in {run['seconds']:.0f} s", flush=True)
+    print(table(list(_read(options.out))))
+
+
+def params_of(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Params:
+    """params.yaml with changes by dotted name."""
+    changed = deepcopy(dict(values))
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        section = changed
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return check_params(changed)
+
+
+def train(values: Mapping[str, Any], variant: str, seed: int, steps: int, data: Path, aligners: Path) -> dict[str, Any]:
+    """One run: what it measured on the test pairs at its end, its last training losses, and its seconds."""
+    watched = {f"acoustic.training.{name}": steps for name in ("steps", "validate_every", "checkpoint_every")}
+    params = params_of(values, SMALL | watched | VARIANTS[variant])
+    params = params.model_copy(update={"seed": params.seed + seed})
+    pairs, dataset = read_pairs(data / "data/pairs"), Dataset(list(params.corpora), params.mel, data / "data")
+    acoustic, factor = params.acoustic, params.acoustic.reduction.factor
+    speakers = Speakers(acoustic.conditioning, tuple(sorted(set(directions_of(pairs)))),
+                        read_statistics(data / "data/stats", params.mel), acoustic.normalize_target)
+    aligner = aligner_of(params.align.method, params.mel, params.align, factor, aligners)
+    kept = pairs_in(pairs, "train") + pairs_in(pairs, "test")
+    durations = {pair: align_pair(aligner, _side(dataset, source), _side(dataset, target), params.mel, params.align,
+                                  factor).durations for pair, source, target in kept}
+    initial = initial_network(acoustic, params.mel, speakers, params.seed)
+    reader = PairReader(dataset, durations, initial.speakers, acoustic.reduction)
+    trainer = AcousticTrainer(initial.network, acoustic, reader, pairs_in(pairs, "train"), pairs_in(pairs, "test"),
+                              params.seed, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session("findings", {"variant": variant, "seed": seed}, Path(folder) / "curves", trainer.objects,
+                          root=Path(folder))
+        began = time.perf_counter()
+        measured = trainer.run(session)
+        return {**measured, **session.latest("train/"), "seconds": time.perf_counter() - began,
+                "parameters": sum(parameter.numel() for parameter in initial.network.parameters())}
+
+
+def _side(dataset: Dataset, utterance: str) -> Side:
+    return Side(dataset.mel(utterance), speaker_key(utterance))
+
+
+def _prepare_aligner(values: Mapping[str, Any], method: str, data: Path, folder: Path) -> None:
+    """Trains an aligner as the stage train_aligner does, unless it is there already."""
+    if (folder / method).exists():
+        return
+    params = params_of(values, SMALL)
+    section, factor = network_params(method, params.align), params.acoustic.reduction.factor
+    pairs, dataset = read_pairs(data / "data/pairs"), Dataset(list(params.corpora), params.mel, data / "data")
+    speakers = read_statistics(data / "data/stats", params.mel).speakers
+    reader = StepReader({name: statistics.mel for name, statistics in speakers.items()}, factor)
+    network = initial_aligner(method, section, params.mel.n_mels, factor, params.seed)
+    trainer = AlignerTrainer(network, section.training, dataset, reader, pairs_in(pairs, "train"),
+                             pairs_in(pairs, "validation"), params.seed, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as work:
+        trainer.run(Session(method, {}, Path(work) / "curves", trainer.objects, root=Path(work)))
+    save_aligner(folder / method, method, network, reader, params.mel, {"by": "benchmarks/findings.py"})
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Markdown: a row a variant, means and sample deviations over its seeds."""
+    lines = ["| | " + " | ".join(MEASURES.values()) + " |", "|---" * (len(MEASURES) + 1) + "|"]
+    for variant in VARIANTS:
+        seeds = [run for run in runs if run["variant"] == variant]
+        if seeds:
+            columns = ([run[name] for run in seeds] for name in MEASURES)
+            lines.append(f"| {variant} | " + " | ".join(
+                f"{np.mean(column):.3f} ± {np.std(column, ddof=1) if len(column) > 1 else 0:.3f}" for column in columns
+            ) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""An autoregressive teacher: it predicts each target step from those before it and from where it looks in the source.
+
+Where it looks is its attention, and durations are counted along it (the way of FastSpeech and of the paper this
+project follows). Made to align soon rather than to sound well: convolutions over time (Tachibana et al. 2018) train in
+parallel and cannot look far, so that what a step says stays at its place; one attention with one head; and the
+slope of a pair, which is known in training and in alignment alike, is told by a prior (`koe.align.monotonic`).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from koe.align.forward_sum import IMPOSSIBLE
+from koe.align.steps import StepBatch
+from koe.params import AttentionAlignParams
+
+_READING_LAYERS = 2  # between what the attention found and the prediction
+
+
+class AttentionTeacher(nn.Module):
+    """Steps of the source and the target's steps so far → the target's next step (B, T, R * n_mels), and attention."""
+
+    def __init__(self, params: AttentionAlignParams, width: int) -> None:
+        super().__init__()
+        self.params = params
+        hidden = params.hidden
+        self.source_in = nn.Linear(width, hidden)
+        self.encoder = nn.ModuleList(_Convolution(params, causal=False) for _ in range(params.layers))
+        self.prenet = nn.Sequential(*_prenet_layer(width, params), *_prenet_layer(hidden, params))
+        self.decoder = nn.ModuleList(_Convolution(params, causal=True) for _ in range(params.layers))
+        self.key_norm, self.query_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+        self.key, self.query = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
+        self.value = nn.Linear(hidden, hidden)
+        self.reading = nn.ModuleList(_Convolution(params, causal=True) for _ in range(_READING_LAYERS))
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        """(B, T, S): log attention weights of a teacher-forced run, IMPOSSIBLE in padded source steps."""
+        return self.predict(batch)[1]
+
+    def predict(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
+        """Every target step from the true ones before it, (B, T, R * n_mels), and the log attention weights."""
+        encoded = self.source_in(batch.source)
+        for layer in self.encoder:
+            encoded = layer(encoded, batch.source_mask)
+        encoded = self.key_norm(encoded)
+        state = self.prenet(functional.pad(batch.target, (0, 0, 1, 0))[:, :-1])
+        for layer in self.decoder:
+            state = layer(state, batch.target_mask)
+        state = self.query_norm(state)
+        scores = self.query(state) @ self.key(encoded).transpose(1, 2) / state.shape[2] ** 0.5 + batch.prior
+        log_attention = torch.log_softmax(scores, dim=2)
+        read = state + log_attention.exp() @ self.value(encoded)
+        for layer in self.reading:
+            read = layer(read, batch.target_mask)
+        return self.out(read), log_attention
+
+    def losses(self, batch: StepBatch, progress: float) -> dict[str, Tensor]:
+        """What is minimised, by part. `mel`: L1 of normalised log-mel. `guided`: `guided_attention_loss`, weighted."""
+        predicted, log_attention = self.predict(batch)
+        mask = batch.target_mask
+        guided = guided_attention_loss(log_attention.exp(), batch, self.params.guided_width)
+        return {"mel": (predicted - batch.target).abs().mean(2)[mask].mean(),
+                "guided": self.params.guided_weight * guided}
+
+
+def guided_attention_loss(attention: Tensor, batch: StepBatch, width: float) -> Tensor:
+    """Mean attention (B, T, S) outside a soft band of relative half width `width` along the pair's slope.
+
+    Tachibana et al. 2018, eq. 6, each side's place being a share of its own length.
+    """
+    places = [torch.arange(count, device=attention.device) / steps[:, None]
+              for count, steps in ((attention.shape[1], batch.target_steps), (attention.shape[2], batch.source_steps))]
+    away = 1 - torch.exp(-(places[0][:, :, None] - places[1][:, None]).square() / (2 * width**2))
+    return (attention * away.masked_fill(batch.prior == IMPOSSIBLE, 0)).sum(2)[batch.target_mask].mean()
+
+
+class _Convolution(nn.Module):
+    """x + dropout(relu(conv(layer norm(x)))), (B, steps, hidden), over neighbours or what came before.
+
+    `mask`: (B, steps), True in steps that are there.
+    """
+
+    def __init__(self, params: AttentionAlignParams, causal: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(params.hidden)
+        self.convolution = nn.Conv1d(params.hidden, params.hidden, params.kernel)
+        self.dropout = nn.Dropout(params.dropout)
+        self.padding = (params.kernel - 1, 0) if causal else (params.kernel // 2, params.kernel // 2)
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        normed = self.norm(steps) * mask[:, :, None]  # what stands in the padding would reach the last steps
+        convolved = self.convolution(functional.pad(normed.transpose(1, 2), self.padding))
+        return steps + self.dropout(functional.relu(convolved).transpose(1, 2))
+
+
+def _prenet_layer(width: int, params: AttentionAlignParams) -> list[nn.Module]:
+    # Much is dropped of what was said so far, or the next step is predicted from that alone and nothing is looked up.
+    return [nn.Linear(width, params.hidden), nn.ReLU(), nn.Dropout(params.prenet_dropout)]

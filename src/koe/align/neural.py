@@ -1,0 +1,94 @@
+"""Aligners that are trained: their networks by name, their folder, and aligning with them.
+
+A folder `models/aligner/<method>/` holds `model.safetensors` and `model.json`: the parameters, the mel contract, the
+frames a step, the statistics of the speakers, and what it came from (lesson 1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from koe.align.aligner import Found, Side
+from koe.align.attention import AttentionTeacher
+from koe.align.durations import path_along
+from koe.align.learned import LearnedAligner
+from koe.align.monotonic import best_path, focus_rate, positions_between
+from koe.align.steps import StepReader
+from koe.corpus.statistics import Moments
+from koe.errors import StoreError
+from koe.files import read_json, replacing, write_json
+from koe.params import AlignParams, AttentionAlignParams, LearnedAlignParams, MelParams
+from koe.store import compare_contracts
+
+Method = Literal["attention", "learned"]
+Network = AttentionTeacher | LearnedAligner
+NetworkParams = AttentionAlignParams | LearnedAlignParams
+NETWORKS: Mapping[str, Any] = {"attention": AttentionTeacher, "learned": LearnedAligner}
+
+_WEIGHTS, _CARD = "model.safetensors", "model.json"
+
+
+def network_params(method: str, align: AlignParams) -> NetworkParams:
+    """The section of `align` that belongs to a method of NETWORKS."""
+    return align.attention if method == "attention" else align.learned
+
+
+def build_network(method: str, params: NetworkParams, n_mels: int, factor: int) -> Network:
+    """An untrained network for mels of so many bands, in steps of `factor` frames."""
+    network: Network = NETWORKS[method](params, factor * n_mels)
+    return network
+
+
+@dataclass(frozen=True)
+class NeuralAligner:
+    """A trained network as an `Aligner`: the best monotonic path through its attention."""
+
+    network: nn.Module  # StepBatch → (B, T, S)
+    reader: StepReader
+
+    def __call__(self, source: Side, target: Side) -> Found:
+        batch, factor = self.reader.batch([(source, target)]), self.reader.factor
+        with torch.no_grad():
+            attention = self.network(batch)[0, : batch.target_steps[0], : batch.source_steps[0]].numpy()
+        frames = len(source.mel), len(target.mel)
+        positions = positions_between(best_path(attention), factor, *frames)
+        return Found(path_along(positions, len(source.mel)), positions, focus_rate(attention))
+
+
+def save_aligner(
+    folder: Path, method: str, network: Network, reader: StepReader, mel: MelParams, provenance: Mapping[str, Any]
+) -> None:
+    """Writes a trained network with all that aligning needs into `folder`."""
+    with replacing(folder / _WEIGHTS) as temporary:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}, temporary)
+    write_json(folder / _CARD, {
+        "method": method,
+        "params": network.params.model_dump(mode="json"),
+        "contract": mel.contract(),
+        "factor": reader.factor,
+        "speakers": {name: moments.to_json() for name, moments in sorted(reader.speakers.items())},
+        "provenance": dict(provenance),
+    })
+
+
+def load_aligner(folder: Path, params: NetworkParams, mel: MelParams, factor: int) -> NeuralAligner:
+    """Reads what `save_aligner` wrote. Raises StoreError if it is missing, damaged, or of other parameters."""
+    if not (folder / _CARD).exists():
+        raise StoreError(f"{folder / _CARD} does not exist; run dvc repro train_aligner")
+    card = read_json(folder / _CARD)
+    compare_contracts(str(folder), card["contract"], "the parameters", mel.contract())
+    if card["params"] != params.model_dump(mode="json") or card["factor"] != factor:
+        raise StoreError(f"{folder} was trained with other parameters; run dvc repro train_aligner")
+    network = build_network(card["method"], params, mel.n_mels, factor)
+    try:
+        network.load_state_dict(load_file(folder / _WEIGHTS))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise StoreError(f"{folder / _WEIGHTS} cannot be read ({error}); run dvc repro train_aligner") from error
+    speakers = {name: Moments.from_json(value) for name, value in card["speakers"].items()}
+    return NeuralAligner(network.eval(), StepReader(speakers, factor))

@@ -1,0 +1,15 @@
+"""Aligners by the names that `align.method` and `align.compare` give them."""
+
+from pathlib import Path
+
+from koe.align.aligner import Aligner, dtw_aligner
+from koe.params import AlignParams, MelParams
+
+
+def aligner_of(method: str, mel: MelParams, params: AlignParams, factor: int, folder: Path) -> Aligner:
+    """The aligner of that name; `folder` holds the trained ones, a folder each. Raises StoreError if one is missing."""
+    if method == "dtw":
+        return dtw_aligner(mel, params)
+    from koe.align.neural import load_aligner, network_params  # PyTorch: DTW starts two seconds sooner without
+
+    return load_aligner(folder / method, network_params(method, params), mel, factor)
