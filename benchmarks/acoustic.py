@@ -516,13 +516,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of the processor (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=0, help="also train both so long, and compare losses; 200 take "
                         "10 to 20 minutes")
+    parser.add_argument("--pairs", type=int, default=16, help="in a batch of that comparison (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="learn from a project's data folder (one source, one target)")
     parser.add_argument("--profile", action="store_true", help="also show what a training step spends its time on")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     ratios: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        params = preset_params("log", max(options.steps, WARM_STEPS + options.rounds), 16, "auto", compiled=False)
+        params = preset_params("log", WARM_STEPS + options.rounds, 16, "auto", compiled=False)
         synthetic = synthetic_speech(Path(folder) / "log", params)
         contest = Contest(params, *synthetic)
         ratios += measure_steps(contest, options.rounds)
@@ -531,7 +532,8 @@ def main() -> None:
             profile_step(contest)
         if options.steps:
             speech = real_speech(options.data, params) if options.data else synthetic
-            ratios += compare_losses(Contest(params, *speech), options.steps)
+            compared = preset_params("log", options.steps, options.pairs, "auto", compiled=False)
+            ratios += compare_losses(Contest(compared, *speech), options.steps)
         if resolve_device().type == "cuda":
             for preset in ("paper", "large"):
                 ratios += measure_gpu(Path(folder) / preset, preset)

@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
        for name, value in {"layers": 2, "hidden": 128, "attention": 128, "heads": 2, "feed_forward": 512,
                            "convolution": 128}.items()},
     **{f"acoustic.{part}.filter": 128 for part in ("duration", "pitch", "energy", "postnet")},
-    "acoustic.training.pictures": 0, "acoustic.training.average_best": None, "acoustic.training.ema": None,
+    "acoustic.training.shift": False, "acoustic.training.pictures": 0, "acoustic.training.average_best": None, "acoustic.training.ema": None,
     "acoustic.training.batch_size": 4, "acoustic.training.schedule.learning_rate": 1e-3,
     "acoustic.training.schedule.warmup_steps": 40, "acoustic.reduction.factor": 3,
 }

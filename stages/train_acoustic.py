@@ -10,7 +10,7 @@ from koe.acoustic.initial import initial_network
 from koe.acoustic.model_file import AcousticModel, Preparation, save_acoustic
 from koe.acoustic.speakers import Speakers
 from koe.acoustic.training import AcousticTrainer
-from koe.corpus.alignment import read_durations
+from koe.corpus.alignment import read_durations, read_positions
 from koe.corpus.dataset import Dataset
 from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs, require_conditioning
@@ -39,7 +39,8 @@ def main() -> None:
         print(line)
     durations = read_durations("data/alignment", dataset, pairs, reduction.factor)
     heard = read_embeddings(f"data/speakers/{UTTERANCES}")
-    reader = PairReader(dataset, durations, initial.speakers, reduction, heard)
+    positions = read_positions("data/alignment", pairs) if params.acoustic.training.shift else None
+    reader = PairReader(dataset, durations, initial.speakers, reduction, heard, positions)
     trainer = AcousticTrainer(initial.network, params.acoustic, reader, train, validation, params.seed,
                               resolve_device(), initial.optimizer_state, initial.steps_before)
     identity = {

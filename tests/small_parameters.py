@@ -10,5 +10,6 @@ def shrink_acoustic(acoustic: dict[str, Any], hidden: int, warmup_steps: int = 2
                            "convolution": hidden}
     for name in ("duration", "pitch", "energy", "postnet"):
         acoustic[name] |= {"layers": 2, "filter": hidden}
+    acoustic["training"]["shift"] = False
     acoustic["training"]["schedule"]["warmup_steps"] = warmup_steps
     acoustic["training"] |= training

@@ -46,7 +46,9 @@ def make_trainer(root: Path, params: Params, **fields: Any) -> AcousticTrainer:
     own = Speakers(params.acoustic.conditioning, (("toy/x", "toy/y"),), normalization,
                    params.acoustic.normalize_target, EMBEDDINGS)
     initial = initial_network(params.acoustic, params.mel, own, params.seed)
-    reader = PairReader(dataset, durations, initial.speakers, params.acoustic.reduction)
+    positions = {pair: np.linspace(0, dataset.frames(source) - 1, dataset.frames(target))
+                 for pair, source, target in pairs}
+    reader = PairReader(dataset, durations, initial.speakers, params.acoustic.reduction, positions=positions)
     return AcousticTrainer(initial.network, params.acoustic, reader, pairs[:TRAINED], pairs[TRAINED:], params.seed,
                            torch.device("cpu"), **fields)
 

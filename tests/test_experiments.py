@@ -268,7 +268,8 @@ def one_step(params: Params, folder: Path) -> dict[str, float]:
     speakers = Speakers(acoustic.conditioning, (("toy/x", "toy/y"),), normalization, acoustic.normalize_target, {})
     torch.manual_seed(0)
     network = NARS2S(acoustic, params.mel.n_mels, len(speakers.trained))
-    reader = PairReader(dataset, durations, speakers, acoustic.reduction)
+    positions = {f"toy/{name}/x-y": np.linspace(0, source - 1, target) for name, (source, target) in FRAMES.items()}
+    reader = PairReader(dataset, durations, speakers, acoustic.reduction, positions=positions)
     trainer = AcousticTrainer(network, acoustic, reader, pairs[:2], pairs[2:], params.seed, torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in network.named_parameters()}
     values = trainer.run(Session("acoustic", {}, folder / "curves", trainer.objects, folder / "work"))

@@ -340,6 +340,7 @@ class AcousticTraining(Section):
     batch_size: Positive | None
     batch_frames: Positive | None
     accumulate: Positive
+    shift: bool
     optimizer: OptimizerParams
     schedule: ScheduleParams
     gradient_clip: Annotated[float, Field(gt=0)] | None

@@ -33,7 +33,7 @@ class Untouched:
 
 SPEAKERS: Any = SimpleNamespace(
     of_source=lambda speaker: Untouched(), of_target=lambda speaker: Untouched(), voices=lambda direction, heard: None,
-    normalize_target=True)
+    normalize_target=True, outliers=None)
 
 
 def features(frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,6 +55,9 @@ class Recordings:
 
     def energy(self, name: str) -> np.ndarray:
         return features(int(name.split("/")[-1]))[2]
+
+    def frames(self, name: str) -> int:
+        return int(name.split("/")[-1])
 
 
 def reader_of(reduction: ReductionParams, counts: list[tuple[int, int]]) -> tuple[PairReader, list[Any]]:
@@ -126,3 +129,20 @@ def test_padding_is_zeros_to_the_length_of_the_batch() -> None:
     assert padded.shape == (2, 32, 2)
     assert padded.sum(dim=(1, 2)).tolist() == [6, 34]
     assert pad([np.ones(3)], 5).tolist() == [[1, 1, 1, 0, 0]]
+
+
+@settings(deadline=None)
+@given(source=st.integers(7, 60), target=st.integers(7, 60), starts=st.tuples(st.integers(0, 2), st.integers(0, 2)))
+def test_what_is_skipped_at_the_beginning_is_gone_from_everything(
+    source: int, target: int, starts: tuple[int, int]
+) -> None:
+    reduction = ReductionParams(by="reshape", factor=3, loss="frames", prosody_by="mean", prosody_factor=None)
+    reader, pairs = reader_of(reduction, [(source, target)])
+    reader.positions = {pairs[0][0]: np.linspace(0, source - 1, target)}
+    batch = reader.batch(pairs, np.array([starts]))
+    rest = source - starts[0], target - starts[1]
+    assert batch.target_frames.tolist() == [rest[1]]
+    assert np.array_equal(batch.target_mel[0, : rest[1]], features(target)[0][starts[1] :])
+    assert batch.source.steps.tolist() == [steps_of(rest[0], 3)]
+    assert np.array_equal(batch.source.mel[0, 0, :BANDS], features(source)[0][starts[0]])
+    assert int(batch.durations.sum()) == steps_of(rest[1], 3)

@@ -393,6 +393,14 @@ def test_a_machine_that_cannot_compile_says_so(
         make_trainer(tmp_path, small_params(values, compile=True))
 
 
+def test_utterances_begin_at_random_frames_that_the_step_decides(tmp_path: Path, values: dict[str, Any]) -> None:
+    params = small_params(values, shift=True)
+    trainer = make_trainer(tmp_path, params)
+    drawn = [trainer._read(step, 0, [0, 1, 2]).target_frames.tolist() for step in range(8)]
+    assert len({tuple(frames) for frames in drawn}) > 3
+    assert drawn[5] == trainer._read(5, 0, [0, 1, 2]).target_frames.tolist()
+
+
 @pytest.mark.parametrize("normalized", [True, False])
 def test_lesson_20_the_targets_mel_is_normalised_or_not(
     tmp_path: Path, values: dict[str, Any], normalized: bool

@@ -19,6 +19,7 @@ from koe.acoustic.reduction import (
     values_of,
 )
 from koe.acoustic.speakers import Speakers
+from koe.align.durations import durations_of
 from koe.audio.pitch import continuous_log_f0
 from koe.corpus.dataset import Dataset, speaker_key
 from koe.corpus.pairing import Direction, Pair
@@ -65,31 +66,34 @@ class Batch:
 
 
 def prosody_of(
-    f0: np.ndarray, energy: np.ndarray, statistics: Statistics, reduction: ReductionParams, outliers: float | None
+    f0: np.ndarray, energy: np.ndarray, statistics: Statistics, reduction: ReductionParams, outliers: float | None,
+    skipped: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Normalised pitch and energy at the rate of `reduction`: (frames,) → (values,) each, see `reduce_prosody`.
 
     F0 that the statistics left out (`stats.outliers`, octave errors) is bridged like unvoiced frames.
     """
     pitch = statistics.normalize_log_f0(continuous_log_f0(without_octave_errors(f0, outliers))[0])
-    return reduce_prosody(pitch, reduction), reduce_prosody(statistics.normalize_energy(energy), reduction)
+    energy = statistics.normalize_energy(energy)
+    return reduce_prosody(pitch[skipped:], reduction), reduce_prosody(energy[skipped:], reduction)
 
 
 def source_item(
     mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction,
-    reduction: ReductionParams, heard: np.ndarray | None = None,
+    reduction: ReductionParams, heard: np.ndarray | None = None, skipped: int = 0,
 ) -> SourceItem:
     """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,).
 
-    `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known.
+    `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known;
+    the first `skipped` frames are left out.
     """
     source, target = direction
     statistics = speakers.of_source(source)
-    reduced = reduce_mel(statistics.normalize_mel(mel), reduction)
+    reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
     values = len(reduced) * values_a_step(reduction)
     pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
-                     for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers))
-    voiced = average_frames((f0 > 0).astype(np.float32), reduction.factor) >= 0.5
+                     for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers, skipped))
+    voiced = average_frames((f0[skipped:] > 0).astype(np.float32), reduction.factor) >= 0.5
     return SourceItem(
         reduced, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
 
@@ -127,43 +131,59 @@ class PairReader:
         speakers: everyone who speaks in the pairs.
         reduction: how frames become steps.
         heard: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
+        positions: (target frames,) of each pair, see `koe.align.aligner.Alignment`; for batches that skip frames.
     """
 
     def __init__(
         self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction: ReductionParams,
-        heard: Mapping[str, np.ndarray] | None = None,
+        heard: Mapping[str, np.ndarray] | None = None, positions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.dataset = dataset
         self.durations = durations
         self.speakers = speakers
         self.reduction = reduction
         self.heard = heard or {}
+        self.positions = positions or {}
 
-    def source(self, pair: Pair) -> SourceItem:
-        """Source features of a pair."""
+    def source(self, pair: Pair, skipped: int = 0) -> SourceItem:
+        """Source features of a pair, without the first `skipped` frames."""
         _, source, target = pair
         data, direction = self.dataset, (speaker_key(source), speaker_key(target))
         return source_item(
             data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.reduction,
-            self.heard.get(source),
+            self.heard.get(source), skipped,
         )
 
-    def batch(self, pairs: list[Pair]) -> Batch:
-        """A batch of pairs."""
+    def batch(self, pairs: list[Pair], skipped: np.ndarray | None = None) -> Batch:
+        """A batch of pairs. `skipped` (B, 2): so many frames of each source and target are left out at the beginning,
+        fewer than a step has.
+        """
         data = self.dataset
+        if skipped is None:
+            skipped = np.zeros((len(pairs), 2), dtype=np.int64)
         targets = [(name, self.speakers.of_target(speaker_key(name))) for _, _, name in pairs]
-        mels = [data.mel(name) for name, _ in targets]
+        mels = [data.mel(name)[start:] for (name, _), start in zip(targets, skipped[:, 1], strict=True)]
         if self.speakers.normalize_target:
             mels = [statistics.normalize_mel(mel) for mel, (_, statistics) in zip(mels, targets, strict=True)]
-        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.reduction, self.speakers.outliers)
-                   for name, statistics in targets]
+        outliers = self.speakers.outliers
+        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.reduction, outliers, start)
+                   for (name, statistics), start in zip(targets, skipped[:, 1], strict=True)]
         steps = batch_steps(max(steps_of(len(mel), self.reduction.factor) for mel in mels))
         values = values_of(steps, self.reduction)
         return Batch(
-            source=source_batch([self.source(pair) for pair in pairs]),
-            durations=pad([self.durations[pair].astype(np.int64) for pair, _, _ in pairs]),
+            source=source_batch([self.source(pair, start) for pair, start in zip(pairs, skipped[:, 0], strict=True)]),
+            durations=pad([self._durations(pair, *starts).astype(np.int64)
+                           for pair, starts in zip(pairs, skipped, strict=True)]),
             target_mel=pad([mel.astype(np.float32) for mel in mels], steps * self.reduction.factor),
             target_frames=torch.tensor([len(mel) for mel in mels]),
             prosody=Prosody(*(pad(list(track), values) for track in zip(*prosody, strict=True))),
             reduction=self.reduction,
         )
+
+    def _durations(self, pair: Pair, source_start: int, target_start: int) -> np.ndarray:
+        """(S,) whole target steps, of what is left of the pair."""
+        name, source, _ = pair
+        if not (source_start or target_start):
+            return self.durations[name]
+        positions = np.maximum(self.positions[name][target_start:] - source_start, 0)
+        return durations_of(positions, self.dataset.frames(source) - source_start, self.reduction.factor)

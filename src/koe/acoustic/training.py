@@ -145,8 +145,8 @@ class AcousticTrainer:
     def _batches(self, first: int) -> Iterator[list[Batch]]:
         """Batches of steps first + 1 up to the last, one step's read ahead while the model works."""
         def read(step: int) -> list[Batch]:
-            return [self.reader.batch([self.train[index] for index in batch]).to(self.device)
-                    for batch in self.batching.batches_at(step)]
+            return [self._read(step, place, batch).to(self.device)
+                    for place, batch in enumerate(self.batching.batches_at(step))]
 
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(read, first)
@@ -156,6 +156,16 @@ class AcousticTrainer:
                 if step + 1 < self.total_steps:
                     ahead = pool.submit(read, step + 1)
                 yield batches
+
+    def _read(self, step: int, place: int, indices: list[int]) -> Batch:
+        """The batch at `place` in step `step`, from 0. With `training.shift` utterances begin at a random frame of
+        their first step, so that the same sounds are seen in every position in a step.
+        """
+        pairs, starts = [self.train[index] for index in indices], None
+        if self.params.training.shift:
+            generator = numpy_generator(self.seed, "shift", step, place)
+            starts = generator.integers(0, self.params.reduction.factor, (len(pairs), 2))
+        return self.reader.batch(pairs, starts)
 
     def rate(self, step: int) -> float:
         """Learning rate of optimizer step `step`, from 0."""

@@ -31,8 +31,8 @@ def align_pairs(
 ) -> pd.DataFrame:
     """Aligns every pair of `pairs` (columns pair, source, target), writes `folder` and returns its table.
 
-    Writes shards with `durations`, alignment.csv and quarantine.csv. No pair is excluded here; suspects are
-    marked for a person to look at.
+    Writes shards with `durations` and `positions`, alignment.csv and quarantine.csv. No pair is excluded here;
+    suspects are marked for a person to look at.
 
     Args:
         aligner: what aligns; DTW by `params` if not given.
@@ -54,7 +54,7 @@ def align_pairs(
             for writer, alignment in zip(writers, alignments, strict=True):
                 _check(f"{folder}: {pair.pair}", alignment.durations, rows[-1]["source_steps"],
                        rows[-1]["target_steps"])
-                writer.add(pair.pair, durations=alignment.durations)
+                writer.add(pair.pair, durations=alignment.durations, positions=alignment.positions.astype(np.float32))
             if comparison:
                 compared.append(_comparison(pair.pair, alignments, params, dataset.mel_params.frame_rate))
     table = pd.DataFrame(rows, columns=COLUMNS[:-2])
@@ -151,3 +151,9 @@ def read_durations(
         _check(f"{folder}: {pair.pair}", found, *steps)
         durations[pair.pair] = found
     return durations
+
+
+def read_positions(folder: str | Path, pairs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Positions (target frames,) float32 of each pair of `pairs`, see `koe.align.aligner.Alignment`, by its name."""
+    reader = ShardReader(folder)
+    return {pair: reader.get(pair, "positions") for pair in pairs["pair"]}
