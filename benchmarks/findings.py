@@ -42,9 +42,11 @@ from koe.training.session import Session
 SMALL: dict[str, Any] = {
     **{f"acoustic.{half}.{name}": value for half in ("encoder", "decoder")
        for name, value in {"layers": 2, "hidden": 128, "attention": 128, "heads": 2, "feed_forward": 512,
-                           "convolution": 128}.items()},
+                           "convolution": 128, "dropout": 0.1}.items()},
     **{f"acoustic.{part}.filter": 128 for part in ("duration", "pitch", "energy", "postnet")},
-    "acoustic.training.shift": False, "acoustic.training.pictures": 0, "acoustic.training.average_best": None, "acoustic.training.ema": None,
+    "acoustic.postnet.dropout": 0.1,
+    "acoustic.training.shift": False, "acoustic.training.pictures": 0, "acoustic.training.average_best": None,
+    "acoustic.training.ema": None, "acoustic.training.optimizer.weight_decay": 0.01,
     "acoustic.training.batch_size": 4, "acoustic.training.schedule.learning_rate": 1e-3,
     "acoustic.training.schedule.warmup_steps": 40, "acoustic.reduction.factor": 3,
 }
@@ -74,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(), help="root of the project with data/")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a run")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="of one thread each")
     parser.add_argument("--aligners", type=Path, default=Path("models/aligner"), help="where trained aligners are kept")

@@ -270,7 +270,8 @@ def one_step(params: Params, folder: Path) -> dict[str, float]:
     network = NARS2S(acoustic, params.mel.n_mels, len(speakers.trained))
     positions = {f"toy/{name}/x-y": np.linspace(0, source - 1, target) for name, (source, target) in FRAMES.items()}
     reader = PairReader(dataset, durations, speakers, acoustic.reduction, positions=positions)
-    trainer = AcousticTrainer(network, acoustic, reader, pairs[:2], pairs[2:], params.seed, torch.device("cpu"))
+    trainer = AcousticTrainer(network, acoustic, reader, pairs[:2], pairs[2:], params.seed, torch.device("cpu"),
+                              steps_before=WARMUP_STEPS)  # a schedule must be longer than its warm-up
     before = {name: tensor.clone() for name, tensor in network.named_parameters()}
     values = trainer.run(Session("acoustic", {}, folder / "curves", trainer.objects, folder / "work"))
     unchanged = {name for name, tensor in network.named_parameters() if torch.equal(tensor, before[name])}
@@ -284,6 +285,9 @@ def even_durations(source: int, target: int, factor: int) -> np.ndarray:
     return np.diff(np.arange(steps + 1) * total // steps).astype(np.int32)
 
 
+WARMUP_STEPS = 100
+
+
 def for_one_step(name: str) -> Params:
     """An experiment's parameters at full size, in as little time: one step, nothing compiled, nothing started from."""
     values = composed(name)
@@ -291,7 +295,7 @@ def for_one_step(name: str) -> Params:
         "steps": 1, "epochs": None, "batch_size": 2, "batch_frames": None, "accumulate": 1, "precision": "float32",
         "compile": False, "log_every": 1, "validate_every": 1, "checkpoint_every": 1, "keep_every": None,
         "keep_best": False, "pictures": 0}
-    values["acoustic"]["training"]["schedule"]["warmup_steps"] = 100  # so that a first step is small, but not nothing
+    values["acoustic"]["training"]["schedule"]["warmup_steps"] = WARMUP_STEPS
     values["acoustic"]["init"] = VALUES["acoustic"]["init"]
     params = Params.model_validate(values)
     return params.model_copy(update={"corpora": {}})

@@ -230,8 +230,8 @@ def test_an_exploding_gradient_stops_and_the_checkpoint_stays(tmp_path: Path, va
     read = trainer.reader.batch
     explosive: list[bool] = []
 
-    def batch(pairs: Any) -> Any:
-        made = read(pairs)
+    def batch(pairs: Any, *skipped: Any) -> Any:
+        made = read(pairs, *skipped)
         explosive.append(True)
         if len(explosive) == 5:
             made.prosody.pitch.mul_(1e4)
