@@ -5,45 +5,32 @@ from pathlib import Path
 from common import code_revision, read_params, run
 
 from koe.corpus.dataset import Dataset
-from koe.corpus.pairing import pairs_in, read_pairs
-from koe.device import resolve_device
+from koe.corpus.pairing import Pair, draw_pairs, pairs_in, read_pairs
+from koe.params import SpeakerPitch
 from koe.store import ShardReader
-from koe.training.session import Session, code_fingerprint, fingerprint
+from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio
-from koe.vocoder.model_file import VocoderModel, save_vocoder
-from koe.vocoder.training import VocoderTrainer, initial_models, scratch_warning
+from koe.vocoder.run import train_vocoder
 
 
 def main() -> None:
-    params = read_params("seed", "corpora", "mel", "vocoder")
-    pairs = read_pairs("data/pairs")
+    params = read_params("seed", "corpora", "mel", "pitch", "vocoder")
+    training, pairs = params.vocoder.training, read_pairs("data/pairs")
     dataset, generated = Dataset(list(params.corpora), params.mel), ShardReader("data/generated")
-    train = MelAudio(dataset, pairs_in(pairs, "train"), generated)
-    validation = MelAudio(dataset, pairs_in(pairs, "validation"), generated)
-    warning = scratch_warning(train, params.vocoder)
-    if warning:
-        print(warning)
-    generator, discriminators = initial_models(params.vocoder, params.mel, params.seed)
-    trainer = VocoderTrainer(
-        generator, discriminators, params.vocoder, train, validation, params.seed, resolve_device()
+
+    def targets(chosen: list[Pair]) -> MelAudio:
+        items = [(pair, target) for pair, _, target in chosen]
+        return MelAudio(dataset, items, None if training.true_mels == 1 else generated)
+
+    validation = draw_pairs(pairs_in(pairs, "validation"), training.validation.utterances, params.seed)
+    recordings = [Path("data") / stage / corpus for stage in ("resampled", "trim", "features")
+                  for corpus in params.corpora]
+    train_vocoder(
+        params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed,
+        SpeakerPitch.of(params.pitch, params.corpora),
+        fingerprint([*recordings, Path("data/pairs"), Path("data/generated")]), code_revision(),
+        Path("metrics/finetune_vocoder"), Path("models/vocoder"),
     )
-    audio = [Path("data") / stage / corpus for stage in ("resampled", "trim") for corpus in params.corpora]
-    start = [Path(params.vocoder.init)] if params.vocoder.init else []
-    identity = {
-        "seed": params.seed,
-        "vocoder": params.vocoder.model_dump(mode="json"),
-        "inputs": fingerprint([*audio, Path("data/pairs"), Path("data/generated"), *start]),
-        "code": code_fingerprint("audio", "vocoder", "training"),
-    }
-    session = Session("vocoder", identity, Path("metrics/finetune_vocoder"), trainer.objects)
-    trainer.run(session)
-    provenance = {**identity, "revision": code_revision(), "hours": train.hours,
-                  "pairs": {"train": len(train.pairs), "validation": len(validation.pairs)}}
-    steps = params.vocoder.training.steps
-    save_vocoder("models/vocoder", VocoderModel(
-        generator, discriminators, params.vocoder, params.mel, steps, provenance,
-    ))
-    session.finish()
 
 
 if __name__ == "__main__":

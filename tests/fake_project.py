@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import soundfile
 import torch
 
 from koe.audio.mel import mel_and_energy
@@ -39,10 +40,11 @@ METRICS: dict[str, dict[str, float | None]] = {
                               "duration_ratio": 1.01, "speaker_similarity": 0.84, "wer": 0.24, "cer": 0.13, "mos": 2.2},
     "griffin_lim.ceiling": {"mcd_db": 2.1, "log_f0_rmse": 0.03, "f0_corr": 0.98, "vuv_error": 0.04,
                             "duration_ratio": 1.0, "speaker_similarity": 0.93, "wer": 0.05, "cer": 0.02, "mos": 2.9},
-    "hifigan.converted": {"mcd_db": 12.4, "log_f0_rmse": None, "f0_corr": None, "vuv_error": 0.3,
-                          "duration_ratio": 1.01, "speaker_similarity": 0.6, "wer": 0.9, "cer": 0.7, "mos": None},
-    "hifigan.ceiling": {"mcd_db": 7.5, "log_f0_rmse": 0.1, "f0_corr": 0.9, "vuv_error": 0.1, "duration_ratio": 1.0,
-                        "speaker_similarity": 0.7, "wer": 0.6, "cer": 0.4, "mos": 1.4},
+    "harmonic_noise.converted": {"mcd_db": 12.4, "log_f0_rmse": None, "f0_corr": None, "vuv_error": 0.3,
+                                 "duration_ratio": 1.01, "speaker_similarity": 0.6, "wer": 0.9, "cer": 0.7,
+                                 "mos": None},
+    "harmonic_noise.ceiling": {"mcd_db": 7.5, "log_f0_rmse": 0.1, "f0_corr": 0.9, "vuv_error": 0.1,
+                               "duration_ratio": 1.0, "speaker_similarity": 0.7, "wer": 0.6, "cer": 0.4, "mos": 1.4},
     "target": {"mcd_db": 0.0, "log_f0_rmse": 0.0, "f0_corr": 1.0, "vuv_error": 0.0, "duration_ratio": 1.0,
                "speaker_similarity": 1.0, "wer": 0.02, "cer": 0.01, "mos": 4.0},
 }
@@ -68,9 +70,12 @@ def write_project(root: Path, params: Params, voice: Callable[..., np.ndarray]) 
     pairs = _pairs(root / "data/pairs")
     _alignment(root / "data/alignment", pairs, mels, params.acoustic.reduction.factor)
     _evaluation(root, pairs, trimmed)
-    _curves(root / "metrics/finetune_vocoder", ("mel", "adversarial"))
+    vocoder = root / "metrics/finetune_vocoder"
+    _curves(vocoder, ("mel", "stft", "adversarial"), {"mos": [1.2, 2, 2.9, 3.4], "pesq": [1.1, 1.5, 1.9, 2.2]})
+    _players(vocoder / "players", pairs[pairs["split"] == "validation"], trimmed, rate)
     acoustic = root / "metrics/train_acoustic"
-    _curves(acoustic, ("mel", "postnet", "duration", "pitch", "energy"), teacher_forced=True)
+    _curves(acoustic, ("mel", "postnet", "duration", "pitch", "energy"), {"mcd_db": [9, 8, 7, 6.5]},
+            teacher_forced=True)
     _pictures(acoustic / "plots/images", pairs[pairs["split"] == "validation"], mels)
 
 
@@ -181,8 +186,8 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
             source, target = audio[pair.source], audio[pair.target]
             noisy = (target * generator.uniform(0.6, 1.0, len(target))).astype(np.int16)
             reference.add(pair.pair, **{"source": source, "target": target, "griffin_lim.ceiling": noisy})
-            evaluation.add(pair.pair, **{"griffin_lim.converted": noisy, "hifigan.converted": noisy[::2].copy(),
-                                         "hifigan.ceiling": noisy})
+            evaluation.add(pair.pair, **{"griffin_lim.converted": noisy, "harmonic_noise.ceiling": noisy,
+                                         "harmonic_noise.converted": noisy[::2].copy()})
             text = TEXTS[pair.sentence]
             rows += [{"pair": pair.pair, "condition": condition, "seconds": 1.0, **METRICS[condition], "text": text,
                       "transcript": _heard(text, condition), "missing": ""} for condition in METRICS]
@@ -199,10 +204,12 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
 
 
 def _heard(text: str, condition: str) -> str:
-    return "" if condition == "hifigan.converted" else text.replace("sentence", "sentences")
+    return "" if condition == "harmonic_noise.converted" else text.replace("sentence", "sentences")
 
 
-def _curves(folder: Path, parts: tuple[str, ...], teacher_forced: bool = False) -> None:
+def _curves(
+    folder: Path, parts: tuple[str, ...], validated: dict[str, list[float]], teacher_forced: bool = False
+) -> None:
     steps = np.arange(20, 401, 20)
     curves = {f"train/{part}": 0.3 + np.exp(-steps / 90) * (5 if part == "mel" else 1) for part in parts}
     curves |= {f"validation/{part}": curves[f"train/{part}"][4::5] * 1.15 for part in parts}
@@ -210,8 +217,8 @@ def _curves(folder: Path, parts: tuple[str, ...], teacher_forced: bool = False) 
     if teacher_forced:
         curves |= {f"validation_teacher_forced/{part}": curves[f"validation/{part}"] * 0.9 for part in parts}
         curves |= {f"average_best/{part}": curves[f"validation/{part}"][-1:] * 0.95 for part in parts}
-    curves |= {"validation/mcd_db": np.array([9, 8, 7, 6.5]),
-               "learning_rate": np.where(steps < 100, steps * 1e-5, 1e-3 * np.cos((steps - 100) / 250))}
+    curves |= {f"validation/{name}": np.array(values) for name, values in validated.items()}
+    curves |= {"learning_rate": np.where(steps < 100, steps * 1e-5, 1e-3 * np.cos((steps - 100) / 250))}
     for name, values in curves.items():
         path = folder / "plots/metrics" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,3 +234,11 @@ def _pictures(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray]) ->
         for step in range(50, 401, 50):
             converted = mels[pair.target] - 400 / step
             mel_picture(converted[: 10 + step], mels[pair.target]).save(place / f"{step:08d}.png")
+
+
+def _players(folder: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray], rate: int) -> None:
+    for pair in pairs.itertuples():
+        place = folder / pair.pair.replace("/", "_")
+        place.mkdir(parents=True)
+        for step in (200, 400):
+            soundfile.write(place / f"{step:08d}.flac", audio[pair.target] // (1000 // step), rate)

@@ -11,14 +11,19 @@ from small_parameters import shrink_acoustic
 from typer.testing import CliRunner
 
 from koe import convert as module
+from koe.acoustic.inference import Adjustment
 from koe.acoustic.model_file import AcousticModel, Preparation, build_network, save_acoustic
 from koe.acoustic.speakers import Speakers
 from koe.audio.files import read_audio, write_audio
 from koe.cli import app
-from koe.convert import Converter, convert_file, convert_files, hear_file
+from koe.convert import Converter, Heard, convert_file, convert_files, hear_file
 from koe.corpus.statistics import Moments, Normalization, Statistics
 from koe.errors import AudioError, KoeError
 from koe.params import check_params
+from koe.vocoder.hifigan import Generator
+from koe.vocoder.model_file import VocoderModel, save_vocoder
+from koe.vocoder.network import make_network
+from koe.vocoder.registry import load_vocoder
 
 RATE = 22050
 DIRECTIONS = (("c/ann", "c/bob"), ("c/bob", "c/ann"))
@@ -213,3 +218,70 @@ def test_the_command_line_adjusts(make: Any, voice: Any, tmp_path: Path) -> None
     failed = CliRunner().invoke(app, ["convert", source, out, "--models", "nowhere", "--speed", "5"])
     assert isinstance(failed.exception, KoeError) and "--speed 5: expected a number from 0.25 to 4" in str(
         failed.exception)
+
+
+def write_vocoder(models: Path, values: dict[str, Any], model: str) -> None:
+    """An untrained, small vocoder beside the acoustic model."""
+    vocoder = values["vocoder"]
+    vocoder["model"] = model
+    vocoder["hifigan"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1, 3]]}
+    vocoder["harmonic_noise"] |= {"layers": 1, "hidden": 8, "feed_forward": 8}
+    params = check_params(values)
+    network = make_network(params.vocoder, params.mel)
+    save_vocoder(models / "vocoder", VocoderModel(network, None, params.vocoder, params.mel, 0))
+
+
+@pytest.mark.parametrize("model", ["hifigan", "harmonic_noise"])
+def test_exported_models_convert_as_their_originals_do(
+    make: Any, voice: Any, values: dict[str, Any], tmp_path: Path, model: str
+) -> None:
+    pytest.importorskip("onnx")
+    models = make("learned", max_seconds=1.0)  # so that there are windows
+    write_vocoder(models, values, model)
+    source, out, onnx = (str(tmp_path / name) for name in ("in.wav", "out.wav", "onnx"))
+    write_audio(source, voice(2.5), RATE)
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert onnx in run("export-onnx", onnx, "--models", str(models))
+    waves = []
+    for options in (["--models", str(models), "--vocoder", str(models / "vocoder")], ["--onnx", onnx]):
+        run("convert", source, out, "--from", "ann", "--to", "bob", *options)
+        waves.append(read_audio(out)[0])
+    assert waves[0].shape == waves[1].shape
+    assert np.abs(waves[0]).max() > 0
+    assert np.abs(waves[0] - waves[1]).max() < (2e-2 if model == "hifigan" else 1e-3)  # bfloat16, where there is that
+    run("convert", source, out, "--from", "ann", "--to", "bob", "--onnx", onnx, "--vocoder", "griffin_lim")
+    assert len(read_audio(out)[0]) == len(waves[1])
+    run("export-onnx", str(tmp_path / "mute"), "--models", str(models), "--vocoder", "griffin_lim")
+    failed = CliRunner().invoke(app, ["convert", source, out, "--onnx", str(tmp_path / "mute")])
+    assert "vocoder.json does not exist" in str(failed.exception)
+
+
+def test_a_long_recording_is_spoken_in_pieces(
+    make: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = make("none", DIRECTIONS[:1])
+    write_vocoder(models, values, "hifigan")
+    converter = Converter.load(models / "acoustic", device="cpu")
+    mel = converter.model.preparation.mel
+    vocoder = load_vocoder(models / "vocoder", mel, device="cpu")
+    converter = replace(converter, vocoder=vocoder)
+    frames = 3000
+    generator = np.random.default_rng(0)
+    heard = Heard(generator.normal(-5, 2, (frames, 80)).astype(np.float32), np.full(frames, 150.0, np.float32),
+                  generator.normal(-5, 2, frames).astype(np.float32))
+    sizes: list[int] = []
+    forward = Generator.forward
+
+    def counting(self: Generator, mel: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
+        sizes.append(mel.shape[1])
+        return forward(self, mel, source)
+
+    monkeypatch.setattr(Generator, "forward", counting)
+    [wave] = converter.speak([heard], adjustment=Adjustment(speed=0.3))
+    assert len(wave) > 2 * 256 * max(sizes)
+    assert max(sizes) < 2000

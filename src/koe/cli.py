@@ -1,4 +1,4 @@
-"""The command line: `koe convert`, `koe summary`, `koe check`, `koe check-params`."""
+"""The command line: `koe convert`, `koe vocode`, `koe vocoder`, `koe summary`, `koe check`, `koe check-params`."""
 
 import subprocess
 import sys
@@ -34,24 +34,23 @@ def convert(
                                           "2.0 is more forceful, 0.5 softer.")] = 1.0,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="2.0 is twice as fast: 0.25 to 4.")] = 1.0,
     models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
-    vocoder: Annotated[str, typer.Option(help="griffin_lim, or a folder with a trained vocoder.")] = "griffin_lim",
+    vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a folder with a trained vocoder; with --onnx, "
+                                                "unless given, the exported one.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Folder of koe export-onnx, instead of --models: computed by ONNX "
+                                              "Runtime, on the CPU.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Converts recordings, of any length, into a target speaker's voice."""
     from koe.acoustic.inference import Adjustment
-    from koe.convert import Converter, convert_file, convert_files
+    from koe.convert import convert_file, convert_files
     from koe.progress import progress
-    from koe.vocoder.registry import load_vocoder
 
     *paths, destination = source
     if not paths:
         raise KoeError("koe convert needs a recording and where to write it: koe convert in.wav out.wav")
     _require_files(paths)
     adjustment = Adjustment(pitch, energy, speed)
-    converter = Converter.load(models / "acoustic", device=device)
-    mel = converter.model.preparation.mel
-    converter = replace(converter, vocoder=load_vocoder(vocoder, mel, device=device))
-    converter, target = _target(converter, is_to_speak)
+    converter, target = _target(_converter(models, onnx, vocoder, device), is_to_speak)
     if len(paths) == 1 and destination.suffix:
         convert_file(converter, paths[0], destination, speaks, target, adjustment)
         print(destination)
@@ -65,6 +64,21 @@ def convert(
     print(f"{len(paths) - failed} of {len(paths)} converted, in {destination}")
     if failed:
         raise typer.Exit(1)
+
+
+def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str) -> "Converter":
+    from koe.convert import Converter
+    from koe.vocoder.registry import load_vocoder
+
+    if onnx is None:
+        converter, vocoder = Converter.load(models / "acoustic", device=device), vocoder or "griffin_lim"
+    else:
+        from koe.onnx.runtime import load_converter
+
+        converter = load_converter(onnx, with_vocoder=vocoder is None)
+    if vocoder is None:
+        return converter
+    return replace(converter, vocoder=load_vocoder(vocoder, converter.model.preparation.mel, device=device))
 
 
 def _require_files(paths: list[Path]) -> None:
@@ -83,6 +97,83 @@ def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str |
     _require_files(recordings)
     name = recordings[0].stem
     return converter.with_speaker(name, [hear_file(converter, path) for path in recordings]), name
+
+
+@app.command("export-onnx")
+def export_onnx_models(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the exported models to, for koe convert --onnx.")],
+    models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
+    vocoder: Annotated[str | None, typer.Option(help="Folder with another trained vocoder; griffin_lim: none.")] = None,
+) -> None:
+    """Writes the acoustic model and the vocoder as ONNX graphs, of batches of any size and recordings of any length."""
+    from koe.onnx.export import export_onnx
+
+    trained = None if vocoder == "griffin_lim" else Path(vocoder or models / "vocoder")
+    export_onnx(folder, models / "acoustic", trained)
+    print(folder)
+
+
+@app.command()
+def vocode(
+    mel: Annotated[Path, typer.Argument(help="A .npy file: natural log-mel, float32 (frames, bands).")],
+    destination: Annotated[Path, typer.Argument(help="The .wav or .flac to write.")],
+    vocoder: Annotated[Path, typer.Option(help="Folder with a trained vocoder.")] = Path("models/vocoder"),
+    f0: Annotated[Path | None, typer.Option(help="A .npy file: F0 in Hz, float32 (frames,), 0 where unvoiced; for "
+                                            "vocoders that take F0.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Speaks a mel spectrogram."""
+    from koe.vocoder.vocode import vocode_file
+
+    vocode_file(mel, destination, vocoder, f0, device)
+    print(destination)
+
+
+vocoders = typer.Typer(no_args_is_help=True, help="Vocoders of other programs: HiFi-GAN's public checkpoints.")
+app.add_typer(vocoders, name="vocoder")
+
+
+@vocoders.command("import")
+def import_vocoder(
+    generator: Annotated[Path, typer.Argument(help="g_XXXXXXXX; or ParallelWaveGAN's checkpoint-XXXXXXXXsteps.pkl.")],
+    config: Annotated[Path, typer.Argument(help="Its config.json; or config.yml, which is ParallelWaveGAN's.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the vocoder to.")],
+    discriminators: Annotated[Path | None, typer.Option(help="do_XXXXXXXX, to train the vocoder further.")] = None,
+    statistics: Annotated[Path | None, typer.Option(help="ParallelWaveGAN's stats.h5 or stats.npy.")] = None,
+) -> None:
+    """Makes a vocoder's folder of a published HiFi-GAN checkpoint."""
+    from koe.vocoder.model_file import save_vocoder
+    from koe.vocoder.parallel_wavegan import import_parallel_wavegan
+    from koe.vocoder.published import import_hifigan
+
+    if config.suffix in {".yml", ".yaml"}:
+        if statistics is None or discriminators is not None:
+            raise KoeError(f"{config} is ParallelWaveGAN's, whose models need --statistics stats.h5 (or .npy), and "
+                           "whose discriminators cannot be imported")
+        model = import_parallel_wavegan(generator, config, statistics)
+    elif statistics is not None:
+        raise KoeError("--statistics goes with ParallelWaveGAN's config.yml; a config.json's mels are not normalised")
+    else:
+        model = import_hifigan(generator, config, discriminators)
+    save_vocoder(folder, model)
+    mel = model.mel.model_dump()
+    print(f"{folder}: {model.steps} steps; for mels of {', '.join(f'{name} {value:g}' for name, value in mel.items())}")
+
+
+@vocoders.command("export")
+def export_vocoder(
+    vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder of model hifigan.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write g_XXXXXXXX, do_XXXXXXXX and config.json to.")],
+) -> None:
+    """Writes a HiFi-GAN as the public implementation reads it."""
+    from koe.vocoder.model_file import read_vocoder
+    from koe.vocoder.published import caveats, export_hifigan
+
+    model = read_vocoder(vocoder)
+    for path in export_hifigan(model, folder):
+        print(path)
+    for caveat in caveats(model):
+        print(f"note: {caveat}", file=sys.stderr)
 
 
 @app.command()

@@ -16,14 +16,19 @@ if TYPE_CHECKING:  # which imports this module
         AttentionAlignParams,
         ConformerParams,
         CorpusParams,
+        HarmonicNoiseParams,
+        HiFiGANParams,
         LearnedAlignParams,
         MelParams,
+        OptimizerParams,
         Params,
+        ScheduleParams,
+        VocoderInit,
         VocoderParams,
     )
 
 ON_DISK = frozenset(
-    {"folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"})
+    {"folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic", "asterisk"})
 # Parameters that only some importers have; all others are every importer's.
 IMPORTER_OPTIONS: dict[str, frozenset[str]] = {
     "subsets": frozenset({"jsut", "jsss", "jvs", "libritts"}),
@@ -35,7 +40,7 @@ IMPORTER_OPTIONS: dict[str, frozenset[str]] = {
 
 def contradictions(params: "Params") -> Iterator[str]:
     """A sentence for each contradiction, beginning with the parameters' names."""
-    yield from _mel_contradictions(params.mel)
+    yield from mel_contradictions(params.mel)
     yield from _data_contradictions(params)
     yield from _align_contradictions(params.align)
     for name, corpus in params.corpora.items():
@@ -45,7 +50,7 @@ def contradictions(params: "Params") -> Iterator[str]:
     yield from _vocoder_contradictions(params.vocoder, params.mel)
 
 
-def _mel_contradictions(mel: "MelParams") -> Iterator[str]:
+def mel_contradictions(mel: "MelParams") -> Iterator[str]:
     if mel.fmax > mel.sample_rate / 2:
         yield (f"mel.fmax: {mel.fmax:g} Hz is above half of mel.sample_rate ({mel.sample_rate}); "
                f"at most {mel.sample_rate / 2:g}")
@@ -232,49 +237,130 @@ def _training_contradictions(training: "AcousticTraining", continued: bool) -> I
     for one, other in (("steps", "epochs"), ("batch_size", "batch_frames")):
         if (getattr(training, one) is None) == (getattr(training, other) is None):
             yield f"{name}.{one}, {name}.{other}: one of them says, the other is null"
-    optimizer, schedule = training.optimizer, training.schedule
+    yield from _optimizer_contradictions(f"{name}.optimizer", training.optimizer)
+    steps = None if continued else training.steps
+    yield from _schedule_contradictions(name, training.schedule, steps)
+
+
+def _optimizer_contradictions(name: str, optimizer: "OptimizerParams") -> Iterator[str]:
     if optimizer.name == "adam" and optimizer.weight_decay:
-        yield f"{name}.optimizer.weight_decay: {optimizer.weight_decay:g} with adam; decoupled decay is adamw's, so 0"
+        yield f"{name}.weight_decay: {optimizer.weight_decay:g} with adam; decoupled decay is adamw's, so 0"
     if not all(0 <= beta < 1 for beta in optimizer.betas):
-        yield f"{name}.optimizer.betas: {list(optimizer.betas)}; both at least 0 and below 1"
-    if training.steps is not None and schedule.warmup_steps >= training.steps and not continued:
-        yield (f"{name}.schedule.warmup_steps: {schedule.warmup_steps} is not below {name}.steps ({training.steps})")
+        yield f"{name}.betas: {list(optimizer.betas)}; both at least 0 and below 1"
+
+
+def _schedule_contradictions(training: str, schedule: "ScheduleParams", steps: int | None) -> Iterator[str]:
+    name = f"{training}.schedule"
+    if steps is not None and schedule.warmup_steps >= steps:
+        yield f"{name}.warmup_steps: {schedule.warmup_steps} is not below {training}.steps ({steps})"
     if schedule.name == "noam_per_step" and schedule.warmup_steps == 0:
-        yield f"{name}.schedule.warmup_steps: 0; noam_per_step rises over at least 1"
+        yield f"{name}.warmup_steps: 0; noam_per_step rises over at least 1"
     if schedule.name == "cosine_per_step" and schedule.final_learning_rate > schedule.learning_rate:
-        yield f"{name}.schedule.final_learning_rate: above {name}.schedule.learning_rate, which is the peak"
+        yield f"{name}.final_learning_rate: above {name}.learning_rate, which is the peak"
     if schedule.anneal_steps != sorted(set(schedule.anneal_steps)):
-        yield f"{name}.schedule.anneal_steps: {schedule.anneal_steps}; each once, rising"
+        yield f"{name}.anneal_steps: {schedule.anneal_steps}; each once, rising"
 
 
 def _vocoder_contradictions(vocoder: "VocoderParams", mel: "MelParams") -> Iterator[str]:
-    generator, training = vocoder.generator, vocoder.training
-    product = math.prod(generator.upsample_rates)
-    if product != mel.hop_length:
-        proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
-        yield (f"vocoder.generator.upsample_rates: {generator.upsample_rates} multiply to {product}, but "
-               f"mel.hop_length is {mel.hop_length}; e.g. {proposals}")
-    if len(generator.upsample_kernels) != len(generator.upsample_rates):
-        yield (f"vocoder.generator.upsample_kernels: {len(generator.upsample_kernels)} kernels for "
-               f"{len(generator.upsample_rates)} upsample_rates; one each")
-    for rate, kernel in zip(generator.upsample_rates, generator.upsample_kernels, strict=False):
-        if kernel < rate or (kernel - rate) % 2:
-            yield (f"vocoder.generator.upsample_kernels: {kernel} for rate {rate}; expected at least the rate and "
-                   f"of the same parity, e.g. {2 * rate if rate % 2 == 0 else 2 * rate + 1}")
-    if generator.upsample_channels % 2 ** len(generator.upsample_rates):
-        yield (f"vocoder.generator.upsample_channels: {generator.upsample_channels} cannot be halved "
-               f"{len(generator.upsample_rates)} times")
-    if len(generator.resblock_kernels) != len(generator.resblock_dilations):
-        yield "vocoder.generator.resblock_dilations: one list for each of vocoder.generator.resblock_kernels"
-    for kernel in generator.resblock_kernels:
-        if kernel % 2 == 0:
-            yield f"vocoder.generator.resblock_kernels: {kernel} is even; samples stay in place with an odd one"
+    if vocoder.model == "hifigan":
+        yield from hifigan_contradictions(vocoder.hifigan, mel)
+    else:
+        yield from _harmonic_noise_contradictions(vocoder.harmonic_noise, mel)
+    training = vocoder.training
     if training.segment_size % mel.hop_length:
         near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
         yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
                f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
     if training.segment_size < mel.n_fft:
         yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+    yield from _judging_contradictions(vocoder)
+    yield from _optimizer_contradictions("vocoder.training.optimizer", training.optimizer)
+    yield from _schedule_contradictions("vocoder.training", training.schedule, training.steps)
+    if training.schedule.name == "noam_per_step":
+        yield ("vocoder.training.schedule.name: noam_per_step goes by the width of a Transformer; use cosine_per_step, "
+               "exponential_per_epoch (published), exponential_per_step or constant")
+    if training.validation.players > training.validation.utterances:
+        yield (f"vocoder.training.validation.players: {training.validation.players} of "
+               f"vocoder.training.validation.utterances ({training.validation.utterances}) can be heard; at most all")
+    yield from _vocoder_init_contradictions(vocoder.init)
+
+
+def _harmonic_noise_contradictions(network: "HarmonicNoiseParams", mel: "MelParams") -> Iterator[str]:
+    name, count = "vocoder.harmonic_noise", network.filters_per_frame
+    if network.kernel % 2 == 0:
+        yield (f"{name}.kernel: {network.kernel} is even; frames stay in place with an odd one, e.g. "
+               f"{network.kernel + 1}")
+    step = mel.hop_length // count
+    if mel.hop_length % count:
+        near = max(divisor for divisor in range(1, count) if mel.hop_length % divisor == 0)
+        yield (f"{name}.filters_per_frame: mel.hop_length ({mel.hop_length}) over {count} is no whole number; e.g. "
+               f"{near}")
+    elif network.n_fft < 2 * step or (network.n_fft - step) % 2:
+        yield (f"{name}.n_fft: {network.n_fft}; filters that change every {step} samples (mel.hop_length over "
+               f"filters_per_frame) take at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
+
+
+def hifigan_contradictions(generator: "HiFiGANParams", mel: "MelParams") -> Iterator[str]:
+    """Of the sizes of HiFi-GAN's generator, for these mels."""
+    name = "vocoder.hifigan"
+    product = math.prod(generator.upsample_rates)
+    if product != mel.hop_length:
+        proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+        yield (f"{name}.upsample_rates: {generator.upsample_rates} multiply to {product}, but mel.hop_length is "
+               f"{mel.hop_length}; e.g. {proposals}")
+    if len(generator.upsample_kernels) != len(generator.upsample_rates):
+        yield (f"{name}.upsample_kernels: {len(generator.upsample_kernels)} kernels for "
+               f"{len(generator.upsample_rates)} upsample_rates; one each")
+    for rate, kernel in zip(generator.upsample_rates, generator.upsample_kernels, strict=False):
+        if rate == 1:
+            yield f"{name}.upsample_rates: 1 upsamples nothing; leave it out, with its kernel"
+        elif kernel < rate:
+            yield f"{name}.upsample_kernels: {kernel} for rate {rate}; expected at least the rate, e.g. {2 * rate}"
+    if generator.upsample_channels % 2 ** len(generator.upsample_rates):
+        yield (f"{name}.upsample_channels: {generator.upsample_channels} cannot be halved "
+               f"{len(generator.upsample_rates)} times")
+    if len(generator.resblock_kernels) != len(generator.resblock_dilations):
+        yield f"{name}.resblock_dilations: one list for each of {name}.resblock_kernels"
+    for kernel in generator.resblock_kernels:
+        if kernel % 2 == 0:
+            yield f"{name}.resblock_kernels: {kernel} is even; samples stay in place with an odd one"
+
+
+def _judging_contradictions(vocoder: "VocoderParams") -> Iterator[str]:
+    """Of the losses and the discriminators, and of what they make of a segment."""
+    weights, judges, segment = vocoder.loss.weights, vocoder.discriminators, vocoder.training.segment_size
+    sizes = {"vocoder.loss.stft_sizes": vocoder.loss.stft_sizes, "vocoder.discriminators.spectra": judges.spectra}
+    for name, fft_sizes in sizes.items():
+        for size in fft_sizes:
+            if size % 4:
+                yield f"{name}: a quarter of {size} is the hop, and no whole number; e.g. {max(4, size // 4 * 4)}"
+            if size > segment:
+                yield f"{name}: {size} is longer than vocoder.training.segment_size ({segment})"
+    if not vocoder.loss.stft_sizes:
+        yield "vocoder.loss.stft_sizes: none, and validation measures by them whatever their weight; name some"
+    for period in judges.periods:
+        if period >= segment:
+            yield f"vocoder.discriminators.periods: {period} is not below vocoder.training.segment_size ({segment})"
+    if len(set(judges.periods)) != len(judges.periods):
+        yield f"vocoder.discriminators.periods: {judges.periods}; each once"
+    if not weights.mel and not weights.stft:
+        yield "vocoder.loss.weights.mel, vocoder.loss.weights.stft: both are 0; one of them must say what to speak"
+    if (weights.adversarial or weights.feature_matching) and not (judges.periods or judges.scales or judges.spectra):
+        yield ("vocoder.discriminators: periods, scales and spectra are all none, and vocoder.loss.weights.adversarial "
+               "or feature_matching is not 0; name some discriminators, or set both to 0")
+
+
+def _vocoder_init_contradictions(init: "VocoderInit") -> Iterator[str]:
+    if init.origin is None or init.optimizer == "reset":
+        return
+    for part in ("generator", "discriminators"):
+        if getattr(init, part) == "reset":
+            yield f"vocoder.init.optimizer: an optimizer goes with its weights, so with vocoder.init.{part}: keep"
+    if not init.strict:
+        yield "vocoder.init.optimizer: an optimizer goes with all of its weights, so with vocoder.init.strict: true"
+    if not re.search(r"@(\d+|best)$", init.origin):
+        yield ("vocoder.init.optimizer: what a training goes on with is in kept checkpoints alone; "
+               f"vocoder.init.from: {init.origin}@<step> or {init.origin}@best")
 
 
 def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:

@@ -58,7 +58,8 @@ class SegmentParams(Section):
 class CorpusParams(Section):
     """One corpus. What an importer does not use must stay null (`koe.contradictions.IMPORTER_OPTIONS`)."""
 
-    importer: Literal["demo", "folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic"]
+    importer: Literal["demo", "folders", "table", "jsut", "jsss", "jvs", "ljspeech", "vctk", "libritts", "cmu_arctic",
+                      "asterisk"]
     path: str
     hash: Literal["content", "stat"] = "content"
     language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = None
@@ -398,7 +399,9 @@ class GriffinLimParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
-class GeneratorParams(Section):
+class HiFiGANParams(Section):
+    """The generator of HiFi-GAN; see `koe.vocoder.hifigan`."""
+
     upsample_rates: list[Positive]
     upsample_kernels: list[Positive]
     upsample_channels: Positive
@@ -407,44 +410,109 @@ class GeneratorParams(Section):
     resblock_dilations: list[list[Positive]]
 
 
+class HarmonicNoiseParams(Section):
+    """Pulses and noise, shaped in frequency by a network; see `koe.vocoder.harmonic_noise`."""
+
+    layers: Positive
+    hidden: Positive
+    feed_forward: Positive
+    kernel: Positive
+    n_fft: Positive
+    filters_per_frame: Positive
+    corrections: Annotated[int, Field(ge=0)]
+
+
 class DiscriminatorParams(Section):
+    """Discriminators of waveforms: HiFi-GAN's by periods and by scales, and of spectrograms by their FFT sizes."""
+
     periods: list[Positive]
     period_channels: Positive
-    scales: Positive
+    scales: Annotated[int, Field(ge=0)]
     scale_channels: Positive
+    spectra: list[Positive]
+    spectrum_channels: Positive
 
 
 class VocoderLossWeights(Section):
-    mel: Annotated[float, Field(ge=0)]
-    feature_matching: Annotated[float, Field(ge=0)]
-    adversarial: Annotated[float, Field(ge=0)]
+    mel: Weight
+    stft: Weight
+    feature_matching: Weight
+    adversarial: Weight
+
+
+class VocoderLossParams(Section):
+    weights: VocoderLossWeights
+    stft_sizes: list[Positive]
+
+
+class GradientPenaltyParams(Section):
+    """R1 (Mescheder et al. 2018): weight 0 is none; else at every so many steps of the discriminators."""
+
+    weight: Weight
+    every: Positive
+
+
+class VocoderValidation(Section):
+    utterances: Positive
+    mos: bool
+    pesq: bool
+    players: Annotated[int, Field(ge=0)]
+
+
+class BlurParams(Section):
+    """Mels of recordings, made as smooth as an acoustic model's; largest deviations of a Gaussian."""
+
+    share: Share
+    frames: Annotated[float, Field(gt=0)]
+    bands: Annotated[float, Field(gt=0)]
 
 
 class VocoderTraining(Section):
     steps: Positive
-    mel_only_steps: Annotated[int, Field(ge=0)]
+    spectral_steps: Annotated[int, Field(ge=0)]
     batch_size: Positive
     segment_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    betas: tuple[float, float]
-    learning_rate_decay_per_epoch: Annotated[float, Field(gt=0, le=1)]
+    true_mels: Share
+    blur: BlurParams
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
     gradient_clip: Annotated[float, Field(gt=0)] | None
+    r1: GradientPenaltyParams
+    ema: Annotated[float, Field(ge=0, lt=1)] | None
+    precision: Literal["auto", "float32", "bfloat16"]
     log_every: Positive
     validate_every: Positive
+    validation: VocoderValidation
     checkpoint_every: Positive
+    keep_every: Positive | None
+    keep_best: bool
+
+
+class VocoderInit(Section):
+    """What a vocoder's training starts from (lessons 11 and 14); without `from` the rest has no effect."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    origin: str | None = Field(alias="from")
+    generator: Literal["keep", "reset"]
+    discriminators: Literal["keep", "reset"]
+    optimizer: Literal["keep", "reset"]
+    lr_scale: Annotated[float, Field(gt=0)]
+    strict: bool
 
 
 class VocoderParams(Section):
-    model: Literal["hifigan"]
-    generator: GeneratorParams
+    model: Literal["harmonic_noise", "hifigan"]
+    harmonic_noise: HarmonicNoiseParams
+    hifigan: HiFiGANParams
     discriminators: DiscriminatorParams
-    loss_weights: VocoderLossWeights
+    loss: VocoderLossParams
     training: VocoderTraining
-    init: str | None
+    init: VocoderInit
 
 
 class EvaluationParams(Section):
-    headline: Literal["griffin_lim", "hifigan"]
+    headline: Literal["trained", "griffin_lim"]
     pairs: Positive
     pairs_per_direction: Positive | None
     mcd_order: Positive

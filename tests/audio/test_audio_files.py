@@ -279,6 +279,16 @@ def test_a_part_is_what_the_whole_holds_there(voice, tmp_path: Path, name: str, 
         assert min(shifts) < 0.02
 
 
+def test_g722_is_read_at_the_same_level(voice, tmp_path: Path) -> None:
+    wave = voice(1.2, rate=16000, silence=0.2)
+    _encode(tmp_path / "a.g722", wave, 16000, "g722")
+    info = audio_info(tmp_path / "a.g722")
+    read, rate = read_audio(tmp_path / "a.g722")
+    assert (info.sample_rate, info.channels, info.format, info.lossy, rate) == (16000, 1, "G722/G722", True, 16000)
+    assert (info.samples, len(read)) == pytest.approx((len(wave), len(wave)), abs=800)
+    assert np.sqrt(np.mean(read**2)) == pytest.approx(np.sqrt(np.mean(wave**2)), rel=0.1)
+
+
 def test_a_part_outside_the_file(voice, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", voice(0.5), 22050)
     for start, end in ((0.6, 0.8), (0.3, 0.3), (0.4, 0.2), (-0.1, 0.2)):

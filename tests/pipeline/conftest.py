@@ -63,20 +63,30 @@ def tiny_parameters(values: dict[str, Any]) -> dict[str, Any]:
         values["align"][name] |= {"layers": 1, "hidden": 16}
         values["align"][name]["training"] |= {"steps": 4, "warmup_steps": 1, "batch_size": 4, "log_every": 2,
                                               "validate_every": 2, "checkpoint_every": 2}
-    vocoder = values["vocoder"]
-    vocoder["generator"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1]]}
-    vocoder["discriminators"] |= {"periods": [2], "period_channels": 2, "scales": 1, "scale_channels": 4}
-    vocoder["training"] |= {"steps": 4, "mel_only_steps": 2, "batch_size": 2, "log_every": 2, "validate_every": 2,
-                            "checkpoint_every": 2}
+    _shrink_vocoder(values["vocoder"])
     values["griffin_lim"]["iterations"] = 8
     values["report"] |= {"utterances": 2, "alignments": 2, "trims": 2}
     return values
 
 
+def _shrink_vocoder(vocoder: dict[str, Any]) -> None:
+    vocoder["model"] = "harmonic_noise"
+    vocoder["harmonic_noise"] |= {"layers": 1, "hidden": 16, "feed_forward": 32}
+    vocoder["hifigan"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1]]}
+    vocoder["discriminators"] |= {"periods": [2], "period_channels": 2, "scales": 1, "scale_channels": 4,
+                                  "spectra": [256], "spectrum_channels": 2}
+    vocoder["loss"] |= {"stft_sizes": [512, 128]}
+    vocoder["training"] |= {"steps": 4, "spectral_steps": 2, "batch_size": 2, "segment_size": 8192, "log_every": 2,
+                            "validate_every": 2, "checkpoint_every": 2}
+    vocoder["training"]["schedule"]["warmup_steps"] = 1
+    vocoder["training"]["validation"] |= {"utterances": 2, "players": 1}
+    vocoder["init"]["from"] = None
+
+
 def make_project(folder: Path) -> Project:
     """Lays out a tiny project in `folder`, committed, nothing run yet."""
     folder.mkdir(parents=True)
-    for name in ("src", "stages", "experiments"):
+    for name in ("src", "stages", "experiments", "universal"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("dvc.yaml", ".gitignore", "README.md", ".dvcignore"):
         if (ROOT / name).exists():

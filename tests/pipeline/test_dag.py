@@ -1,4 +1,4 @@
-"""dvc.yaml declares what the stages really read: modules, parameters, and nothing that would re-run them in vain."""
+"""Both dvc.yaml declare what the stages read: modules, parameters, and nothing that would re-run them in vain."""
 
 import ast
 import re
@@ -52,8 +52,8 @@ def closure(script: Path) -> set[str]:
 
 
 def _stages() -> dict[str, dict]:
-    entries = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    return {name: entry.get("do", entry) for name, entry in entries.items()}
+    files = [yaml.safe_load((ROOT / file).read_text()) for file in ("dvc.yaml", "universal/dvc.yaml")]
+    return {name: entry.get("do", entry) for file in files for name, entry in file["stages"].items()}
 
 
 def _script(stage: dict) -> Path:

@@ -25,6 +25,7 @@ OPTIONS = {
     "align.method": "learned", "align.compare": "attention", "acoustic.reduction.factor": 2,
     "acoustic.training.batch_size": "null", "acoustic.training.batch_frames": 1200, "acoustic.training.ema": 0.9,
     "acoustic.training.average_best": 2, "acoustic.training.keep_best": "true", "acoustic.training.keep_every": 3,
+    "vocoder.model": "hifigan", "evaluation.headline": "griffin_lim",
 }
 
 
@@ -51,7 +52,7 @@ def test_repro_again_looks_at_the_corpora_and_does_nothing(project: Project) -> 
 def test_evaluation_has_every_measure_of_every_condition(project: Project) -> None:
     evaluation = json.loads((project.folder / "metrics/evaluation.json").read_text())
     conditions = [evaluation["source"], evaluation["target"]]
-    for vocoder in ("griffin_lim", "hifigan"):
+    for vocoder in ("griffin_lim", "harmonic_noise"):
         conditions += [evaluation[vocoder]["converted"], evaluation[vocoder]["ceiling"]]
     for condition in conditions:
         assert set(condition) >= MEASURES
@@ -59,6 +60,22 @@ def test_evaluation_has_every_measure_of_every_condition(project: Project) -> No
     assert evaluation["source"]["mcd_db"] > 2
     table = read_table(project.folder / "metrics/evaluation.csv")
     assert len(table) == 2 * 6  # held-out pairs × conditions
+    standing = json.loads((project.folder / "metrics/summary.json").read_text())
+    assert standing.items() <= evaluation["harmonic_noise"]["converted"].items()
+
+
+def test_the_vocoder_is_measured_and_heard_while_it_learns(project: Project) -> None:
+    metrics = json.loads((project.folder / "metrics/finetune_vocoder/metrics.json").read_text())
+    assert {"mel", "stft", "adversarial", "discriminator", "feature_matching"} <= set(metrics["train"])
+    assert set(metrics["validation"]) == {"mel", "stft", "log_f0_rmse", "vuv_error", "mos", "pesq"}
+    players = sorted((project.folder / "metrics/finetune_vocoder/players").rglob("*.flac"))
+    assert [player.stem for player in players] == ["00000002", "00000004"]
+    pairs, pair = read_table(project.folder / "data/pairs/pairs.csv"), players[0].parent.name
+    target = pairs.set_index(pairs["pair"].str.replace("/", "_")).at[pair, "target"]
+    frames = ShardReader(project.folder / "data/features/demo").shape(target, "mel")[0]
+    assert {len(soundfile.read(player)[0]) for player in players} == {frames * 256}
+    page = (project.folder / "metrics/report/index.html").read_text()
+    assert page.count(" steps of the vocoder: ") == 2 and page.count("recording of the vocoder: ") == 1
 
 
 def test_lesson_06_generated_mels_are_as_long_as_the_targets_audio(project: Project) -> None:
@@ -151,7 +168,11 @@ def test_options_of_the_training_reach_the_end(other: Project) -> None:
     assert set(metrics["average_best"]) == PARTS | {"mcd_db"}
     kept = other.folder / "work" / card["provenance"]["run"] / "kept"
     assert sorted(file.stem for file in kept.iterdir()) == ["00000003", "00000006", "best"]
-    assert json.loads((other.folder / "metrics/evaluation.json").read_text())["griffin_lim"]["converted"]["mcd_db"] > 0
+    evaluation = json.loads((other.folder / "metrics/evaluation.json").read_text())
+    assert evaluation["griffin_lim"]["converted"]["mcd_db"] > 0
+    assert evaluation["hifigan"]["ceiling"]["mcd_db"] > 0 and "harmonic_noise" not in evaluation
+    standing = json.loads((other.folder / "metrics/summary.json").read_text())
+    assert standing.items() <= evaluation["griffin_lim"]["converted"].items()
 
 
 def test_lesson_21_training_goes_on_from_a_kept_checkpoint(other: Project) -> None:

@@ -18,6 +18,8 @@ def test_rows_go_from_source_to_target_and_skip_what_is_not_there() -> None:
 
 def test_labels_name_the_vocoder() -> None:
     assert condition_label("griffin_lim.converted") == "converted, Griffin-Lim"
+    assert condition_label("hifigan.converted") == "converted, HiFi-GAN"
+    assert condition_label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
     assert condition_label("other.ceiling") == "ceiling, other"
     assert condition_label("source") == "source"
 
@@ -32,7 +34,7 @@ def test_text_is_in_the_unit_of_the_column(name: str, value: float | None, text:
     ("mcd_db", "griffin_lim.converted", True, (11.0 - 5.9) / (11.0 - 2.1)),
     ("speaker_similarity", "griffin_lim.converted", True, (0.84 - 0.51) / (0.93 - 0.51)),
     ("duration_ratio", "griffin_lim.converted", True, (0.18 - 0.01) / 0.18),  # 0.82 to 1.01: nearer to 1
-    ("mcd_db", "hifigan.converted", False, 0.0),
+    ("mcd_db", "harmonic_noise.converted", False, 0.0),
     ("wer", "griffin_lim.converted", False, None),  # the ceiling is not better than the source: there is no way to go
 ])
 def test_change_against_the_source(name: str, condition: str, better: bool, share: float | None) -> None:
@@ -45,5 +47,5 @@ def test_change_against_the_source(name: str, condition: str, better: bool, shar
 
 def test_no_change_for_references_or_without_a_value() -> None:
     assert change(BY_NAME["mcd_db"], EVALUATED, "griffin_lim.ceiling") is None
-    assert change(BY_NAME["mos"], EVALUATED, "hifigan.converted") is None
+    assert change(BY_NAME["mos"], EVALUATED, "harmonic_noise.converted") is None
     assert change(BY_NAME["mcd_db"], {"griffin_lim.converted": {"mcd_db": 3.0}}, "griffin_lim.converted") is None

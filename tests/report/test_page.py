@@ -18,16 +18,17 @@ from fake_project import TEXTS
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
-from koe.files import read_json
+from koe.files import read_json, read_table, write_table
 from koe.params import Params
 from koe.report.data import (
     ReportData,
-    _mel_of,
+    _recording,
     aligner_trainings,
     demo_voices,
     direction_of,
     load_alignments,
     load_directions,
+    load_heard,
     load_report,
     load_trained,
 )
@@ -112,9 +113,10 @@ def test_every_sound_decodes_to_what_it_should_be(page: Page, report: ReportData
     assert len(waves) == 2 * 6
     for (heard, _), wave in zip(decoded, waves, strict=False):
         np.testing.assert_array_equal(heard, wave)
+    followed = [made.audio for item in report.heard for made in (*item.made.values(), item.recording)]
     aligned = [wave for item in report.alignments for wave in (item.source.audio, item.target.audio)]
     trimmed = [[len(item.audio), item.row["start"], len(item.audio) - item.row["end"]] for item in report.trims]
-    lengths = [len(wave) for wave in (*waves, *aligned)] + [length for item in trimmed for length in item]
+    lengths = [len(wave) for wave in (*waves, *followed, *aligned)] + [length for item in trimmed for length in item]
     assert [len(heard) for heard, _ in decoded] == lengths
 
 
@@ -141,10 +143,10 @@ def test_results_show_every_condition_and_a_dash_for_what_is_missing(html: str) 
     assert table is not None
     rows = {Page(row).text_in("th"): re.findall(r"<td>([^<\s]+)", row) for row in re.findall(
         r"<tr class.*?</tr>", table[0], re.DOTALL)}
-    assert list(rows) == ["source", "converted, Griffin-Lim", "converted, HiFi-GAN", "ceiling, Griffin-Lim",
-                          "ceiling, HiFi-GAN", "target"]
+    assert list(rows) == ["source", "converted, Griffin-Lim", "converted, harmonic + noise",
+                          "ceiling, Griffin-Lim", "ceiling, harmonic + noise", "target"]
     assert rows["converted, Griffin-Lim"] == ["5.90", "0.190", "0.60", "12.0", "1.01", "0.84", "24.0", "13.0", "2.20"]
-    assert rows["converted, HiFi-GAN"][1:3] == ["–", "–"]
+    assert rows["converted, harmonic + noise"][1:3] == ["–", "–"]
 
 
 def test_structure_can_be_navigated(page: Page) -> None:
@@ -295,7 +297,8 @@ def test_what_is_missing_in_one_rendering_is_a_dash(report: ReportData) -> None:
 
 
 def test_a_conversion_shorter_than_a_frame_is_still_shown(report_params: Params) -> None:
-    assert _mel_of(np.ones(3, np.int16), report_params.mel).shape[1] == report_params.mel.n_mels
+    shown = _recording(np.ones(3, np.int16), report_params.mel)
+    assert len(shown.audio) == 3 and shown.mel.shape[1] == report_params.mel.n_mels
 
 
 def test_a_rendering_in_which_nothing_was_heard_shows_every_word_as_missing(report: ReportData, page: Page) -> None:
@@ -344,6 +347,31 @@ def test_of_a_training_without_pictures_there_is_no_section(report: ReportData, 
     assert "#trained" not in [link["href"] for link in page.all("a")]
 
 
+def test_the_vocoders_training_can_be_heard_beside_the_recording(report: ReportData, page: Page) -> None:
+    item = report.heard[0]
+    assert (item.pair, list(item.made)) == ("demo/s3/ann-bob", [200, 400])
+    assert item.made[400].mel.shape == item.recording.mel.shape
+    shown = [audio for audio in page.all("audio") if " of the vocoder: " in audio["aria-label"]]
+    labels = [audio["aria-label"].partition(" of the vocoder")[0] for audio in shown]
+    assert labels == ["200 steps", "400 steps", "recording"]
+    for audio, recording in zip(shown, (*item.made.values(), item.recording), strict=True):
+        heard, _ = soundfile.read(io.BytesIO(base64.b64decode(audio["src"].partition(",")[2])), dtype="int16")
+        np.testing.assert_array_equal(heard, recording.audio)
+
+
+def test_of_a_vocoder_without_players_there_is_no_section(report: ReportData, project: Path, tmp_path: Path) -> None:
+    assert load_heard(Dataset(["demo"], report.mel, project / "data"), tmp_path / "players") == []
+    page = Page(build_page(dataclasses.replace(report, heard=())))
+    assert "heard" not in [attributes.get("id") for _, attributes in page.elements]
+    assert "#heard" not in [link["href"] for link in page.all("a")]
+
+
+def test_the_vocoders_measures_have_curves(report: ReportData) -> None:
+    curves = report.curves["Vocoder"]
+    assert list(curves["stft"]) == ["train", "validation"]
+    assert list(curves["mos"]) == list(curves["pesq"]) == ["validation"]
+
+
 def test_counts_are_those_of_data_json(report: ReportData, project: Path, page: Page) -> None:
     assert report.counts == read_json(project / "metrics/data.json")
     assert "unaccounted for 0" in page.text_in("section")
@@ -358,3 +386,16 @@ def test_directions_are_listed_where_there_are_several(report: ReportData, html:
     assert "Converted speech, each of 2 directions" in table.text_in("summary")
     assert "demo/bob demo/ann" in table.text_in("tr") and "5.25" in table.text_in("td")
     assert load_directions(project / "metrics/directions.csv", "griffin_lim.converted") == []
+
+
+@pytest.mark.parametrize(("headline", "vocoder"), [("trained", "harmonic_noise"), ("griffin_lim", "griffin_lim")])
+def test_directions_are_of_the_vocoder_in_the_headline(
+    project: Path, report_params: Params, tmp_path: Path, headline: str, vocoder: str
+) -> None:
+    folder = Path(shutil.copytree(project, tmp_path / "project"))
+    table = read_table(folder / "metrics/directions.csv")
+    back = table.assign(source="demo/bob", target="demo/ann")
+    write_table(folder / "metrics/directions.csv", pd.concat([table, back], ignore_index=True))
+    evaluation = report_params.evaluation.model_copy(update={"headline": headline})
+    directions = load_report(report_params.model_copy(update={"evaluation": evaluation}), folder).directions
+    assert [row["condition"] for row in directions] == [f"{vocoder}.converted"] * 2

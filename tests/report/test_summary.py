@@ -19,9 +19,9 @@ def test_fits_a_terminal_and_loses_no_digit(project: Path) -> None:
     text = _printed(read_json(project / "metrics/evaluation.json"))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    rows = {line[:23].strip(): line[23:].split() for line in text.splitlines()}
+    rows = {line[:27].strip(): line[27:].split() for line in text.splitlines()}
     assert rows["converted, Griffin-Lim"] == ["5.90", "0.190", "0.60", "12.0", "1.01", "0.84", "24.0", "13.0", "2.20"]
-    assert rows["converted, HiFi-GAN"] == ["12.40", "–", "–", "30.0", "1.01", "0.60", "90.0", "70.0", "–"]
+    assert rows["converted, harmonic + noise"] == ["12.40", "–", "–", "30.0", "1.01", "0.60", "90.0", "70.0", "–"]
     assert list(rows)[-1] == "target"
 
 

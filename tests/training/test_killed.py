@@ -4,6 +4,7 @@ Runs are processes of their own, forked from one that has loaded torch already, 
 """
 
 import multiprocessing
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import small_vocoder
 import yaml
 from safetensors.torch import save_file
 from small_training import files_in, make_session, make_trainer, small_params
@@ -23,7 +25,9 @@ pytestmark = pytest.mark.slow
 KILLS = 4
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
-    ["koe.acoustic.training", "koe.acoustic.initial", "torch._dynamo", "dvc.repo", "pytest"])
+    ["koe.acoustic.training", "koe.acoustic.initial", "koe.vocoder.training", "koe.vocoder.initial", "torch._dynamo",
+     "dvc.repo", "pytest"])
+Train = Callable[[str, Params], None]
 
 
 def params_of(**training: Any) -> Params:
@@ -51,8 +55,31 @@ def train(root: str, params: Params) -> None:
     session.finish()
 
 
+def vocoder_params() -> Params:
+    """A vocoder's, with everything that has a state of its own."""
+    values = yaml.safe_load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
+    return small_vocoder.small_params(values, {f"vocoder.training.{name}": value for name, value in {
+        "steps": 24, "spectral_steps": 6, "ema": 0.9, "r1": {"weight": 1e-4, "every": 4}, "true_mels": 0.5,
+        "segment_size": 8 * 256, "log_every": 5, "validate_every": 8, "checkpoint_every": 2, "keep_every": 10,
+        "keep_best": True,
+    }.items()})
+
+
+def train_vocoder(root: str, params: Params) -> None:
+    """What the process does: a whole run of a vocoder, and its result and curves in `root`."""
+    folder = Path(root)
+    shutil.rmtree(folder / "features", ignore_errors=True)  # the data, half written if it was killed early
+    trainer = small_vocoder.make_trainer(small_vocoder.write_corpus(folder / "features", params.mel), params)
+    session = small_vocoder.make_session(folder, trainer)
+    (folder / "started").touch()
+    trainer.run(session)
+    for name in ("model", "generator", "discriminators"):
+        save_file(getattr(trainer, name).state_dict(), folder / f"{name}.safetensors")
+    session.finish()
+
+
 @contextmanager
-def running(root: Path, params: Params) -> Iterator[BaseProcess]:
+def running(root: Path, params: Params, train: Train = train) -> Iterator[BaseProcess]:
     """The process, from the moment its training starts."""
     (root / "started").unlink(missing_ok=True)
     process = processes.Process(target=train, args=(str(root), params))
@@ -71,9 +98,9 @@ def wait_for(condition: Callable[[], bool], process: BaseProcess) -> bool:
     return condition()
 
 
-def finish(root: Path, params: Params) -> float:
+def finish(root: Path, params: Params, train: Train = train) -> float:
     """Runs to the end; returns how long the training took, seconds."""
-    with running(root, params) as process:
+    with running(root, params, train) as process:
         start = time.monotonic()
     assert process.exitcode == 0
     return time.monotonic() - start
@@ -151,3 +178,18 @@ def test_a_run_with_other_parameters_never_sees_the_old_checkpoint(tmp_path: Pat
     after, expected = results(tmp_path), results(alone)
     for name in ("model.safetensors", "network.safetensors", "curves/metrics.json"):
         assert after[name] == expected[name], name
+
+
+def test_lesson_34_a_vocoder_killed_at_random_moments(tmp_path: Path) -> None:
+    params, alone = vocoder_params(), tmp_path / "alone"
+    alone.mkdir()
+    seconds = finish(alone, params, train_vocoder)
+    moments = np.random.default_rng(5).uniform(0, seconds / 2, KILLS).round(4).tolist()
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for moment in moments:
+        with running(killed, params, train_vocoder) as process:
+            process.join(moment)
+            process.kill()
+    finish(killed, params, train_vocoder)
+    assert_the_same(killed, results(alone), f"killed {moments} seconds after each start")

@@ -70,7 +70,7 @@ def test_anothers_moments_are_taken_but_not_its_settings() -> None:
     before = make_optimizer(network, params_of("adam"))
     step(network, before)
     after = make_optimizer(network, params_of("adamw", 0.25))
-    take_optimizer_state(after, before.state_dict(), "acoustic.init.keep_optimizer")
+    take_optimizer_state(after, before.state_dict(), "acoustic.init.keep_optimizer", "false")
     assert torch.equal(after.state_dict()["state"][0]["exp_avg"], before.state_dict()["state"][0]["exp_avg"])
     assert after.param_groups[0]["weight_decay"] == 0.25
 
@@ -85,6 +85,6 @@ def test_moments_of_other_shapes_are_refused(width: int, layers: int, reason: st
         group["lr"] = 0.1
     other(torch.ones(2, width)).sum().backward()
     theirs.step()
-    with pytest.raises(KoeError, match=f"acoustic.init.keep_optimizer: .*{reason}"):
+    with pytest.raises(KoeError, match=f"vocoder.init.optimizer: .*{reason}.*set it to reset"):
         take_optimizer_state(make_optimizer(network_of(), params_of("adam")), theirs.state_dict(),
-                             "acoustic.init.keep_optimizer")
+                             "vocoder.init.optimizer", "reset")

@@ -7,7 +7,7 @@ import pytest
 
 from koe.errors import KoeError, StoreError
 from koe.files import write_json
-from koe.training.references import ModelReference, find_reference, split_reference
+from koe.training.references import ACOUSTIC, VOCODER, ModelKind, ModelReference, find_reference, split_reference
 
 
 @pytest.mark.parametrize(("text", "where", "checkpoint"), [
@@ -51,14 +51,19 @@ def test_lesson_21_of_a_step_that_was_not_kept_the_others_are_named(folder: Path
         find(folder, "@700")
 
 
-def test_where_nothing_was_kept_the_parameters_are_named(folder: Path) -> None:
-    with pytest.raises(KoeError, match=r"base@500.*none of that run .*keep_every and keep_best"):
-        find_reference("base@500", folder, [folder.parent / "elsewhere"])
+@pytest.mark.parametrize("kind", [ACOUSTIC, VOCODER])
+def test_messages_name_the_kinds_own_parameters_and_card(tmp_path: Path, kind: ModelKind) -> None:
+    def find(provenance: dict[str, str]) -> ModelReference:
+        write_json(tmp_path / kind.card, {"provenance": provenance, "steps": 8})
+        return find_reference("base@500", tmp_path, [tmp_path / "work"], kind)
 
-
-def test_a_model_that_does_not_say_its_run_has_no_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(KoeError, match=r"model\.json does not say which run"):
-        find(made(tmp_path / "model", {}), "@500")
+    with pytest.raises(StoreError, match=rf"{kind.section}\.init\.from: .*{kind.card} cannot be read"):
+        find_reference("base", tmp_path, [], kind)
+    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .*{kind.card} does not say which run"):
+        find({})
+    with pytest.raises(KoeError, match=rf"none of that run .*{kind.section}\.training\.keep_every and keep_best"):
+        find({"run": "one-1"})
+    assert find_reference("base", tmp_path, [], kind).origin()["steps"] == 8
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -48,6 +50,23 @@ def test_pictures_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "curves/plots/images/a_x-y").iterdir()] == ["00000005.png"]
     resumed.finish()
     assert not resumed.folder.exists()
+
+
+def test_sounds_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
+    wave = np.linspace(-1.5, 1.5, 640, dtype=np.float32)
+    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    for step in (5, 7):
+        session.play(step, "a_x", wave, 16000)
+        if step == 5:
+            session.save(step)
+    heard, rate = soundfile.read(tmp_path / "curves/players/a_x/00000007.flac")
+    assert rate == 16000 and np.allclose(heard, wave.clip(-1, 1), atol=1e-4)
+    resumed = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    assert not list((tmp_path / "curves").rglob("*.flac"))
+    resumed.resume()
+    assert [path.name for path in (tmp_path / "curves/players/a_x").iterdir()] == ["00000005.flac"]
+    resumed.finish()
+    assert not resumed.folder.exists() and (tmp_path / "curves/players/a_x/00000005.flac").exists()
 
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:

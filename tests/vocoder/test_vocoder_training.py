@@ -1,97 +1,162 @@
+"""Both generators train, with every option; a run that was killed ends as one that never was."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from small_vocoder import Corpus, make_session, make_trainer
+from torch import Tensor, nn
 
-from koe.errors import ContractError, KoeError
-from koe.params import Params, VocoderParams
-from koe.training.session import Session
-from koe.vocoder.data import MelAudio
-from koe.vocoder.model_file import VocoderModel, save_vocoder
-from koe.vocoder.training import VocoderTrainer, initial_models, scratch_warning
+from koe.errors import KoeError
+from koe.params import Params
+from koe.vocoder.training import VocoderTrainer
 
-
-def trainer_of(corpus: Any, params: VocoderParams, seed: int = 3) -> VocoderTrainer:
-    dataset, pairs, generated = corpus
-    generator, discriminators = initial_models(params, dataset.mel_params, seed)
-    return VocoderTrainer(
-        generator, discriminators, params, MelAudio(dataset, pairs[:3], generated),
-        MelAudio(dataset, pairs[3:4], generated), seed, torch.device("cpu"),
-    )
-
-
+WithParams = Callable[..., Params]
+HARMONIC = {"vocoder.model": "harmonic_noise"}
+JUDGED = {"mel", "stft", "feature_matching", "adversarial", "gradient_norm", "discriminator",
+          "discriminator_gradient_norm"}
+SPECTRAL = {"mel", "stft", "gradient_norm"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "as small as tests like it": {},
-    "single convolutions": {"generator__resblock": "2"},
+    "harmonic and noise": HARMONIC,
+    "single convolutions": {"hifigan.resblock": "2"},
     "several residual blocks": {
-        "generator__resblock_kernels": [3, 7, 11], "generator__resblock_dilations": [[1, 3, 5], [1], [2, 4]],
+        "hifigan.resblock_kernels": [3, 7, 11], "hifigan.resblock_dilations": [[1, 3, 5], [1], [2, 4]],
     },
-    "other rates": {"generator__upsample_rates": [4, 4, 4, 4], "generator__upsample_kernels": [4, 6, 8, 10]},
-    "other periods": {"discriminators__periods": [2, 7, 11, 13]},
-    "one scale": {"discriminators__scales": 1},
-    "three scales": {"discriminators__scales": 3, "discriminators__scale_channels": 5},
-    "clipped": {"training__gradient_clip": 1.0},
-    "longer than the utterances": {"training__segment_size": 80 * 256},
+    "other rates": {"hifigan.upsample_rates": [4, 4, 4, 4], "hifigan.upsample_kernels": [4, 6, 8, 10]},
+    "other periods": {"discriminators.periods": [2, 7, 11, 13]},
+    "waveforms alone are judged": {"discriminators.spectra": []},
+    "spectra alone are judged": {"discriminators.periods": [], "discriminators.scales": 0},
+    "one scale": {"discriminators.scales": 1},
+    "not clipped": {"training.gradient_clip": None},
+    "longer than the utterances": {"training.segment_size": 80 * 256},
+    "bfloat16": {"training.precision": "bfloat16"},
+    "radam": {"training.optimizer": {"name": "radam", "betas": [0.8, 0.99], "epsilon": 1e-8, "weight_decay": 0.01}},
 }
 
 
-@pytest.mark.parametrize("mel_only", [False, True])
+def named(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name if name.startswith("vocoder.") else f"vocoder.{name}": value for name, value in changes.items()}
+
+
+def steps(trainer: VocoderTrainer, count: int) -> list[dict[str, float]]:
+    return [trainer.step(step, trainer.sampler.batch_at(step - 1)) for step in range(1, count + 1)]
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
+
+
+@pytest.mark.parametrize("spectral_steps", [0, 1])
 @pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS.keys())
 def test_is_it_trainable(
-    corpus: Any, with_params: Callable[..., Params], small_changes: dict[str, Any], changes: dict[str, Any],
-    mel_only: bool,
+    corpus: Corpus, with_params: WithParams, changes: dict[str, Any], spectral_steps: int
 ) -> None:
-    changes = {f"vocoder__{name}": value for name, value in changes.items()}
-    changes["vocoder__training__mel_only_steps"] = 1 if mel_only else 0
-    trainer = trainer_of(corpus, with_params(**{**small_changes, **changes}).vocoder)
-    losses = trainer.step(1, trainer.sampler.batch_at(0))
-    expected = {"mel"} if mel_only else {"mel", "discriminator", "feature_matching", "adversarial"}
-    assert losses.keys() == expected
-    assert all(0 < value < 1e3 for value in losses.values())
+    trainer = make_trainer(corpus, with_params(named({**changes, "training.spectral_steps": spectral_steps})))
+    before = weights(trainer.discriminators)
+    values = trainer.step(1, trainer.sampler.batch_at(0))
+    assert values.keys() == (SPECTRAL if spectral_steps else JUDGED)
+    assert all(0 < value < 1e6 for value in values.values()), values
     for name, parameter in trainer.generator.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
+    assert same(weights(trainer.discriminators), before) == bool(spectral_steps)
     for name, parameter in trainer.discriminators.named_parameters():
         assert parameter.requires_grad
-        if mel_only:
-            assert parameter.grad is None, name
-        else:
-            assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
+        assert (parameter.grad is None) == bool(spectral_steps), name
 
 
-def test_the_mel_loss_falls(corpus: Any, small: VocoderParams) -> None:
-    training = small.training.model_copy(update={"mel_only_steps": 30, "learning_rate": 3e-3})
-    trainer = trainer_of(corpus, small.model_copy(update={"training": training}))
-    before = trainer.validate()["validation/mel"]
-    for step in range(1, 31):
-        trainer.step(step, trainer.sampler.batch_at(step - 1))
-    assert trainer.validate()["validation/mel"] < 0.8 * before
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["hifigan", "harmonic_noise"])
+def test_the_losses_fall(corpus: Corpus, with_params: WithParams, model: str) -> None:
+    params = with_params({"vocoder.model": model, "vocoder.training.spectral_steps": 20,
+                          "vocoder.training.schedule.learning_rate": 3e-3, "vocoder.training.steps": 40})
+    values = steps(make_trainer(corpus, params), 40)
+    for part in ("mel", "stft"):
+        first, last = (np.mean([each[part] for each in some]) for some in (values[:4], values[-4:]))
+        assert last < 0.85 * first, part
 
 
-def test_lesson_16_the_learning_rate_decays_per_epoch_as_published(
-    corpus: Any, with_params: Callable[..., Params], small_changes: dict[str, Any]
+@pytest.mark.parametrize("changes", [
+    {}, {"discriminators.periods": [], "discriminators.scales": 0, "discriminators.spectra": []},
+], ids=["no weight", "no discriminators"])
+def test_discriminators_that_count_for_nothing_are_not_run(
+    corpus: Corpus, with_params: WithParams, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    params = with_params(**small_changes, vocoder__training__learning_rate=2e-4,
-                         vocoder__training__learning_rate_decay_per_epoch=0.999).vocoder
-    trainer = trainer_of(corpus, params)
-    assert trainer.sampler.batching.batches_per_epoch == 2  # three pairs, batches of two
+    spectral = {"loss.weights": {"mel": 1.0, "stft": 1.0, "feature_matching": 0.0, "adversarial": 0.0}}
+    trainer = make_trainer(corpus, with_params(named({**changes, **spectral, "training.spectral_steps": 0})))
+    before = weights(trainer.discriminators)
+    trainer.run(make_session(tmp_path, trainer))
+    assert trainer.step(1, trainer.sampler.batch_at(0)).keys() == SPECTRAL
+    assert same(weights(trainer.discriminators), before)
+
+
+def test_the_mel_is_weighed_as_the_parameters_say(corpus: Corpus, with_params: WithParams) -> None:
+    only = {"mel": 1.0, "stft": 0.0, "feature_matching": 0.0, "adversarial": 0.0}
+    norms = [steps(make_trainer(corpus, with_params(named({"loss.weights": {**only, "mel": weight}}))), 1)[0]
+             for weight in (1.0, 45.0)]
+    assert norms[1]["gradient_norm"] == pytest.approx(45 * norms[0]["gradient_norm"], rel=1e-3)
+    assert norms[0].keys() == {"mel", "gradient_norm"}
+
+
+def test_lesson_16_the_learning_rate_decays_per_epoch_as_published(corpus: Corpus, with_params: WithParams) -> None:
+    trainer = make_trainer(corpus, with_params(named({
+        "training.schedule.name": "exponential_per_epoch", "training.schedule.learning_rate": 2e-4,
+        "training.schedule.decay": 0.999})))
+    assert trainer.sampler.batching.batches_per_epoch == 2  # three recordings, batches of two
     for step in (0, 1, 2, 3, 20, 2001, 400_000):
         assert trainer.rate(step) == pytest.approx(2e-4 * 0.999 ** (step // 2), rel=1e-12)
     assert trainer.rate(1) == trainer.rate(0) > trainer.rate(2)
     trainer.step(3, trainer.sampler.batch_at(2))
     for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(2e-4 * 0.999)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([2e-4 * 0.999] * 2)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(corpus: Any, small: VocoderParams, tmp_path: Path) -> None:
-    def session(name: str, trainer: VocoderTrainer) -> Session:
-        return Session("vocoder", {}, tmp_path / name / "curves", trainer.objects, root=tmp_path / name)
+def test_r1_acts_every_so_many_steps_of_the_discriminators(corpus: Corpus, with_params: WithParams) -> None:
+    found = {}
+    for weight in (0.0, 1e-3):
+        settings = {"training.r1": {"weight": weight, "every": 3}, "training.spectral_steps": 2}
+        trainer = make_trainer(corpus, with_params(named(settings)))
+        values = steps(trainer, 6)
+        found[weight] = weights(trainer.discriminators)
+        assert [step for step, each in enumerate(values, 1) if "r1" in each] == ([3, 6] if weight else [])
+    assert not same(found[0.0], found[1e-3])
 
-    whole = trainer_of(corpus, small)
-    expected = whole.run(session("whole", whole))
 
-    killed = trainer_of(corpus, small)
+def test_the_moving_average_is_the_model(corpus: Corpus, with_params: WithParams) -> None:
+    trainer = make_trainer(corpus, with_params(named({"training.ema": 0.9, "training.spectral_steps": 0})))
+    averaged = weights(trainer.generator)
+    for step in range(1, 4):
+        trainer.step(step, trainer.sampler.batch_at(step - 1))
+        decay = min(0.9, step / (9 + step))
+        averaged = {name: decay * averaged[name] + (1 - decay) * tensor
+                    for name, tensor in trainer.generator.state_dict().items()}
+    for name, tensor in trainer.model.state_dict().items():
+        assert torch.allclose(tensor, averaged[name], atol=1e-6), name
+    assert not same(weights(trainer.model), weights(trainer.generator))
+
+
+STATEFUL: dict[str, Any] = {
+    "training.ema": 0.9, "training.r1": {"weight": 1e-4, "every": 2}, "training.true_mels": 0.5,
+    "training.keep_every": 3, "training.keep_best": True,
+}
+
+
+@pytest.mark.parametrize("model", ["hifigan", "harmonic_noise"])
+def test_lesson_34_a_killed_run_ends_as_one_that_was_not(
+    corpus: Corpus, with_params: WithParams, tmp_path: Path, model: str
+) -> None:
+    params = with_params(named({**STATEFUL, "model": model}))
+    whole = make_trainer(corpus, params)
+    expected = whole.run(make_session(tmp_path / "whole", whole))
+
+    killed = make_trainer(corpus, params)
     original = killed.step
 
     def step_until_killed(step: int, batch: Any) -> dict[str, float]:
@@ -101,67 +166,48 @@ def test_a_killed_run_ends_as_one_that_was_not(corpus: Any, small: VocoderParams
 
     killed.step = step_until_killed  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        killed.run(session("killed", killed))
-    continued = trainer_of(corpus, small)
+        killed.run(make_session(tmp_path / "killed", killed))
+    continued = make_trainer(corpus, params)
     torch.manual_seed(99)
-    assert continued.run(session("killed", continued)) == expected
-    for name, tensor in whole.generator.state_dict().items():
-        assert torch.equal(tensor, continued.generator.state_dict()[name]), name
-    for name, tensor in whole.discriminators.state_dict().items():
-        assert torch.equal(tensor, continued.discriminators.state_dict()[name]), name
+    assert continued.run(make_session(tmp_path / "killed", continued)) == expected
+    for name in ("generator", "discriminators", "model"):
+        assert same(weights(getattr(whole, name)), weights(getattr(continued, name))), name
+    for file in (tmp_path / "whole" / "curves").rglob("*"):
+        other = tmp_path / "killed" / file.relative_to(tmp_path / "whole")
+        assert file.is_dir() or file.read_bytes() == other.read_bytes(), file.name
 
 
-def test_divergence_names_the_step_and_what_to_lower(corpus: Any, small: VocoderParams) -> None:
-    trainer = trainer_of(corpus, small)
+def test_what_is_validated_can_be_heard_and_the_best_is_kept(
+    corpus: Corpus, with_params: WithParams, tmp_path: Path
+) -> None:
+    trainer = make_trainer(corpus, with_params(named({"training.keep_every": 3, "training.keep_best": True})))
+    session = make_session(tmp_path, trainer)
+    values = trainer.run(session)
+    assert {"validation/mel", "validation/stft"} <= values.keys()
+    assert session.series("validation/mel")[-1] == values["validation/mel"]
+    players = tmp_path / "curves/players/toy_003_source-target"
+    assert [path.name for path in sorted(players.iterdir())] == ["00000004.flac", "00000006.flac"]
+    kept = sorted(path.stem for path in (session.folder / "kept").iterdir())
+    assert kept == ["00000003", "00000006", "best"]
+    assert 0 < trainer.seconds["data"] < trainer.seconds["step"]
+
+
+def test_divergence_names_the_step_the_items_and_what_to_lower(corpus: Corpus, with_params: WithParams) -> None:
+    trainer = make_trainer(corpus, with_params())
     with torch.no_grad():
-        trainer.generator.conv_post.bias.fill_(float("nan"))
-    with pytest.raises(KoeError, match=r"step 1.*toy/.*vocoder\.training\.learning_rate"):
+        next(trainer.generator.parameters()).fill_(float("nan"))
+    with pytest.raises(KoeError, match=r"step 1, batch of .*toy/.*vocoder\.training\.schedule\.learning_rate"):
         trainer.step(1, trainer.sampler.batch_at(0))
 
 
-def test_lesson_11_from_scratch_warns_with_the_amount_of_data(corpus: Any, small: VocoderParams) -> None:
-    dataset, pairs, _ = corpus
-    train = MelAudio(dataset, [*pairs, ("again", *pairs[0][1:])], None)
-    seconds = sum((70, 64, 40, 90, 33)) * 256 / 22050  # a target in two pairs is counted once
-    assert train.hours == pytest.approx(seconds / 3600)
-    warning = scratch_warning(train, small)
-    assert warning is not None and "WARNING" in warning and "0.00 hours" in warning and "vocoder.init" in warning
-    assert scratch_warning(train, small.model_copy(update={"init": "models/other"})) is None
-
-
-@pytest.fixture()
-def trained(corpus: Any, small: VocoderParams, tmp_path: Path) -> Path:
-    mel = corpus[0].mel_params
-    save_vocoder(tmp_path / "start", VocoderModel(*initial_models(small, mel, 5), small, mel, steps=1))
-    return tmp_path / "start"
-
-
-def test_fine_tuning_starts_from_the_weights_given(corpus: Any, small: VocoderParams, trained: Path) -> None:
-    mel = corpus[0].mel_params
-    expected = initial_models(small, mel, 5)
-    given = initial_models(small.model_copy(update={"init": str(trained)}), mel, 6)
-    for ours, theirs in zip(given, expected, strict=True):
-        assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
-
-
-def test_fine_tuning_a_generator_alone_says_so(
-    corpus: Any, small: VocoderParams, trained: Path, capsys: pytest.CaptureFixture[str]
+def test_too_little_memory_names_the_batch(
+    corpus: Corpus, with_params: WithParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (trained / "discriminators.safetensors").unlink()
-    initial_models(small.model_copy(update={"init": str(trained)}), corpus[0].mel_params, 6)
-    assert "start at random" in capsys.readouterr().out
+    trainer = make_trainer(corpus, with_params())
 
+    def full(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-def test_lesson_13_fine_tuning_under_other_mel_settings_is_refused(
-    corpus: Any, small: VocoderParams, trained: Path
-) -> None:
-    other = corpus[0].mel_params.model_copy(update={"fmax": 11025.0})
-    with pytest.raises(ContractError, match=r"fmax: 8000\.0 in vocoder\.init.*11025\.0 in params\.yaml"):
-        initial_models(small.model_copy(update={"init": str(trained)}), other, 6)
-
-
-def test_lesson_19_fine_tuning_at_another_size_is_refused(corpus: Any, small: VocoderParams, trained: Path) -> None:
-    generator = small.generator.model_copy(update={"upsample_channels": 32})
-    changed = small.model_copy(update={"init": str(trained), "generator": generator})
-    with pytest.raises(KoeError, match=r"vocoder\.init.*generator.*differ in"):
-        initial_models(changed, corpus[0].mel_params, 6)
+    monkeypatch.setattr(trainer.generator, "forward", full)
+    with pytest.raises(KoeError, match=r"step 1, batch of .*toy/.*vocoder\.training\.batch_size \(2\).*segment_size"):
+        trainer.step(1, trainer.sampler.batch_at(0))

@@ -5,6 +5,7 @@ and what the model came from (lesson 1); where the model is told who speaks by e
 those of its speakers. Never code or pickles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,12 @@ def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
     folder = Path(folder)
     with replacing(folder / _WEIGHTS) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}, temporary)
+    save_card(folder, model)
+
+
+def save_card(folder: str | Path, model: AcousticModel) -> None:
+    """Writes everything but the weights into `folder`."""
+    folder = Path(folder)
     if model.speakers.embeddings:
         with replacing(folder / _EMBEDDINGS) as temporary:
             numpy_safetensors.save_file(dict(model.speakers.embeddings), temporary)
@@ -80,6 +87,23 @@ def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
 def load_acoustic(folder: str | Path) -> AcousticModel:
     """Reads a model. Raises StoreError naming the file if it is missing, damaged, or of another shape."""
     folder = Path(folder)
+
+    def read(params: AcousticParams, preparation: Preparation, speakers: Speakers) -> NARS2S:
+        network = build_network(params, preparation.mel.n_mels, len(speakers.trained))
+        try:
+            network.load_state_dict(load_file(folder / _WEIGHTS))
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise StoreError(f"{folder / _WEIGHTS} does not fit {folder / _CARD}: {error}") from error
+        return network
+
+    return load_with(folder, read)
+
+
+def load_with(
+    folder: str | Path, read_network: Callable[[AcousticParams, Preparation, Speakers], NARS2S]
+) -> AcousticModel:
+    """Reads the card and the network that fits it. Raises StoreError as `load_acoustic` does."""
+    folder = Path(folder)
     if not (folder / _CARD).exists():
         raise StoreError(f"{folder / _CARD} does not exist; train a model first (dvc repro train_acoustic)")
     card = read_json(folder / _CARD)
@@ -90,11 +114,7 @@ def load_acoustic(folder: str | Path) -> AcousticModel:
         raise StoreError(f"{folder / _CARD} has parameters of another version of Koe, {error.error_count()} of them "
                          "unknown or missing; train the model again, or use the code of its revision") from error
     speakers = Speakers.from_json(card["speakers"], _read_embeddings(folder / _EMBEDDINGS))
-    network = build_network(params, preparation.mel.n_mels, len(speakers.trained))
-    try:
-        network.load_state_dict(load_file(folder / _WEIGHTS))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise StoreError(f"{folder / _WEIGHTS} does not fit {folder / _CARD}: {error}") from error
+    network = read_network(params, preparation, speakers)
     return AcousticModel(network.eval().requires_grad_(False), params, speakers, preparation, card["provenance"])
 
 

@@ -218,8 +218,7 @@ class NARS2S(nn.Module):
             control: what is to be other than predicted.
         """
         source_mask = length_mask(source.steps, source.mel.shape[1])
-        encoded = self._encode(source, source_mask)
-        predicted = self._predict_durations(encoded, source_mask)
+        encoded, predicted = self.encode(source.mel, source.voices, source_mask)
         if durations is None:
             speed = 1 if control is None else control.speed[:, None]
             durations = round_durations(predicted.detach() / speed, source_mask)
@@ -228,19 +227,35 @@ class NARS2S(nn.Module):
         hidden = regulate_length(encoded, durations, mask.shape[1])
         spoken = torch.stack([source.pitch, source.energy], dim=-1).reshape(*source_mask.shape, -1)
         spoken = regulate_length(spoken, durations, mask.shape[1])
+        converted, mel_before, mel = self.decode(hidden, spoken, mask, prosody, forced, control)
+        return Output(mel_before, mel, predicted, durations, converted.pitch, converted.energy, steps)
+
+    def encode(self, mel: Tensor, voices: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes before the length regulator: mel (B, S, W), voices as in `Source`, mask (B, S) → the source's
+        hidden sequence (B, S, H), and target steps as predicted (B, S).
+        """
+        encoded = self._encode(mel, voices, mask)
+        return encoded, self._predict_durations(encoded, mask)
+
+    def decode(
+        self, hidden: Tensor, spoken: Tensor, mask: Tensor, prosody: Prosody | None = None,
+        forced: Tensor | None = None, control: Control | None = None,
+    ) -> tuple[Prosody, Tensor, Tensor]:
+        """What comes after the length regulator: hidden (B, T, H), the source's pitch and energy (B, T, 2 * K), mask
+        (B, T), the rest as in `forward` → pitch and energy as predicted, mel_before and mel as in `Output`.
+        """
         converted = self._convert_prosody(hidden, spoken, mask)
         used = _decoder_prosody(converted, prosody, forced, control)
         hidden = hidden + self._embed(self.pitch_embedding, used.pitch, mask)
         hidden = hidden + self._embed(self.energy_embedding, used.energy, mask)
-        mel_before, mel = self._mels(self.expand(self.decoder(self.between(hidden), mask)).float(), mask)
-        return Output(mel_before, mel, predicted, durations, converted.pitch, converted.energy, steps)
+        return converted, *self._mels(self.expand(self.decoder(self.between(hidden), mask)).float(), mask)
 
-    def _encode(self, source: Source, mask: Tensor) -> Tensor:
+    def _encode(self, mel: Tensor, voices: Tensor | None, mask: Tensor) -> Tensor:
         """The source's hidden sequence (B, S, H), told who speaks on the way in and who is to speak on the way out."""
-        reduced = self.reduce(source.mel)
+        reduced = self.reduce(mel)
         if self.voices is None:
             return self.encoder(reduced, mask)
-        speaks, is_to_speak = self.voices(source.voices)
+        speaks, is_to_speak = self.voices(voices)
         return self.encoder(reduced + speaks, mask) + is_to_speak
 
     def _predict_durations(self, encoded: Tensor, mask: Tensor) -> Tensor:
@@ -281,7 +296,7 @@ class NARS2S(nn.Module):
         """
         factor = self.reduction.factor
         if self.reduction.by == "reshape":
-            frames = said.reshape(len(said), -1, self.n_mels)
+            frames = said.reshape(said.shape[0], -1, self.n_mels)
         else:
             frames = said.repeat_interleave(factor, dim=1)
         if self.postnet is None:

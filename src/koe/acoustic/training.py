@@ -63,7 +63,7 @@ class AcousticTrainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         self.optimizer = make_optimizer(self.network, training.optimizer)
         if self.optimizer_state is not None:
-            take_optimizer_state(self.optimizer, self.optimizer_state, "acoustic.init.keep_optimizer")
+            take_optimizer_state(self.optimizer, self.optimizer_state, "acoustic.init.keep_optimizer", "false")
         self.batching = Batching(
             tuple(self.reader.dataset.frames(target) for _, _, target in self.train), training.batch_size, self.seed,
             training.batch_frames, batch_steps(1) * self.params.reduction.factor, training.accumulate,

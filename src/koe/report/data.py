@@ -3,13 +3,14 @@
 Reading is apart from drawing (`koe.report.page`): a page can be built from a `ReportData` made by hand.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import soundfile
 import torch
 
 from koe.audio.mel import log_mel, minimum_samples
@@ -31,7 +32,7 @@ TRAININGS = {"train_acoustic": "Acoustic model", "finetune_vocoder": "Vocoder"}
 _REFERENCES = {"source", "target", "griffin_lim.ceiling"}  # fields of data/reference; the others: data/evaluation
 _CURVES = {"train": "train", "validation": "validation", "validation_teacher_forced": "validation, teacher-forced",
            "average_best": "mean of the best"}  # folders of curves that every part has, and what the page calls them
-_MOST_PICTURED, _MOST_PICTURES = 4, 4  # pairs, and pictures of each
+_MOST_FOLLOWED, _MOST_STEPS = 4, 4  # pairs whose training is shown, and how often
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,17 @@ class DrawnTraining:
 
 
 @dataclass(frozen=True)
+class HeardTraining:
+    """A validation pair's target, and what the vocoder made of its mel while it was trained, by optimizer step."""
+
+    pair: str
+    direction: str  # who → whom
+    text: str
+    recording: Recording
+    made: Mapping[int, Recording]
+
+
+@dataclass(frozen=True)
 class DrawnTrim:
     """An untrimmed recording, int16, with its row of trim.csv."""
 
@@ -112,6 +124,7 @@ class ReportData:
     held_out: Sequence[HeldOut] = ()
     curves: Mapping[str, Mapping[str, Mapping[str, Curve]]] = field(default_factory=dict)
     trained: Sequence[DrawnTraining] = ()
+    heard: Sequence[HeardTraining] = ()
     alignments: Sequence[DrawnAlignment] = ()
     comparison: pd.DataFrame | None = None  # comparison.csv, where align.compare names a second method
     trims: Sequence[DrawnTrim] = ()
@@ -126,16 +139,18 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
     """Reads what the stages left in `root/data` and `root/metrics`; StoreError where shards are damaged."""
     root = Path(root)
     dataset = Dataset(list(params.corpora), params.mel, root / "data")
+    vocoder = params.vocoder.model if params.evaluation.headline == "trained" else "griffin_lim"
     return ReportData(
         parameters=params.model_dump(mode="json"),
         mel=params.mel,
         reduction_factor=params.acoustic.reduction.factor,
         evaluation=read_json(root / "metrics" / "evaluation.json"),
-        directions=load_directions(root / "metrics" / "directions.csv", f"{params.evaluation.headline}.converted"),
+        directions=load_directions(root / "metrics" / "directions.csv", f"{vocoder}.converted"),
         held_out=load_held_out(dataset, root, params.report.utterances),
         curves={title: load_curves(root / "metrics" / stage)
                 for stage, title in (aligner_trainings(params.align) | TRAININGS).items()},
         trained=load_trained(dataset, root / "metrics" / "train_acoustic" / "plots" / "images"),
+        heard=load_heard(dataset, root / "metrics" / "finetune_vocoder" / "players"),
         alignments=load_alignments(dataset, params.align, params.report.alignments),
         comparison=read_table(dataset.data / "comparison" / COMPARISON) if params.align.compare else None,
         trims=load_trims(dataset, params.report.trims),
@@ -206,13 +221,13 @@ def _rendering(
     audio = readers["reference" if condition in _REFERENCES else "evaluation"].get(pair, condition)
     metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name]) for metric in METRICS}
     transcript = None if metrics["wer"] is None else row["transcript"]  # empty: listened to, and nothing was heard
-    return Rendering(condition, Recording(audio, _mel_of(audio, dataset.mel_params)), metrics, transcript)
+    return Rendering(condition, _recording(audio, dataset.mel_params), metrics, transcript)
 
 
-def _mel_of(audio: np.ndarray, params: MelParams) -> np.ndarray:
-    """Log-mel of 16-bit samples; what is too short for one, as a failed conversion can be, gets silence appended."""
+def _recording(audio: np.ndarray, params: MelParams) -> Recording:
+    """16-bit samples and their log-mel, for which what is too short, as a failed conversion can be, gets silence."""
     wave = from_int16(np.pad(audio, (0, max(0, minimum_samples(params) - len(audio)))))
-    return log_mel(torch.from_numpy(wave), params).numpy()
+    return Recording(audio, log_mel(torch.from_numpy(wave), params).numpy())
 
 
 def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
@@ -249,15 +264,29 @@ def load_trained(dataset: Dataset, folder: Path) -> list[DrawnTraining]:
     """Pictures `folder/<pair, / as _>/<step>.png` of a few pairs, the first by name, at a few steps spread over the
     training. No folder: none.
     """
+    texts = _texts(dataset)
+    return [DrawnTraining(pair, direction_of(source, target), texts[target],
+                          {step: file.read_bytes() for step, file in files.items()})
+            for pair, source, target, files in _series(dataset, folder, "png")]
+
+
+def load_heard(dataset: Dataset, folder: Path) -> list[HeardTraining]:
+    """Players `folder/<pair, / as _>/<step>.flac` of the vocoder's training, chosen as `load_trained` does."""
+    texts = _texts(dataset)
+    return [HeardTraining(pair, direction_of(source, target), texts[target], _trimmed(dataset, target),
+                          {step: _recording(soundfile.read(file, dtype="int16")[0], dataset.mel_params)
+                           for step, file in files.items()})
+            for pair, source, target, files in _series(dataset, folder, "flac")]
+
+
+def _series(dataset: Dataset, folder: Path, kind: str) -> Iterator[tuple[str, str, str, dict[int, Path]]]:
+    """Pair, source and target of the first few of `folder`, and a few of its files by step."""
     pairs = read_pairs(dataset.data / "pairs").set_index("pair")
-    names, texts, drawn = {pair.replace("/", "_"): pair for pair in pairs.index}, _texts(dataset), []
-    for pictured in sorted(folder.glob("*/"))[:_MOST_PICTURED]:
-        pair = names[pictured.name]
-        source, target = pairs.loc[pair, ["source", "target"]]
-        files = _spread(sorted(pictured.glob("*.png")), _MOST_PICTURES)
-        pictures = {int(file.stem): file.read_bytes() for file in files}
-        drawn.append(DrawnTraining(pair, direction_of(source, target), texts[target], pictures))
-    return drawn
+    names = {pair.replace("/", "_"): pair for pair in pairs.index}
+    for series in sorted(folder.glob("*/"))[:_MOST_FOLLOWED]:
+        pair = names[series.name]
+        files = _spread(sorted(series.glob(f"*.{kind}")), _MOST_STEPS)
+        yield pair, *pairs.loc[pair, ["source", "target"]], {int(file.stem): file for file in files}
 
 
 def load_alignments(dataset: Dataset, align: AlignParams, count: int) -> list[DrawnAlignment]:

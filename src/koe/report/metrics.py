@@ -40,7 +40,7 @@ METRICS = (
     Metric("cer", "CER", "%", 1, "lower", "character error rate of speech recognition", 100),
     Metric("mos", "MOS", "", 2, "higher", "estimated mean opinion score, 1 to 5"),
 )
-_VOCODERS = {"griffin_lim": "Griffin-Lim", "hifigan": "HiFi-GAN"}
+_VOCODERS = {"griffin_lim": "Griffin-Lim", "harmonic_noise": "harmonic + noise", "hifigan": "HiFi-GAN"}
 
 
 def condition_label(condition: str) -> str:

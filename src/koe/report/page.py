@@ -19,7 +19,16 @@ from markupsafe import Markup
 from PIL import Image
 
 from koe.evaluation.text import normalize
-from koe.report.data import Curve, DrawnAlignment, DrawnTraining, DrawnTrim, HeldOut, Recording, ReportData
+from koe.report.data import (
+    Curve,
+    DrawnAlignment,
+    DrawnTraining,
+    DrawnTrim,
+    HeardTraining,
+    HeldOut,
+    Recording,
+    ReportData,
+)
 from koe.report.data_charts import data_charts
 from koe.report.drawing import (
     PATH_CLASSES,
@@ -40,7 +49,8 @@ _HEADLINE = (
     "acoustic.conditioning.by", "acoustic.reduction.by", "acoustic.reduction.factor", "acoustic.encoder.hidden",
     "acoustic.teacher_forcing.start", "acoustic.teacher_forcing.end",
     "acoustic.pitch.stop_gradient", "acoustic.training.steps",
-    "acoustic.training.batch_size", "acoustic.training.schedule.learning_rate", "vocoder.training.steps",
+    "acoustic.training.batch_size", "acoustic.training.schedule.learning_rate", "vocoder.model",
+    "vocoder.init.from", "vocoder.training.steps", "vocoder.training.schedule.learning_rate",
 )
 _DIAGNOSTICS = (("cost", "{:.3f}", "max"), ("longest_run", "{:.2f}", "max"), ("skipped", "{:.1%}", "max"),
                 ("focus", "{:.2f}", "min"))  # column, how it is written, which end is the worst
@@ -74,6 +84,7 @@ def build_page(report: ReportData) -> str:
         trainings={title: [_chart(part, curves) for part, curves in parts.items()]
                    for title, parts in report.curves.items()},
         trained=[_trained(item) for item in report.trained],
+        heard=[_heard(item, report.mel.sample_rate) for item in report.heard],
         alignments=[_alignment(item, report) for item in report.alignments],
         comparison=None if report.comparison is None else _comparison(report.comparison),
         trims=[_trim(item, report.mel.sample_rate) for item in report.trims],
@@ -184,6 +195,14 @@ def _trained(item: DrawnTraining) -> dict[str, Any]:
     return {"pair": item.pair, "direction": item.direction, "text": item.text, "pictures": [
         {"step": step, "uri": picture_uri(picture), "width": 100 * widths[step] / max(widths.values())}
         for step, picture in item.pictures.items()]}
+
+
+def _heard(item: HeardTraining, rate: int) -> dict[str, Any]:
+    """A pair's players for the template, in the order of the steps, and its recording last."""
+    labels = [*(f"{step} steps" for step in item.made), "recording"]
+    players = _players([*item.made.values(), item.recording], rate)
+    return {"pair": item.pair, "direction": item.direction, "text": item.text,
+            "players": [{**player, "label": label} for label, player in zip(labels, players, strict=True)]}
 
 
 def _alignment(item: DrawnAlignment, report: ReportData) -> dict[str, Any]:

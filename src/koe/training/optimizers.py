@@ -29,20 +29,21 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def take_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], parameter: str) -> None:
+def take_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], parameter: str, new: str) -> None:
     """Gives `optimizer` another's moments and step counts (a `state_dict`); its own settings stay.
 
-    Raises KoeError naming `parameter` if the other's tensors differ in number or shape.
+    Raises KoeError naming `parameter`, and its value `new` for a new optimizer, if the other's tensors differ in number
+    or shape.
     """
     own = optimizer.state_dict()
     shapes = [tuple(tensor.shape) for group in optimizer.param_groups for tensor in group["params"]]
     theirs = [len(group["params"]) for group in state["param_groups"]]
     if theirs != [len(group["params"]) for group in own["param_groups"]]:
         raise KoeError(f"{parameter}: that optimizer is over {sum(theirs)} tensors, this training over {len(shapes)}, "
-                       "or they are grouped otherwise; set keep_optimizer to false")
+                       f"or they are grouped otherwise; set it to {new}")
     for index, moments in state["state"].items():
         for name, value in moments.items():
             if isinstance(value, Tensor) and value.dim() and tuple(value.shape) != shapes[index]:
                 raise KoeError(f"{parameter}: {name} of tensor {index} has shape {tuple(value.shape)} in that "
-                               f"optimizer, and {shapes[index]} in this training; set keep_optimizer to false")
+                               f"optimizer, and {shapes[index]} in this training; set it to {new}")
     optimizer.load_state_dict({"state": state["state"], "param_groups": own["param_groups"]})

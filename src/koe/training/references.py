@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from koe.errors import KoeError, StoreError
 from koe.files import read_json
@@ -29,6 +29,16 @@ def split_reference(text: str) -> tuple[str, str | None]:
     return found["where"], label if label == "best" else f"{int(label):08d}"
 
 
+class ModelKind(NamedTuple):
+    """The section of the parameters whose `init.from` names models of this kind, and the card that a folder has."""
+
+    section: str
+    card: str
+
+
+ACOUSTIC, VOCODER = ModelKind("acoustic", "model.json"), ModelKind("vocoder", "vocoder.json")
+
+
 @dataclass(frozen=True)
 class ModelReference:
     """A model that is on this machine: as the user names it, its folder, and a checkpoint to take instead."""
@@ -36,16 +46,17 @@ class ModelReference:
     name: str
     folder: Path
     checkpoint: Path | None = None
+    kind: ModelKind = ACOUSTIC
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """The model's model.json. Raises StoreError if it cannot be read."""
-        path = self.folder / "model.json"
+        """What the folder says of its model. Raises StoreError if it cannot be read."""
+        path = self.folder / self.kind.card
         try:
             return read_json(path)
         except (OSError, json.JSONDecodeError) as error:
-            raise StoreError(f"acoustic.init.from: {path} cannot be read ({error}); name the folder of a trained "
-                             "model") from error
+            raise StoreError(f"{self.kind.section}.init.from: {path} cannot be read ({error}); name the folder of a "
+                             "trained model") from error
 
     @cached_property
     def digest(self) -> str:
@@ -60,30 +71,32 @@ class ModelReference:
 
     def origin(self) -> dict[str, Any]:
         """What a model that starts from this one says of it in its own provenance."""
-        theirs = self.card.get("provenance", {})
+        theirs = {**self.card, **self.card.get("provenance", {})}
         return {"from": self.name, "digest": self.digest,
                 **{name: theirs[name] for name in ("run", "revision", "steps", "init") if name in theirs}}
 
 
-def find_reference(name: str, folder: Path, work_roots: Iterable[Path]) -> ModelReference:
+def find_reference(
+    name: str, folder: Path, work_roots: Iterable[Path], kind: ModelKind = ACOUSTIC
+) -> ModelReference:
     """The reference `name`, whose `where` is in `folder`; `work_roots`: where the run's work folder may be.
 
-    Raises KoeError naming `acoustic.init.from` if the folder is no model's, or the checkpoint was not kept here.
+    Raises KoeError naming `<section>.init.from` if the folder is no model's, or the checkpoint was not kept here.
     """
     _, label = split_reference(name)
-    found = ModelReference(name, folder)
+    found = ModelReference(name, folder, kind=kind)
     run = found.card.get("provenance", {}).get("run")
     if label is None:
         return found
     if run is None:
-        raise KoeError(f"acoustic.init.from: {name}: {folder}/model.json does not say which run made it, so no "
+        raise KoeError(f"{kind.section}.init.from: {name}: {folder}/{kind.card} does not say which run made it, so no "
                        "checkpoint of it can be found; leave out the part from @ on")
     kept = [file for root in work_roots for file in sorted((root / run / "kept").glob("*.safetensors"))]
     for file in kept:
         if file.stem == label:
-            return ModelReference(name, folder, file)
+            return ModelReference(name, folder, file, kind)
     there = ", ".join(dict.fromkeys(file.stem.lstrip("0") for file in kept))
     raise KoeError(
-        f"acoustic.init.from: {name}: that checkpoint of run {run} is not on this machine; "
+        f"{kind.section}.init.from: {name}: that checkpoint of run {run} is not on this machine; "
         + (f"there are {there}" if there else "none of that run is. They are kept where it ran, by "
-           "acoustic.training.keep_every and keep_best"))
+           f"{kind.section}.training.keep_every and keep_best"))

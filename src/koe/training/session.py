@@ -5,8 +5,8 @@ that decides the result (parameters, inputs, code), so a killed run finds its ow
 workspace or from a temporary one, and a run with other parameters never sees it (design: live checkpoints).
 When the run ends its checkpoint is removed: running again, by force, trains again.
 
-A run can be killed between any two writes. Curves and pictures are written before the checkpoint and so may be ahead
-of it, never behind; what is ahead is left out on resuming, and written again.
+A run can be killed between any two writes. Curves, pictures and sounds are written before the checkpoint and so may be
+ahead of it, never behind; what is ahead is left out on resuming, and written again.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
 from dvclive import Live
 from PIL import Image
 from tqdm import tqdm
@@ -72,7 +74,9 @@ class Session:
         self.objects = objects
         self.folder = (root or work_root()) / f"{name}-{key}"
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
-        shutil.rmtree(curves / "tensorboard", ignore_errors=True)
+        self._heard = curves / "players"
+        for folder in (curves / "tensorboard", self._heard):
+            shutil.rmtree(folder, ignore_errors=True)
         self._tensorboard = _tensorboard_writer(name, curves / "tensorboard") if tensorboard else None
         self._history: list[dict[str, Any]] = []
 
@@ -88,6 +92,10 @@ class Session:
     def _pictures(self) -> Path:
         return self.folder / "pictures"
 
+    @property
+    def _players(self) -> Path:
+        return self.folder / "players"
+
     def resume(self) -> int:
         """Continues from this run's own checkpoint if a killed run left one. Returns the steps already done."""
         for half_written in self.folder.rglob(".*"):
@@ -102,6 +110,9 @@ class Session:
         for path in sorted(self._pictures.rglob("*.png")):
             if int(path.stem) <= step:
                 self._live.log_image(path.relative_to(self._pictures).as_posix(), path)
+        for path in sorted(self._players.rglob("*.flac")):
+            if int(path.stem) <= step:
+                self._offer(path)
         print(f"{self.name}: continuing a run that was interrupted, from step {step} ({self.folder})")
         return step
 
@@ -120,6 +131,21 @@ class Session:
         with replacing(self._pictures / name) as temporary:
             picture.save(temporary)
         self._live.log_image(name, self._pictures / name)
+
+    def play(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None:
+        """Puts a sound, float32 (samples,), beside the curves: `players/<name>/<step>.flac`, one of a series.
+
+        What is outside [-1, 1] is clipped.
+        """
+        path = self._players / name / f"{step:08d}.flac"
+        with replacing(path) as temporary:
+            soundfile.write(temporary, wave, sample_rate, format="FLAC", subtype="PCM_16")
+        self._offer(path)
+
+    def _offer(self, path: Path) -> None:
+        place = self._heard / path.relative_to(self._players)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
 
     def latest(self, prefix: str = "") -> dict[str, float]:
         """The newest value of every curve whose name starts with `prefix`."""
@@ -158,7 +184,8 @@ class Session:
             self._tensorboard.close()
         self._last.unlink(missing_ok=True)
         self._curves.unlink(missing_ok=True)
-        shutil.rmtree(self._pictures, ignore_errors=True)
+        for folder in (self._pictures, self._players):
+            shutil.rmtree(folder, ignore_errors=True)
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 

@@ -1,115 +1,173 @@
-"""Segments to train a vocoder on, read straight from the packed shards: a piece of a mel and its samples."""
+"""Segments to train a vocoder on, read straight from the packed shards: a piece of a mel, its F0 and its samples."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from koe.corpus.dataset import Dataset
-from koe.errors import StoreError
+from koe.corpus.dataset import Dataset, speaker_key
+from koe.errors import KoeError, StoreError
 from koe.params import VocoderTraining
 from koe.randomness import numpy_generator, seed_for
 from koe.store import ShardReader
 from koe.training.batching import Batching
+from koe.vocoder.excitation import source_of
 
-Pair = tuple[str, str, str]  # pair, source utterance, target utterance
+Item = tuple[str, str]  # name of a generated mel (a pair) or of the utterance itself; utterance that was recorded
 
 
 @dataclass(frozen=True)
 class SegmentBatch:
-    """mel (batch, frames, n_mels), natural log; wave (batch, frames * hop_length); present like wave.
+    """mel (batch, frames, n_mels), natural log; wave (batch, frames * hop_length); present like wave; source (batch,
+    frames * hop_length, 2), of networks that take F0.
 
     `present` is 1 where the utterance has samples. Only an utterance shorter than a segment is padded: its mel with
-    silence (the floor), its wave with zeros, and `present` is 0 there.
+    silence (the floor), its wave with zeros, its F0 with 0 (unvoiced), and `present` is 0 there.
     """
 
     mel: Tensor
     wave: Tensor
     present: Tensor
+    source: Tensor | None = None
 
     def to(self, device: torch.device) -> "SegmentBatch":
-        return SegmentBatch(self.mel.to(device), self.wave.to(device), self.present.to(device))
+        source = None if self.source is None else self.source.to(device)
+        return SegmentBatch(self.mel.to(device), self.wave.to(device), self.present.to(device), source)
+
+
+class Piece(NamedTuple):
+    """Mel (frames, n_mels), F0 (frames,) in Hz, 0 = unvoiced, and wave (frames * hop_length,)."""
+
+    mel: np.ndarray
+    f0: np.ndarray
+    wave: np.ndarray
 
 
 class MelAudio:
-    """The targets of pairs as (mel, waveform).
+    """Recordings with their F0 and with a mel: the one that `generated` has under the item's name, so that a vocoder
+    learns to mend an acoustic model's faults, or the recording's own where `generated` is None.
 
-    The mel is the one that the acoustic model generated (`generated`, keyed by pair), so that the vocoder learns to
-    mend its faults, or the recording's own where `generated` is None. Raises StoreError if a mel and its waveform
-    differ in length (lesson 6), ContractError if `generated` was made under other mel settings (lesson 13).
+    Raises StoreError if mel, F0 and waveform do not agree frame by frame (lesson 6), ContractError if `generated` was
+    made under other mel settings (lesson 13).
     """
 
-    def __init__(self, dataset: Dataset, pairs: list[Pair], generated: ShardReader | None) -> None:
+    def __init__(self, dataset: Dataset, items: Sequence[Item], generated: ShardReader | None = None) -> None:
         self.dataset = dataset
-        self.pairs = pairs
+        self.items = list(items)
         self.generated = generated
         if generated is not None:
             generated.require(dataset.mel_params.contract())
-        self.frames = [self._frames(pair, target) for pair, _, target in pairs]
+        self.frames = [self._checked_frames(name, utterance) for name, utterance in self.items]
 
-    def _frames(self, pair: str, target: str) -> int:
-        made_by = self.generated
-        frames = self.dataset.frames(target) if made_by is None else made_by.shape(pair, "mel")[0]
-        samples, hop = self.dataset.samples(target), self.dataset.mel_params.hop_length
-        if frames * hop != samples:
-            raise StoreError(
-                f"pair {pair!r}: its mel has {frames} frames, so {target!r} should have {frames * hop} samples, but "
-                f"has {samples}; rebuild data/features and data/generated (dvc repro generate_mels)"
-            )
-        return frames
+    def _checked_frames(self, name: str, utterance: str) -> int:
+        dataset, made_by = self.dataset, self.generated
+        hop, samples, f0 = dataset.mel_params.hop_length, dataset.samples(utterance), len(dataset.f0(utterance))
+        lengths = {"its mel": dataset.frames(utterance), "its F0": f0}
+        if made_by is not None:
+            lengths["its generated mel"] = made_by.shape(name, "mel")[0]
+        for what, frames in lengths.items():
+            if frames * hop != samples:
+                raise StoreError(
+                    f"{name!r}: {what} has {frames} frames, so {utterance!r} should have {frames * hop} samples, but "
+                    f"has {samples}; rebuild data/features and data/generated (dvc repro generate_mels)")
+        return samples // hop
 
-    def read(self, index: int, first: int = 0, frames: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Mel (frames, n_mels) and wave (frames * hop_length,) of the pair at `index`, or a part by frames."""
-        pair, _, target = self.pairs[index]
+    def read(self, index: int, first: int = 0, frames: int | None = None, true_mel: bool = False) -> Piece:
+        """The item at `index`, or a part of it by frames; `true_mel`: with the recording's mel in any case."""
+        name, utterance = self.items[index]
         frames = self.frames[index] - first if frames is None else frames
-        if self.generated is None:
-            mel = self.dataset.mel(target)[first : first + frames]
+        part = slice(first, first + frames)
+        if self.generated is None or true_mel:
+            mel = self.dataset.mel(utterance)[part]
         else:
-            mel = self.generated.slice(pair, "mel", first, first + frames)
-        return mel, self.dataset.wave(target, first, frames)
+            mel = self.generated.slice(name, "mel", part.start, part.stop)
+        return Piece(mel, self.dataset.f0(utterance)[part], self.dataset.wave(utterance, first, frames))
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (self.read(index) for index in range(len(self.pairs)))
-
-    @property
+    @cached_property
     def hours(self) -> float:
         """Length of all different recordings together."""
-        samples = {target: self.dataset.samples(target) for _, _, target in self.pairs}
-        return sum(samples.values()) / self.dataset.mel_params.sample_rate / 3600
+        samples = sum(self.dataset.samples(utterance) for utterance in {utterance for _, utterance in self.items})
+        return samples / self.dataset.mel_params.sample_rate / 3600
 
 
 class SegmentSampler:
-    """Random segments: in an epoch every pair gives one, the last batch being smaller if need be (lesson 36).
+    """Random segments: in an epoch every item gives one, the last batch being smaller if need be (lesson 36).
 
+    A share `training.true_mels` of the segments has the recording's own mel, and of these a share `training.blur` a
+    smooth one. `takes_f0`: batches have a source.
     The batch of a step depends on the seed and the step alone, so that a continued run sees what it would have seen.
     """
 
-    def __init__(self, source: MelAudio, training: VocoderTraining, seed: int) -> None:
-        self.source = source
+    def __init__(self, data: MelAudio, training: VocoderTraining, seed: int, takes_f0: bool) -> None:
+        self.data = data
+        self.training = training
         self.seed = seed
-        self.frames = training.segment_size // source.dataset.mel_params.hop_length
-        equal = (self.frames,) * len(source.pairs)  # segments are of one length, so batching need not sort by it
+        self.takes_f0 = takes_f0
+        self.frames = training.segment_size // data.dataset.mel_params.hop_length
+        equal = (self.frames,) * len(data.items)  # segments are of one length, so batching need not sort by it
         self.batching = Batching(equal, training.batch_size, seed_for(seed, "vocoder"))
 
     def batch_at(self, step: int) -> SegmentBatch:
         """The segments that optimizer step `step` (from 0) trains on."""
         generator = numpy_generator(self.seed, "vocoder segments", step)
-        return self._stack([self._draw(index, generator) for index in self.batching.batch_at(step)])
+        return self._stack([self._draw(index, generator) for index in self.batching.batch_at(step)], generator)
 
-    def _draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        available = self.source.frames[index]
+    def _draw(self, index: int, generator: np.random.Generator) -> Piece:
+        available = self.data.frames[index]
         first = int(generator.integers(0, max(0, available - self.frames) + 1))
-        return self.source.read(index, first, min(self.frames, available))
+        true_mel = generator.random() < self.training.true_mels
+        piece = self.data.read(index, first, min(self.frames, available), true_mel)
+        blur = self.training.blur
+        own = true_mel or self.data.generated is None
+        if own and blur.share and generator.random() < blur.share:
+            deviations = generator.uniform(0, blur.frames), generator.uniform(0, blur.bands)
+            piece = piece._replace(mel=gaussian_filter(piece.mel, deviations, mode="nearest"))
+        return piece
 
-    def _stack(self, segments: list[tuple[np.ndarray, np.ndarray]]) -> SegmentBatch:
-        mel = self.source.dataset.mel_params
-        mels = np.full((len(segments), self.frames, mel.n_mels), np.log(mel.floor), dtype=np.float32)
-        waves = np.zeros((len(segments), self.frames * mel.hop_length), dtype=np.float32)
+    def _stack(self, pieces: list[Piece], generator: np.random.Generator) -> SegmentBatch:
+        mel = self.data.dataset.mel_params
+        mels = np.full((len(pieces), self.frames, mel.n_mels), np.log(mel.floor), dtype=np.float32)
+        f0s = np.zeros((len(pieces), self.frames), dtype=np.float32)
+        waves = np.zeros((len(pieces), self.frames * mel.hop_length), dtype=np.float32)
         present = np.zeros_like(waves)
-        for row, (segment, wave) in enumerate(segments):
-            mels[row, : len(segment)] = segment
-            waves[row, : len(wave)] = wave
-            present[row, : len(wave)] = 1
-        return SegmentBatch(torch.from_numpy(mels), torch.from_numpy(waves), torch.from_numpy(present))
+        for row, piece in enumerate(pieces):
+            mels[row, : len(piece.mel)] = piece.mel
+            f0s[row, : len(piece.f0)] = piece.f0
+            waves[row, : len(piece.wave)] = piece.wave
+            present[row, : len(piece.wave)] = 1
+        source = None
+        if self.takes_f0:
+            source = torch.from_numpy(np.stack([source_of(f0, mel, generator) for f0 in f0s]))
+        return SegmentBatch(torch.from_numpy(mels), torch.from_numpy(waves), torch.from_numpy(present), source)
+
+
+def hold_out(utterances: Iterable[str], count: int, seed: int) -> tuple[list[str], list[str]]:
+    """Utterances to train on, and `count` to validate on, one of each speaker after the other, drawn under the seed.
+
+    Sentences that are validated on are trained on of nobody, so that neither a copy of a recording at another pitch nor
+    another voice that says the same gives them away. Speakers share sentences as far as they can. Raises KoeError if
+    nothing is left to train on.
+    """
+    drawn: dict[str, list[str]] = defaultdict(list)
+    names = sorted(utterances)
+    for name in sorted(names, key=lambda name: seed_for(seed, "held out", _sentence(name))):
+        drawn[speaker_key(name)].append(name)
+    rounds = zip_longest(*(drawn[speaker] for speaker in sorted(drawn, key=lambda key: seed_for(seed, "speaker", key))))
+    validation = [name for each in rounds for name in each if name is not None][:count]
+    sentences = {_sentence(name) for name in validation}
+    train = [name for name in names if _sentence(name) not in sentences]
+    if not train:
+        raise KoeError(f"vocoder.training.validation.utterances: {count} of {len(names)} utterances are held out, and "
+                       "with their sentences nothing is left to train on; lower it, or add recordings")
+    return train, sorted(validation)
+
+
+def _sentence(utterance: str) -> str:
+    return utterance.split("/", 2)[2]

@@ -1,8 +1,9 @@
-"""HiFi-GAN's discriminators: over periods (folded waveforms) and over scales (averaged waveforms).
+"""HiFi-GAN's discriminators: over periods (folded waveforms) and over scales (averaged waveforms); and of spectrograms.
 
-Kong, Kim and Bae 2020, sections 2.3; the second kind is MelGAN's (Kumar et al. 2019). Periods are parameters: at
-other rates than 22.05 kHz other primes are right (lesson 38). Widths are parameters too: with `period_channels` 32,
-`scale_channels` 128, three scales and periods 2, 3, 5, 7, 11 all shapes and names are the published ones.
+Kong, Kim and Bae 2020, sections 2.3; the second kind is MelGAN's (Kumar et al. 2019), the third is in
+`koe.vocoder.spectra`. Periods are parameters: at other rates than 22.05 kHz other primes are right (lesson 38). Widths
+are parameters too: with `period_channels` 32, `scale_channels` 128, three scales, periods 2, 3, 5, 7, 11 and no spectra
+all shapes and names are the published ones.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from koe.params import DiscriminatorParams
 from koe.vocoder.hifigan import LEAKY_SLOPE
+from koe.vocoder.spectra import SpectrumDiscriminator
 
 _PERIOD_WIDTHS = (1, 4, 16, 32, 32)  # in multiples of the first layer's channels
 _PERIOD_STRIDES = (3, 3, 3, 3, 1)
@@ -107,16 +109,26 @@ class MultiScaleDiscriminator(nn.Module):
         return judgements
 
 
+class MultiSpectrumDiscriminator(nn.Module):
+    def __init__(self, fft_sizes: list[int], channels: int) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleList(SpectrumDiscriminator(size, channels) for size in fft_sizes)
+
+    def forward(self, wave: Tensor) -> list[Judgement]:
+        return [Judgement(*discriminator(wave)) for discriminator in self.discriminators]
+
+
 class Discriminators(nn.Module):
-    """All discriminators: waveforms (batch, samples) to one judgement by each."""
+    """All discriminators: waveforms (batch, samples) to one judgement by each. Any kind may have none."""
 
     def __init__(self, params: DiscriminatorParams) -> None:
         super().__init__()
         self.mpd = MultiPeriodDiscriminator(params.periods, params.period_channels)
         self.msd = MultiScaleDiscriminator(params.scales, params.scale_channels)
+        self.msp = MultiSpectrumDiscriminator(params.spectra, params.spectrum_channels)
 
     def forward(self, wave: Tensor) -> list[Judgement]:
-        return [*self.mpd(wave), *self.msd(wave)]
+        return [*self.mpd(wave), *self.msd(wave), *self.msp(wave)]
 
     def compare(self, real: Tensor, generated: Tensor) -> tuple[list[Judgement], list[Judgement]]:
         """Judgements of real and of generated waveforms, made in one pass over both."""

@@ -2,17 +2,21 @@
 
 Kong, Kim and Bae, "HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis",
 NeurIPS 2020. Names and shapes of all parameters are those of the public implementation (`conv_pre`, `ups.0`,
-`resblocks.0.convs1.0`, `conv_post`), so that published state dicts fit.
+`resblocks.0.convs1.0`, `conv_post`), so that published state dicts fit: `koe.vocoder.published`.
 """
 
+import functools
 import math
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from koe.params import GeneratorParams
+from koe.params import HiFiGANParams
+from koe.vocoder.channels_last import Conv1d, ConvTranspose1d
+from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.normalization import fold_normalization
 
 LEAKY_SLOPE = 0.1  # published; before the last convolution it is PyTorch's default, 0.01
@@ -21,7 +25,7 @@ _EDGE_KERNEL = 7  # of the first and the last convolution
 
 def _convolution(channels: int, kernel: int, dilation: int) -> nn.Module:
     padding = (kernel - 1) * dilation // 2
-    return weight_norm(nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
+    return weight_norm(Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
 
 
 class ResBlock1(nn.Module):
@@ -54,41 +58,56 @@ class ResBlock2(nn.Module):
 RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 
 
-class Generator(nn.Module):
+def _upsampling(channels: int, rate: int, kernel: int) -> nn.Module:
+    """Makes exactly `rate` samples of one, whether rate and kernel are odd or even.
+
+    Where they are of equal parity this is the published padding; where not, the public forks' for odd rates
+    (ParallelWaveGAN's, kernel = 2 * rate).
+    """
+    excess = kernel - rate
+    return weight_norm(ConvTranspose1d(
+        channels, channels // 2, kernel, stride=rate, padding=(excess + 1) // 2, output_padding=excess % 2,
+    ))
+
+
+class Generator(VocoderNetwork):
     """Log-mel (batch, frames, n_mels) to waveform (batch, frames * hop_length) in [-1, 1].
 
-    Exactly so many samples for every setting: a transposed convolution of rate u and kernel k, padded by
-    (k - u) / 2, makes u samples of one, and `koe.params` admits only rates and kernels of equal parity.
+    `mel_mean` (n_mels,) is subtracted first. In published models it is 0; one that was trained on normalised mels has
+    their mean there, for what the first convolution sees beyond the edges is the mean.
     """
 
-    def __init__(self, params: GeneratorParams, n_mels: int) -> None:
+    mel_mean: Tensor
+
+    def __init__(self, params: HiFiGANParams, n_mels: int) -> None:
         super().__init__()
         self.params = params
         self.n_mels = n_mels
         channels = params.upsample_channels
         padding = _EDGE_KERNEL // 2
-        self.conv_pre = weight_norm(nn.Conv1d(n_mels, channels, _EDGE_KERNEL, padding=padding))
+        self.register_buffer("mel_mean", torch.zeros(n_mels))
+        self.register_load_state_dict_pre_hook(_complete)
+        self.conv_pre = weight_norm(Conv1d(n_mels, channels, _EDGE_KERNEL, padding=padding))
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         for rate, kernel in zip(params.upsample_rates, params.upsample_kernels, strict=True):
-            self.ups.append(weight_norm(nn.ConvTranspose1d(
-                channels, channels // 2, kernel, stride=rate, padding=(kernel - rate) // 2,
-            )))
+            self.ups.append(_upsampling(channels, rate, kernel))
             channels //= 2
             for size, dilations in zip(params.resblock_kernels, params.resblock_dilations, strict=True):
                 self.resblocks.append(RESBLOCKS[params.resblock](channels, size, dilations))
-        self.conv_post = weight_norm(nn.Conv1d(channels, 1, _EDGE_KERNEL, padding=padding))
+        self.conv_post = weight_norm(Conv1d(channels, 1, _EDGE_KERNEL, padding=padding))
 
-    def forward(self, mel: Tensor) -> Tensor:
-        x = self.conv_pre(mel.transpose(1, 2))
+    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
+        x = self.conv_pre((mel - self.mel_mean).transpose(1, 2))
         parallel = len(self.params.resblock_kernels)
         for stage, upsample in enumerate(self.ups):
             x = upsample(F.leaky_relu(x, LEAKY_SLOPE))
             blocks = self.resblocks[stage * parallel : (stage + 1) * parallel]
-            x = torch.stack([block(x) for block in blocks]).mean(dim=0) if parallel > 1 else blocks[0](x)
-        return torch.tanh(self.conv_post(F.leaky_relu(x))).squeeze(1)
+            x = functools.reduce(torch.add, (block(x) for block in blocks)) / parallel
+        with torch.autocast(x.device.type, enabled=False):  # the last digits of weak sounds, at no cost
+            return torch.tanh(self.conv_post(F.leaky_relu(x).float())).squeeze(1)
 
-    def fold_weight_norm(self) -> "Generator":
+    def fold_weight_norm(self) -> Self:
         """Replaces normalised weights by plain ones, for inference and export; returns the generator itself."""
         fold_normalization(self)
         return self
@@ -106,3 +125,9 @@ class Generator(nn.Module):
     def _reach(self, kernel: int, dilations: list[int]) -> int:
         plain = 1 if self.params.resblock == "1" else 0
         return sum((kernel - 1) // 2 * (dilation + plain) for dilation in dilations)
+
+
+def _complete(generator: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Published state dicts say nothing of a mean: theirs is 0."""
+    assert isinstance(generator, Generator)
+    state.setdefault(f"{prefix}mel_mean", torch.zeros(generator.n_mels))

@@ -1,6 +1,8 @@
-"""HiFi-GAN's losses (Kong, Kim and Bae 2020, equations 1 to 8; least squares after Mao et al. 2017).
+"""What vocoders are trained by: HiFi-GAN's losses, and distances between spectrograms of several resolutions.
 
-Each is summed over discriminators, and feature matching over layers too, as in the public implementation.
+HiFi-GAN's (Kong, Kim and Bae 2020, equations 1 to 8; least squares after Mao et al. 2017) are summed over
+discriminators, and feature matching over layers too, as in the public implementation. All are computed in float32,
+whatever precision discriminators have run in.
 """
 
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from koe.vocoder.discriminators import Judgement
+from koe.vocoder.spectra import magnitudes
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:
@@ -18,14 +21,14 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 def discriminator_loss(real: Sequence[Judgement], generated: Sequence[Judgement]) -> Tensor:
     """Real waveforms should score 1 and generated ones 0: a scalar."""
     return _sum([
-        (1 - ours.score).square().mean() + theirs.score.square().mean()
+        (1 - ours.score.float()).square().mean() + theirs.score.float().square().mean()
         for ours, theirs in zip(real, generated, strict=True)
     ])
 
 
 def adversarial_loss(generated: Sequence[Judgement]) -> Tensor:
     """Generated waveforms should score 1: a scalar."""
-    return _sum([(1 - judgement.score).square().mean() for judgement in generated])
+    return _sum([(1 - judgement.score.float()).square().mean() for judgement in generated])
 
 
 def feature_matching_loss(real: Sequence[Judgement], generated: Sequence[Judgement]) -> Tensor:
@@ -34,7 +37,7 @@ def feature_matching_loss(real: Sequence[Judgement], generated: Sequence[Judgeme
     No gradient flows into the features of the real waveforms.
     """
     return _sum([
-        (true.detach() - made).abs().mean()
+        (true.detach().float() - made.float()).abs().mean()
         for ours, theirs in zip(real, generated, strict=True)
         for true, made in zip(ours.features, theirs.features, strict=True)
     ])
@@ -43,3 +46,27 @@ def feature_matching_loss(real: Sequence[Judgement], generated: Sequence[Judgeme
 def mel_loss(real: Tensor, generated: Tensor) -> Tensor:
     """L1 between log-mels of equal shape: a scalar."""
     return (real - generated).abs().mean()
+
+
+def stft_loss(real: Tensor, generated: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Distance of waveforms (batch, samples) in STFT magnitudes, mean over FFT `sizes`: a scalar.
+
+    At each size it is the spectral convergence, the distance's Frobenius norm as a share of the real magnitudes' norm,
+    and the mean absolute difference of their natural logarithms, added up (Yamamoto et al. 2020, equations 3 to 6).
+    """
+    losses = []
+    for size in sizes:
+        with torch.no_grad():
+            true = magnitudes(real, size)
+        made = magnitudes(generated, size)
+        losses.append((true - made).norm() / true.norm() + (true.log() - made.log()).abs().mean())
+    return torch.stack(losses).mean()
+
+
+def gradient_penalty(wave: Tensor, judgements: Sequence[Judgement]) -> Tensor:
+    """R1 (Mescheder et al. 2018, equation 9, without its weight): squared norm of the gradient of all scores with
+    respect to the real waveforms (batch, samples) that were judged, mean over the batch. `wave` must require gradients.
+    """
+    total = _sum([judgement.score.sum() for judgement in judgements])
+    (gradient,) = torch.autograd.grad(total, wave, create_graph=True)
+    return gradient.square().sum(dim=1).mean()

@@ -1,7 +1,8 @@
 """A trained vocoder as a folder: `generator.safetensors`, `discriminators.safetensors`, `vocoder.json`.
 
-`vocoder.json` carries the parameters, the mel contract, the steps trained and what the model came from (lesson 1).
-Tensors have the names of published HiFi-GAN files. Discriminators serve further fine-tuning only and may be absent.
+`vocoder.json` carries the parameters, the mel contract, the steps trained and what the model came from (lesson 1), in
+`provenance.run` the run whose kept checkpoints others can start from. Tensors have the names of published HiFi-GAN
+files, and may be saved in half precision. Discriminators serve further training only and may be absent.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from koe.files import read_json, replacing, write_json
 from koe.params import MelParams, VocoderParams
 from koe.training.transfer import differing_tensors
 from koe.vocoder.discriminators import Discriminators
-from koe.vocoder.hifigan import Generator
+from koe.vocoder.network import VocoderNetwork, make_network
 from koe.vocoder.normalization import internal_names, published_names
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", "vocoder.json"
@@ -28,7 +29,7 @@ GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safet
 class VocoderModel:
     """A trained vocoder. `provenance` is JSON-able: data hashes, code revision and what else made the model."""
 
-    generator: Generator
+    generator: VocoderNetwork
     discriminators: Discriminators | None
     params: VocoderParams
     mel: MelParams
@@ -36,12 +37,12 @@ class VocoderModel:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def save_vocoder(folder: str | Path, model: VocoderModel) -> None:
-    """Writes the model into `folder`, the card last."""
+def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) -> None:
+    """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that travel."""
     folder = Path(folder)
-    _save_weights(folder / GENERATOR, model.generator)
+    _save_weights(folder / GENERATOR, model.generator, half)
     if model.discriminators is not None:
-        _save_weights(folder / DISCRIMINATORS, model.discriminators)
+        _save_weights(folder / DISCRIMINATORS, model.discriminators, half)
     write_json(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
@@ -52,7 +53,7 @@ def save_vocoder(folder: str | Path, model: VocoderModel) -> None:
 
 
 def read_vocoder(folder: str | Path) -> VocoderModel:
-    """Reads a model. Raises StoreError naming the file if one is missing, damaged or does not fit the card."""
+    """Reads a model, in float32. Raises StoreError naming the file that is missing, damaged or not as the card says."""
     folder = Path(folder)
     if not (folder / CARD).exists():
         raise StoreError(
@@ -63,10 +64,13 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
     try:
         params, mel = VocoderParams.model_validate(card["vocoder"]), MelParams.model_validate(card["mel"])
         steps, provenance = int(card["steps"]), dict(card["provenance"])
-    except (KeyError, ValidationError) as error:
-        raise StoreError(f"{folder / CARD} is not a vocoder's card: {error}; train it again") from error
-    generator = Generator(params.generator, mel.n_mels)
-    _load_weights(folder / GENERATOR, generator, f"vocoder.generator in {folder / CARD}")
+    except ValidationError as error:
+        raise StoreError(f"{folder / CARD} has parameters of another version of Koe, {error.error_count()} of them "
+                         "unknown or missing; train the vocoder again, or use the code of its revision") from error
+    except KeyError as error:
+        raise StoreError(f"{folder / CARD} is not a vocoder's card: it has no {error}; train it again") from error
+    generator = make_network(params, mel)
+    _load_weights(folder / GENERATOR, generator, f"vocoder.{params.model} in {folder / CARD}")
     discriminators = None
     if (folder / DISCRIMINATORS).exists():
         discriminators = Discriminators(params.discriminators)
@@ -74,8 +78,10 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
     return VocoderModel(generator, discriminators, params, mel, steps, provenance)
 
 
-def _save_weights(path: Path, module: nn.Module) -> None:
+def _save_weights(path: Path, module: nn.Module, half: bool) -> None:
     state = published_names(module.state_dict())
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     with replacing(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary)
 

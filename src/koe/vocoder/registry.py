@@ -17,15 +17,16 @@ _GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 def load_vocoder(
     which: str | Path, mel: MelParams, griffin_lim: GriffinLimParams = _GRIFFIN_LIM, seed: int = 0,
-    device: str = "auto",
+    device: str = "auto", precision: str = "auto",
 ) -> Vocoder:
     """The vocoder `which`: "griffin_lim", or a folder written by `koe.vocoder.model_file.save_vocoder`.
 
-    `griffin_lim` and `seed` matter to Griffin-Lim alone, `device` to trained ones. Raises StoreError if the folder
-    holds no vocoder, ContractError if its mel settings are not `mel`'s (lesson 13).
+    `griffin_lim` and `seed` matter to Griffin-Lim alone, `device` and `precision` (see `NeuralVocoder`) to trained
+    ones. Raises StoreError if the folder holds no vocoder, ContractError if its mel settings are not `mel`'s
+    (lesson 13).
     """
     if str(which) == GriffinLim.name:
         return GriffinLim(mel, griffin_lim, seed)
     model = read_vocoder(which)
     compare_contracts(str(which), model.mel.contract(), "the mels", mel.contract())
-    return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device))
+    return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device), precision)

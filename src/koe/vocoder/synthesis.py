@@ -7,9 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koe.device import mixed_precision, resolve_precision
+from koe.errors import KoeError
 from koe.params import MelParams
-from koe.vocoder.grouping import groups_by_length
+from koe.randomness import numpy_generator
+from koe.vocoder.excitation import source_of
+from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
 from koe.vocoder.hifigan import Generator
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.streaming import Chunk, chunks_of, silent_chunk, stream
 
 
 class Vocoder(Protocol):
@@ -21,39 +27,76 @@ class Vocoder(Protocol):
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) to float32 waveforms (frames * hop_length,), in the same order.
 
-        `f0s` (frames,) in Hz, 0 = unvoiced, help the vocoders that can use them.
+        `f0s` (frames,) in Hz, 0 = unvoiced, help the vocoders that can use them; some need them.
         """
 
 
 class NeuralVocoder:
-    """A trained generator, its weight norm folded away."""
+    """A trained network, its weight norm folded away.
 
-    def __init__(self, name: str, generator: Generator, mel: MelParams, device: torch.device) -> None:
+    `precision` (see `koe.device.resolve_precision`) is that of HiFi-GAN, whose layers at the sample rate take long.
+    What works at the frame rate takes no time, and its spectra would lose digits: it is float32.
+    """
+
+    def __init__(
+        self, name: str, network: VocoderNetwork, mel: MelParams, device: torch.device, precision: str = "auto"
+    ) -> None:
         self.name = name
         self.contract = mel.contract()
         self._mel = mel
         self._device = device
-        self._generator = generator.fold_weight_norm().eval().requires_grad_(False).to(device)
-        self._silence = generator.context_frames()
+        self._network = network.fold_weight_norm().eval().requires_grad_(False).to(device)
+        self._precision = resolve_precision(precision, device, "precision")
+        if not isinstance(network, Generator):
+            self._precision = "float32"
+        self._silence = silent_chunk(mel, network.context_frames(), network.takes_f0)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Log-mels (frames, n_mels) to waveforms (frames * hop_length,) in [-1, 1]. Takes no F0.
+        """Log-mels (frames, n_mels) and F0 (frames,) to waveforms (frames * hop_length,) in [-1, 1].
 
-        Each mel is followed by more silence than the generator sees ahead, alone or in a batch, and the silence
-        is cut off again: how long the others in its batch are changes nothing (lesson 31).
+        Each mel is followed by more silence than the network sees ahead, alone or in a batch, and the silence
+        is cut off again: how long the others in its batch are changes nothing (lesson 31). Long ones are made piece by
+        piece. Raises KoeError if the network takes F0 and there is none.
         """
+        if self._network.takes_f0 and f0s is None:
+            raise KoeError(f"vocoder {self.name} speaks from mel and F0, and F0 is missing; give f0s, in Hz, 0 where "
+                           "unvoiced")
+        inputs = [self._input(mel, None if f0s is None else f0s[index]) for index, mel in enumerate(mels)]
         waves: dict[int, np.ndarray] = {}
         for group in groups_by_length([len(mel) for mel in mels]):
-            waves |= zip(group, self._together([mels[index] for index in group]), strict=True)
+            chosen = [inputs[index] for index in group]
+            long = len(chosen[0][0]) > BATCH_FRAMES  # such a one is alone
+            with mixed_precision(self._precision, self._device):
+                waves |= zip(group, self._in_pieces(*chosen[0]) if long else self._together(chosen), strict=True)
         return [waves[index] for index in range(len(mels))]
 
+    def _input(self, mel: np.ndarray, f0: np.ndarray | None) -> Chunk:
+        """What the network takes. The same F0 gives the same source, whatever else is synthesised."""
+        mel = np.asarray(mel, dtype=np.float32)
+        if not self._network.takes_f0 or f0 is None:
+            return mel, None
+        if len(f0) != len(mel):
+            raise KoeError(f"vocoder {self.name}: a mel of {len(mel)} frames has F0 of {len(f0)}")
+        return mel, source_of(f0, self._mel, numpy_generator(0, "vocoder source"))
+
     @torch.inference_mode()
-    def _together(self, mels: list[np.ndarray]) -> list[np.ndarray]:
-        longest = max(map(len, mels)) + self._silence
-        batch = torch.full((len(mels), longest, self._mel.n_mels), float(np.log(self._mel.floor)))
-        for row, mel in zip(batch, mels, strict=True):
-            row[: len(mel)] = torch.from_numpy(np.asarray(mel, dtype=np.float32))
-        waves: Tensor = self._generator(batch.to(self._device)).cpu()
-        return [
-            wave[: len(mel) * self._mel.hop_length].numpy().copy() for wave, mel in zip(waves, mels, strict=True)
-        ]
+    def _together(self, inputs: list[Chunk]) -> list[np.ndarray]:
+        longest = max(len(mel) for mel, _ in inputs)
+        mels = self._padded([mel for mel, _ in inputs], self._silence[0], longest)
+        source = None
+        if self._silence[1] is not None:
+            sources = [source for _, source in inputs if source is not None]
+            source = self._padded(sources, self._silence[1], longest * self._mel.hop_length)
+        waves = self._network(mels, source).float().cpu().numpy()
+        return [wave[: len(mel) * self._mel.hop_length].copy() for wave, (mel, _) in zip(waves, inputs, strict=True)]
+
+    def _padded(self, arrays: list[np.ndarray], silence: np.ndarray, longest: int) -> Tensor:
+        """Arrays (length, width), each followed by `silence` and more of it: (batch, longest + len(silence), width)."""
+        batch = np.broadcast_to(silence[:1], (len(arrays), longest + len(silence), silence.shape[1])).copy()
+        for row, array in zip(batch, arrays, strict=True):
+            row[: len(array)] = array
+        return torch.from_numpy(batch).to(self._device)
+
+    def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None) -> list[np.ndarray]:
+        chunks = chunks_of(mel, source, self._mel.hop_length)
+        return [np.concatenate([*stream(self._network, chunks, self._mel, self._device)])]

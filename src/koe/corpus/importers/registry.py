@@ -14,6 +14,7 @@ from unicodedata import normalize
 import pandas as pd
 
 from koe.audio.files import audio_info
+from koe.corpus.importers.asterisk import list_asterisk
 from koe.corpus.importers.cmu_arctic import list_cmu_arctic
 from koe.corpus.importers.folders import list_folders
 from koe.corpus.importers.jsss import list_jsss
@@ -38,6 +39,7 @@ COLUMNS = ["utterance", "speaker", "gender", "sentence", "text", "language", "ro
 LISTERS: dict[str, Lister] = {
     "folders": list_folders, "table": list_table, "jsut": list_jsut, "jsss": list_jsss, "jvs": list_jvs,
     "ljspeech": list_ljspeech, "vctk": list_vctk, "libritts": list_libritts, "cmu_arctic": list_cmu_arctic,
+    "asterisk": list_asterisk,
 }
 MATCHED_BY_TEXT = {"vctk"}  # without corpora.<name>.match: where numbers say nothing about what is said
 

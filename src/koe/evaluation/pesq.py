@@ -1,0 +1,17 @@
+"""PESQ: how little a waveform was damaged on its way, as ITU-T P.862.2 (wide band) hears it, 1 (bad) to 4.64."""
+
+import numpy as np
+from pesq import PesqError, pesq
+
+from koe.listening import SAMPLE_RATE
+
+
+def wide_band_pesq(wave: np.ndarray, recording: np.ndarray) -> float | None:
+    """PESQ of a waveform against the recording that it should be, both (samples,) at 16 kHz.
+
+    None where it is not defined: for less than a quarter of a second, and where one of the two has no speech.
+    """
+    if not (wave.any() and recording.any()):
+        return None
+    score = float(pesq(SAMPLE_RATE, recording, wave, "wb", on_error=PesqError.RETURN_VALUES))
+    return score if score >= 1 else None  # errors are negative; of what is nearly silent it makes NaN

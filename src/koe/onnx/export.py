@@ -1,0 +1,193 @@
+"""Trained models as ONNX graphs of dynamic batch sizes and lengths: `koe export-onnx`.
+
+The acoustic model becomes two graphs, for between them stands the length regulator, whose lengths depend on the data.
+Of `harmonic_noise` the network becomes a graph, which draws the filters; short-time spectra are computed outside, for
+ONNX has no complex numbers. HiFi-GAN becomes one graph, mel in, waveform out.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from koe.acoustic.layers import MaskedBatchNorm
+from koe.acoustic.model_file import AcousticModel, load_acoustic, save_card
+from koe.acoustic.nars2s import NARS2S, Control
+from koe.acoustic.reduction import values_a_step
+from koe.acoustic.speakers import EMBEDDING_SIZE
+from koe.files import replacing, write_json
+from koe.onnx.files import (
+    ACOUSTIC,
+    CARD,
+    DECODER,
+    DECODER_INPUTS,
+    DECODER_OUTPUTS,
+    ENCODER,
+    ENCODER_OUTPUTS,
+    FILTER_OUTPUTS,
+    NETWORK,
+    VOCODER,
+    encoder_inputs,
+    require,
+)
+from koe.store import compare_contracts
+from koe.vocoder.harmonic_noise import HarmonicNoise
+from koe.vocoder.model_file import VocoderModel, read_vocoder
+
+OPSET = 17
+_BATCH, _STEPS = 2, 21  # of the tensors that exporting traces with; any would do
+
+
+def export_onnx(folder: str | Path, acoustic: str | Path, vocoder: str | Path | None = None) -> None:
+    """Exports an acoustic model and a vocoder, each from its folder, into `folder`; for the layout see koe.onnx.files.
+
+    Raises KoeError if a package is missing, StoreError for a folder that holds no model, ContractError if the mel
+    settings of the two differ.
+    """
+    model = load_acoustic(acoustic)
+    if vocoder is not None:
+        speaker = read_vocoder(vocoder)
+        compare_contracts(str(acoustic), model.preparation.mel.contract(), str(vocoder), speaker.mel.contract())
+        export_vocoder(Path(folder) / VOCODER, speaker)
+    export_acoustic(Path(folder) / ACOUSTIC, model)
+
+
+def export_acoustic(folder: Path, model: AcousticModel) -> None:
+    """Writes the two graphs, the card and the speakers' embeddings into `folder`."""
+    network = _affine_norms(deepcopy(model.network).cpu().eval())
+    mask = torch.ones(_BATCH, _STEPS, dtype=torch.bool)
+    mel = torch.randn(_BATCH, _STEPS, network.reduce.in_features)
+    voices = {
+        "none": [],
+        "learned": [torch.zeros(_BATCH, 2, dtype=torch.int64)],
+        "encoder": [torch.randn(_BATCH, 2, EMBEDDING_SIZE)],
+    }[model.params.conditioning.by]
+    _export(_Encoder(network), [mel, mask, *voices], encoder_inputs(bool(voices)), ENCODER_OUTPUTS, folder / ENCODER)
+    hidden = torch.randn(_BATCH, _STEPS, network.reduce.out_features)
+    spoken = torch.randn(_BATCH, _STEPS, 2 * values_a_step(network.reduction))
+    zero = torch.zeros(_BATCH)
+    _export(_Decoder(network), [hidden, spoken, mask, zero, zero], DECODER_INPUTS, DECODER_OUTPUTS, folder / DECODER)
+    save_card(folder, model)
+
+
+def export_vocoder(folder: Path, model: VocoderModel) -> None:
+    """Writes the graph and the card into `folder`. The generator's weight norm is folded away, for good."""
+    network = model.generator.cpu().eval().fold_weight_norm()
+    mel = torch.randn(_BATCH, _STEPS, model.mel.n_mels)
+    if isinstance(network, HarmonicNoise):
+        pulses = torch.randn(_BATCH, _STEPS * model.mel.hop_length)
+        with _real_filters():
+            _export(_Filters(network), [mel, pulses], ["mel", "pulses"], FILTER_OUTPUTS, folder / NETWORK)
+    else:
+        _export(network, [mel], ["mel"], ["wave"], folder / NETWORK)
+    write_json(folder / CARD, {
+        "vocoder": model.params.model_dump(mode="json"),
+        "mel": model.mel.model_dump(mode="json"),
+        "contract": model.mel.contract(),
+        "context_frames": network.context_frames(),
+    })
+
+
+def _export(module: nn.Module, arguments: list[Tensor], inputs: list[str], outputs: list[str], path: Path) -> None:
+    """Traces `module` into a file. The first axis of everything is the batch, the second one counts steps or samples,
+    but of `voices` it is the source and the target.
+    """
+    require("onnx")
+    axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: f"{name} length"} for name in (*inputs, *outputs)}
+    axes |= {name: {0: "batch"} for name, value in zip(inputs, arguments, strict=True)
+             if value.dim() == 1 or name == "voices"}
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # Sizes that are the same for every input are constants of the graph, which is meant; and this exporter is the
+        # old one: PyTorch's new one takes twenty times as long and needs a further package.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module.eval().requires_grad_(False), tuple(arguments), temporary, dynamo=False,
+                          input_names=inputs, output_names=outputs, dynamic_axes=axes, opset_version=OPSET)
+
+
+class _Encoder(nn.Module):
+    """What of the acoustic model comes before its length regulator."""
+
+    def __init__(self, network: NARS2S) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor, mask: Tensor, voices: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.network.encode(mel, voices, mask)
+
+
+class _Decoder(nn.Module):
+    """What of the acoustic model comes after its length regulator."""
+
+    def __init__(self, network: NARS2S) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, hidden: Tensor, spoken: Tensor, mask: Tensor, pitch: Tensor, energy: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        control = Control(pitch, energy, torch.ones_like(pitch))
+        predicted, mel_before, mel = self.network.decode(hidden, spoken, mask, control=control)
+        return predicted.pitch, predicted.energy, mel_before, mel + 0  # without Postnet the same tensor as before
+
+
+class _Filters(nn.Module):
+    """`HarmonicNoise.draw`, in real numbers."""
+
+    def __init__(self, network: HarmonicNoise) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulse_filter, noise_filter, detail = self.network.draw(mel, pulses)
+        return torch.view_as_real(pulse_filter), noise_filter, detail
+
+
+class _Affine(nn.Module):
+    """A trained batch norm: a factor and an offset for each channel, real step or not."""
+
+    def __init__(self, norm: MaskedBatchNorm) -> None:
+        super().__init__()
+        self.register_buffer("factor", norm.weight * torch.rsqrt(norm.running_var + norm.epsilon))
+        self.register_buffer("offset", norm.bias - norm.running_mean * self.factor)
+
+    factor: Tensor
+    offset: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor + self.offset
+
+
+def _affine_norms(network: NARS2S) -> NARS2S:
+    """`network` with its batch norms replaced: gathering real steps, as they do, is not for graphs."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, MaskedBatchNorm):
+                setattr(module, name, _Affine(child))
+    return network
+
+
+@contextmanager
+def _real_filters() -> Iterator[None]:
+    """Within it graphs hold complex numbers as pairs of real ones, as far as `HarmonicNoise.draw` needs them."""
+
+    def pairs(graph: Any, value: Any) -> Any:
+        return graph.op("Unsqueeze", value, graph.op("Constant", value_t=torch.tensor([-1])))
+
+    def polar(graph: Any, magnitude: Any, phase: Any) -> Any:
+        parts = (graph.op("Mul", magnitude, graph.op(name, phase)) for name in ("Cos", "Sin"))
+        return graph.op("Concat", *(pairs(graph, part) for part in parts), axis_i=-1)
+
+    symbolics: dict[str, Callable[..., Any]] = {
+        "aten::polar": polar, "aten::view_as_real": lambda graph, value: value}
+    for name, symbolic in symbolics.items():
+        torch.onnx.register_custom_op_symbolic(name, symbolic, OPSET)
+    try:
+        yield
+    finally:
+        for name in symbolics:
+            torch.onnx.unregister_custom_op_symbolic(name, OPSET)

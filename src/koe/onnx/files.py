@@ -1,0 +1,34 @@
+"""The folder of exported networks, and what reading and writing them needs.
+
+`acoustic/` holds `encoder.onnx` and `decoder.onnx`, what comes before and after the length regulator, beside the card
+of the model they came from (koe.acoustic.model_file). `vocoder/` holds `network.onnx` and `vocoder.json`: the vocoder's
+parameters and mel contract, and how far its network sees. `koe.onnx.export` writes them, `koe.onnx.runtime` reads.
+"""
+
+import importlib
+from typing import Any
+
+from koe.errors import KoeError
+
+ACOUSTIC, VOCODER = "acoustic", "vocoder"
+ENCODER, DECODER, NETWORK, CARD = "encoder.onnx", "decoder.onnx", "network.onnx", "vocoder.json"
+
+# Names of the graphs' inputs and outputs; shapes as in koe.acoustic.nars2s, koe.vocoder.hifigan and harmonic_noise.
+ENCODER_OUTPUTS = ["encoded", "durations"]
+DECODER_INPUTS = ["hidden", "spoken", "mask", "pitch", "energy"]  # the last two: `Control`'s
+DECODER_OUTPUTS = ["predicted_pitch", "predicted_energy", "mel_before", "mel"]
+FILTER_OUTPUTS = ["pulse_filter", "noise_filter", "detail"]  # the first has its real and imaginary parts last
+
+
+def encoder_inputs(voices: bool) -> list[str]:
+    """`voices` only for models of more than one source and target."""
+    return ["mel", "mask", *(["voices"] if voices else [])]
+
+
+def require(package: str) -> Any:
+    """Imports a package of the extra `onnx`. Raises KoeError saying how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise KoeError(f"ONNX needs the Python package {package}, which is not installed; install Koe with its extra: "
+                       "pip install 'koe[onnx]', or pip install -e '.[onnx]' in its folder") from error

@@ -1,0 +1,143 @@
+"""Exported models, computed by ONNX Runtime on the CPU: `koe convert --onnx`.
+
+They stand where PyTorch's networks stand: batches, windows, streaming and what comes before and after are the same.
+"""
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from koe.acoustic.model_file import AcousticModel, load_with
+from koe.acoustic.nars2s import NARS2S, Control, Prosody
+from koe.convert import Converter
+from koe.errors import StoreError
+from koe.files import read_json
+from koe.onnx.files import (
+    ACOUSTIC,
+    CARD,
+    DECODER,
+    DECODER_INPUTS,
+    ENCODER,
+    NETWORK,
+    VOCODER,
+    encoder_inputs,
+    require,
+)
+from koe.params import AcousticParams, MelParams, VocoderParams
+from koe.store import compare_contracts
+from koe.vocoder.harmonic_noise import HarmonicNoise
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.synthesis import NeuralVocoder
+
+CPU = torch.device("cpu")
+
+
+def load_converter(folder: str | Path, with_vocoder: bool = True) -> Converter:
+    """A converter of what `koe.onnx.export` wrote into `folder`; raises as `load_acoustic` does, and ContractError if
+    the mel settings of the two models differ.
+    """
+    model = load_acoustic(folder)
+    if not with_vocoder:
+        return Converter(model, CPU)
+    vocoder = load_vocoder(folder)
+    own = model.preparation.mel.contract()
+    compare_contracts(f"{folder}/{ACOUSTIC}", own, f"{folder}/{VOCODER}", vocoder.contract)
+    return Converter(model, CPU, vocoder)
+
+
+def load_acoustic(folder: str | Path) -> AcousticModel:
+    """Reads the exported acoustic model in `folder`. Raises StoreError naming a file that is missing or damaged,
+    KoeError if onnxruntime is missing.
+    """
+    path = Path(folder) / ACOUSTIC
+    return load_with(path, lambda params, preparation, _: OnnxNARS2S(path, params, preparation.mel.n_mels))
+
+
+def load_vocoder(folder: str | Path) -> NeuralVocoder:
+    """Reads the exported vocoder in `folder`. Raises as `load_acoustic` does."""
+    path = Path(folder) / VOCODER
+    if not (path / CARD).exists():
+        raise StoreError(f"{path / CARD} does not exist; export a vocoder (koe export-onnx), or name one (--vocoder)")
+    card = read_json(path / CARD)
+    try:
+        params, mel = VocoderParams.model_validate(card["vocoder"]), MelParams.model_validate(card["mel"])
+        graph, context = Graph(path / NETWORK), int(card["context_frames"])
+    except (KeyError, ValidationError) as error:
+        raise StoreError(f"{path / CARD} is not an exported vocoder's card: {error}; export it again") from error
+    if params.model == "harmonic_noise":
+        return NeuralVocoder(params.model, OnnxHarmonicNoise(graph, params, mel), mel, CPU)
+    return NeuralVocoder(params.model, OnnxHiFiGAN(graph, context), mel, CPU)
+
+
+class Graph:
+    """A graph in a file, tensors in and out."""
+
+    def __init__(self, path: Path) -> None:
+        runtime = require("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own have no base but this
+            raise StoreError(f"{path} cannot be read ({error}); export the model again (koe export-onnx)") from error
+
+    def __call__(self, **inputs: Tensor) -> list[Tensor]:
+        """Inputs and outputs by the names and in the order of koe.onnx.files."""
+        found = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        return [torch.from_numpy(value) for value in found]
+
+
+class OnnxNARS2S(NARS2S):
+    """The acoustic model, of which only the length regulator is computed by PyTorch. It has no weights of its own."""
+
+    def __init__(self, folder: Path, params: AcousticParams, n_mels: int) -> None:
+        nn.Module.__init__(self)
+        self.reduction = params.reduction
+        self.n_mels = n_mels
+        self._encoder, self._decoder = Graph(folder / ENCODER), Graph(folder / DECODER)
+
+    def encode(self, mel: Tensor, voices: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
+        given = [mel, mask, *([] if voices is None else [voices])]
+        encoded, durations = self._encoder(**dict(zip(encoder_inputs(voices is not None), given, strict=True)))
+        return encoded, durations
+
+    def decode(
+        self, hidden: Tensor, spoken: Tensor, mask: Tensor, prosody: Prosody | None = None,
+        forced: Tensor | None = None, control: Control | None = None,
+    ) -> tuple[Prosody, Tensor, Tensor]:
+        if prosody is not None:
+            raise NotImplementedError("exported models predict the target's prosody; they cannot be given it")
+        zero = torch.zeros(len(hidden))
+        shifts = (zero, zero) if control is None else (control.pitch, control.energy)
+        given = dict(zip(DECODER_INPUTS, (hidden, spoken, mask, *shifts), strict=True))
+        pitch, energy, mel_before, mel = self._decoder(**given)
+        return Prosody(pitch, energy), mel_before, mel
+
+
+class OnnxHiFiGAN(VocoderNetwork):
+    """HiFi-GAN's generator."""
+
+    def __init__(self, graph: Graph, context_frames: int) -> None:
+        super().__init__()
+        self._graph = graph
+        self._context_frames = context_frames
+
+    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
+        return self._graph(mel=mel)[0]
+
+    def context_frames(self) -> int:
+        return self._context_frames
+
+
+class OnnxHarmonicNoise(HarmonicNoise):
+    """The harmonic-plus-noise vocoder, whose filters a graph draws; weights of the class are there, and unused."""
+
+    def __init__(self, graph: Graph, params: VocoderParams, mel: MelParams) -> None:
+        super().__init__(params.harmonic_noise, mel)
+        self._graph = graph
+
+    def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulse_filter, noise_filter, detail = self._graph(mel=mel, pulses=pulses.contiguous())
+        return torch.view_as_complex(pulse_filter), noise_filter, detail

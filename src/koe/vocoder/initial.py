@@ -1,0 +1,171 @@
+"""What a vocoder's training starts from: random weights, or another vocoder's, its discriminators and its optimizers.
+
+`vocoder.init` says from which (koe.training.references), what of it is kept, and whether everything must fit
+(`strict`). What was decided is told in lines to print.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from koe.errors import ContractError, KoeError
+from koe.params import MelParams, VocoderInit, VocoderParams
+from koe.randomness import seed_for
+from koe.store import compare_contracts
+from koe.training.checkpoint import read_checkpoint
+from koe.training.references import VOCODER, ModelReference, find_reference, split_reference
+from koe.training.transfer import Transfer
+from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.model_file import VocoderModel, read_vocoder
+from koe.vocoder.network import VocoderNetwork, make_network
+from koe.vocoder.normalization import internal_names, published_names
+from koe.workspace import main_checkout, work_root
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The networks to train, the states of the optimizers to go on with, by `generator` and `discriminators` (absent: a
+    new one), where they are from (JSON-able; None: from scratch), and what there is to tell.
+    """
+
+    generator: VocoderNetwork
+    discriminators: Discriminators
+    optimizer_states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origin: dict[str, Any] | None = None
+    report: list[str] = field(default_factory=list)
+
+
+class _Found(NamedTuple):
+    """What there is to start from: weights and optimizer states, by `generator` and `discriminators`."""
+
+    weights: dict[str, State]
+    optimizers: dict[str, dict[str, Any]]
+
+
+def initial_models(params: VocoderParams, mel: MelParams, seed: int) -> Initial:
+    """The networks to train: random under `seed`, or what `vocoder.init` keeps of the vocoder that it names.
+
+    With `init.strict` sizes and mel settings must be the same. Otherwise the layers that fit are taken, and the report
+    has the table of what was taken and what was not (lesson 14), with the mel settings that differ.
+
+    Raises KoeError if there is no such vocoder, if its sizes differ or nothing of it fits, or if there are no
+    optimizers to keep; ContractError if its mel settings differ (lesson 13).
+    """
+    torch.manual_seed(seed_for(seed, "vocoder"))
+    generator, discriminators = make_network(params, mel), Discriminators(params.discriminators)
+    networks: dict[str, nn.Module] = {"generator": generator, "discriminators": discriminators}
+    init = params.init
+    if init.origin is None:
+        return Initial(generator, discriminators)
+    start = _find(init.origin)
+    model = read_vocoder(start.folder)
+    report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
+              *_compared_mels(model, mel, start.name, init.strict)]
+    found = _states(model, start, init)
+    for part, network in networks.items():
+        if getattr(init, part) == "reset":
+            report.append(f"{part}: random, as vocoder.init.{part} asks for")
+        elif not network.state_dict():
+            report.append(f"{part}: none")
+        elif part not in found.weights:
+            report.append(f"{part}: {start.name} has none, so they start at random")
+        elif init.strict:
+            _require_the_same(part, start.name, model.params, params)
+            network.load_state_dict(found.weights[part])
+            report.append(f"{part}: taken")
+        else:
+            report += _take_what_fits(part, start.name, found.weights[part], network)
+    optimizers = {part: state for part, state in found.optimizers.items() if getattr(init, part) == "keep"}
+    return Initial(generator, discriminators, optimizers, start.origin(), report)
+
+
+def _find(name: str) -> ModelReference:
+    """The vocoder that `vocoder.init.from` names: in the folder here, or in that of the main checkout."""
+    where, _ = split_reference(name)
+    here, main = Path(where), main_checkout() / where  # a temporary workspace has nothing that git ignores
+    folder = here if here.is_dir() else main
+    roots = (work_root(), *(parent / "work" for parent in folder.resolve().parents))
+    return find_reference(name, folder, roots, VOCODER)
+
+
+def _compared_mels(model: VocoderModel, mel: MelParams, name: str, strict: bool) -> list[str]:
+    """Nothing if the mel settings are the same; else lines that say so, or with `strict` a ContractError."""
+    try:
+        compare_contracts(f"vocoder.init.from ({name})", model.mel.contract(), "params.yaml", mel.contract())
+    except ContractError as error:
+        if strict:
+            raise
+        return str(error).splitlines()[1:]
+    return []
+
+
+def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _Found:
+    """The weights to start from, and the optimizers' states if they are to be kept."""
+    keep = init.optimizer == "keep"
+    if start.checkpoint is None:
+        if keep:
+            raise KoeError(f"vocoder.init.optimizer: {start.name} is a finished vocoder, and its optimizers are in "
+                           "kept checkpoints alone (vocoder.training.keep_every, keep_best); name one with "
+                           "vocoder.init.from: <folder>@<step> or <folder>@best, or set it to reset")
+        networks = {"generator": model.generator, "discriminators": model.discriminators}
+        return _Found({part: network.state_dict() for part, network in networks.items() if network is not None}, {})
+    parts = ("generator", "discriminators")
+    found = read_checkpoint(start.checkpoint, (*parts, "ema", *(f"{part}_optimizer" for part in parts)))
+    weights = {part: found[part] for part in parts if found[part]}
+    if "ema" in found and not keep:  # an optimizer's moments belong to the weights that it moved, not to their average
+        weights["generator"] = found["ema"]
+    return _Found(weights, {part: found[f"{part}_optimizer"] for part in weights} if keep else {})
+
+
+def _require_the_same(part: str, name: str, theirs: VocoderParams, ours: VocoderParams) -> None:
+    """Raises KoeError listing the parameters of a network that differ, those without effect on any shape included."""
+    section = ours.model if part == "generator" else part
+    there, here = ({"model": params.model} | getattr(params, section).model_dump() for params in (theirs, ours))
+    names = [(f"{section}." if key != "model" else "") + key for key in here
+             if there[key] != here[key] and (key != "model" or part == "generator")]
+    if names:
+        rows = [f"vocoder.{key}: {there[key.rpartition('.')[2]]} there, {here[key.rpartition('.')[2]]} here"
+                for key in names]
+        raise KoeError("\n  ".join([
+            f"vocoder.init.from: {name} and the parameters of the {part} differ. Set them to that vocoder's, take what "
+            f"fits with vocoder.init.strict: false, or set vocoder.init.{part}: reset", *rows]))
+
+
+def _take_what_fits(part: str, name: str, theirs: State, network: nn.Module) -> list[str]:
+    """Fills `network` with the layers of which every tensor fits. Returns what was and was not taken."""
+    ours = published_names(network.state_dict())
+    state = _whole_layers(published_names(dict(theirs)), ours)
+    transfer = Transfer.between(state, ours)
+    if not transfer.taken:
+        raise KoeError("\n  ".join([
+            f"vocoder.init.from: nothing of the {part} of {name} fits; set vocoder.init.{part}: reset, or change sizes",
+            *transfer.table()]))
+    network.load_state_dict(internal_names({**ours, **{tensor: state[tensor] for tensor in transfer.taken}}))
+    return [f"{part}, layers that fit (tensors):", *transfer.table()]
+
+
+def _whole_layers(theirs: State, ours: State) -> State:
+    """`theirs` without the fitting tensors of layers that have one of another shape: a bias, or the lengths of a
+    normalised weight, mean nothing beside directions that are random.
+    """
+    differing = {tensor.rpartition(".")[0] for tensor in Transfer.between(theirs, ours).differing}
+    return {tensor: value for tensor, value in theirs.items()
+            if tensor.rpartition(".")[0] not in differing or ours[tensor].shape != value.shape}
+
+
+def scratch_warning(params: VocoderParams, hours: float) -> str | None:
+    """What to expect of a HiFi-GAN that starts from nothing, with the hours of speech there are (lesson 11)."""
+    if params.model != "hifigan" or (params.init.origin is not None and params.init.generator == "keep"):
+        return None
+    return (
+        f"vocoder: WARNING: this HiFi-GAN starts from scratch (vocoder.init), on {hours:.2f} hours of speech and for "
+        f"{params.training.steps} steps. The published model took 24 hours and 2500000 steps; on 3000 utterances a run "
+        "from scratch never got clean. Set vocoder.init.from to the folder of a trained one to fine-tune it, or use "
+        "vocoder.model: harmonic_noise, which learns in minutes."
+    )

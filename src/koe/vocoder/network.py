@@ -1,0 +1,40 @@
+"""What the networks of trained vocoders have in common, and how they are made by name."""
+
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from koe.params import MelParams, VocoderParams
+
+
+class VocoderNetwork(nn.Module):
+    """Log-mels to waveforms: mel (batch, frames, n_mels) → (batch, frames * hop_length).
+
+    `takes_f0`: whether `forward` needs the source (batch, frames * hop_length, 2), which
+    `koe.vocoder.excitation.source_of` makes of F0.
+    """
+
+    takes_f0: ClassVar[bool] = False
+
+    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def context_frames(self) -> int:
+        """Frames before and after a frame on which its samples depend."""
+        raise NotImplementedError
+
+    def fold_weight_norm(self) -> Self:
+        """Replaces normalised weights by what they stand for, for synthesis; returns self."""
+        return self
+
+
+def make_network(params: VocoderParams, mel: MelParams) -> VocoderNetwork:
+    """A network of random weights, `params.model` by name."""
+    from koe.vocoder.harmonic_noise import HarmonicNoise
+    from koe.vocoder.hifigan import Generator
+
+    match params.model:
+        case "harmonic_noise":
+            return HarmonicNoise(params.harmonic_noise, mel)
+        case "hifigan":
+            return Generator(params.hifigan, mel.n_mels)

@@ -1,0 +1,294 @@
+"""HiFi-GAN checkpoints of the public implementation (github.com/jik876/hifi-gan): import and export.
+
+Files there: `g_XXXXXXXX` holds the generator, `do_XXXXXXXX` the discriminators and optimizers, `config.json` sizes and
+mel settings; XXXXXXXX are steps. Tensors keep their names and values; weight norm may be folded or not. What that code
+fixes and its config.json does not say (the mel's floor, losses, widths of the discriminators) is in `PUBLISHED`.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from koe.contradictions import hifigan_contradictions, mel_contradictions
+from koe.errors import KoeError, StoreError
+from koe.files import read_json, replacing, write_json
+from koe.params import HarmonicNoiseParams, HiFiGANParams, MelParams, VocoderParams
+from koe.training.transfer import Transfer
+from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.hifigan import Generator
+from koe.vocoder.model_file import VocoderModel
+from koe.vocoder.normalization import internal_names, published_names
+
+_FLOOR = 1e-5  # at which the public code clips mel magnitudes
+_MEAN = "mel_mean"  # the one tensor that published generators do not have
+
+# V1 as published: the section vocoder of experiments/hifigan_v1.yaml.
+PUBLISHED: dict[str, Any] = {
+    "model": "hifigan",
+    "harmonic_noise": dict.fromkeys(HarmonicNoiseParams.model_fields, 1),  # without effect, but a card says everything
+    "hifigan": {
+        "upsample_rates": [8, 8, 2, 2], "upsample_kernels": [16, 16, 4, 4], "upsample_channels": 512, "resblock": "1",
+        "resblock_kernels": [3, 7, 11], "resblock_dilations": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
+    },
+    "discriminators": {
+        "periods": [2, 3, 5, 7, 11], "period_channels": 32, "scales": 3, "scale_channels": 128, "spectra": [],
+        "spectrum_channels": 16,
+    },
+    "loss": {"weights": {"mel": 45.0, "stft": 0.0, "feature_matching": 2.0, "adversarial": 1.0},
+             "stft_sizes": [2048, 1024, 512, 256, 128]},
+    "training": {
+        "steps": 2500000, "spectral_steps": 0, "batch_size": 16, "segment_size": 8192, "true_mels": 0.0,
+        "blur": {"share": 0.0, "frames": 2.0, "bands": 1.5},
+        "optimizer": {"name": "adamw", "betas": [0.8, 0.99], "epsilon": 1e-8, "weight_decay": 0.01},
+        "schedule": {"name": "exponential_per_epoch", "learning_rate": 2e-4, "warmup_steps": 0,
+                     "final_learning_rate": 0.0, "decay": 0.999, "anneal_steps": [], "anneal_rate": 1.0},
+        "gradient_clip": None, "r1": {"weight": 0.0, "every": 16}, "ema": None, "precision": "float32",
+        "log_every": 100, "validate_every": 1000,
+        "validation": {"utterances": 8, "mos": True, "pesq": True, "players": 2},
+        "checkpoint_every": 5000, "keep_every": None, "keep_best": False,
+    },
+    "init": {"from": None, "generator": "keep", "discriminators": "keep", "optimizer": "reset", "lr_scale": 1.0,
+             "strict": True},
+}
+
+
+def import_hifigan(generator: Path, config: Path, discriminators: Path | None = None) -> VocoderModel:
+    """Reads `g_XXXXXXXX` with its config.json, and `do_XXXXXXXX` if given.
+
+    Raises StoreError naming the file if one cannot be read, and listing every tensor that is missing, unknown or of
+    another shape than the config gives.
+    """
+    values = read_config(config)
+    with explained(config):
+        params, mel = _params_of(values), _mel_of(values)
+    require_agreement(params.hifigan, mel, config)
+    network = Generator(params.hifigan, mel.n_mels)
+    take_weights(network, part_of(read_checkpoint(generator), "generator", generator), generator, config)
+    number = re.search(r"\d+$", generator.name)
+    steps, judges = int(number[0]) if number else 0, None
+    if discriminators is not None:
+        checkpoint = read_checkpoint(discriminators)
+        judges, steps = Discriminators(params.discriminators), int(checkpoint.get("steps", steps))
+        for name, module in (("mpd", judges.mpd), ("msd", judges.msd)):
+            take_weights(module, part_of(checkpoint, name, discriminators), discriminators, config)
+    return VocoderModel(network, judges, params, mel, steps, provenance("hifi-gan", generator, values))
+
+
+def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
+    """Writes `g_XXXXXXXX`, config.json and, if there are discriminators, `do_XXXXXXXX`; returns their paths.
+
+    The optimizers in `do_XXXXXXXX` are new ones. `caveats` says what the public code would do otherwise. Raises
+    KoeError if the model is no HiFi-GAN.
+    """
+    if not isinstance(model.generator, Generator):
+        raise KoeError(f"this vocoder is of model {model.params.model}; the public implementation has hifigan alone")
+    config, generator = folder / "config.json", folder / f"g_{model.steps:08d}"
+    written = [generator, config]
+    _save(generator, {"generator": published_state(model.generator)})
+    if model.discriminators is not None:
+        judges = model.discriminators
+        written.append(folder / f"do_{model.steps:08d}")
+        _save(written[-1], {
+            "mpd": published_names(judges.mpd.state_dict()), "msd": published_names(judges.msd.state_dict()),
+            "optim_g": _new_optimizer(model.generator.parameters(), model.params),
+            "optim_d": _new_optimizer([*judges.msd.parameters(), *judges.mpd.parameters()], model.params),
+            "steps": model.steps, "epoch": 0,
+        })
+    write_json(config, _config_of(model.params, model.mel))
+    return written
+
+
+def caveats(model: VocoderModel) -> list[str]:
+    """What the public code, as it stands, would do otherwise with an exported model; one sentence each."""
+    found, sizes = [], model.params.hifigan
+    if any((kernel - rate) % 2 for rate, kernel in zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True)):
+        found.append("an upsampling kernel and its rate differ in parity: the public code makes samples too many; use "
+                     "a fork that pads odd rates by output_padding")
+    if model.mel.n_mels != 80:
+        found.append(f"the public code's Generator takes 80 bands whatever config.json says; here they are "
+                     f"{model.mel.n_mels}")
+    if isinstance(model.generator, Generator) and model.generator.mel_mean.any():
+        found.append("the mel's normalisation was folded into the first convolution: samples near both ends differ")
+    wanted = VocoderParams.model_validate(PUBLISHED).discriminators
+    if model.discriminators is not None and model.params.discriminators != wanted:
+        found.append("the public code's discriminators have fixed sizes, which these have not")
+    return found
+
+
+def published_state(generator: Generator) -> dict[str, Tensor]:
+    """The generator's tensors as the public implementation names them, weight norm not folded.
+
+    A mean that the mel is freed of goes into the first bias: exact but where the convolution sees beyond the edges.
+    """
+    wanted = published_names(Generator(generator.params, generator.n_mels).state_dict())
+    state = _weight_normed(published_names(generator.state_dict()), wanted)
+    mean, weight = state.pop(_MEAN).double(), generator.conv_pre.weight.detach().double()
+    state["conv_pre.bias"] = (state["conv_pre.bias"].double() - (weight.sum(dim=2) @ mean)).float()
+    return state
+
+
+def take_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path, config: Path) -> None:
+    """Gives a module the tensors of a public checkpoint, under published names, weight norm folded or not.
+
+    Raises StoreError listing what differs.
+    """
+    wanted = published_names(module.state_dict())
+    wanted.pop(_MEAN, None)
+    given = _weight_normed({name: tensor.float() for name, tensor in state.items()}, wanted)
+    found = Transfer.between(given, wanted)
+    lines = [f"{name}: {tuple(theirs)} in the file, {tuple(ours)} by the config"
+             for name, (theirs, ours) in sorted(found.differing.items())]
+    lines += [f"{name}: missing" for name in sorted(found.missing)]
+    lines += [f"{name}: unknown" for name in sorted(found.unused)]
+    if lines:
+        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
+        raise StoreError(f"{path} does not fit {config}: {len(lines)} tensors differ; is it the config of this "
+                         "model?\n  " + "\n  ".join(shown))
+    module.load_state_dict(internal_names(given))
+
+
+def _weight_normed(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Direction and length for each folded weight that `wanted` has in two."""
+    given = {}
+    for name, tensor in published_names(dict(state)).items():
+        if name.endswith(".weight") and f"{name}_g" in wanted and tensor.dim() > 1:
+            given[f"{name}_g"] = torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.dim())), keepdim=True)
+            name += "_v"
+        given[name] = tensor.detach().cpu().contiguous()
+    return given
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A PyTorch file of tensors, numbers and texts; nothing in it is run. Raises StoreError naming it."""
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise StoreError(f"{path} cannot be read: not a PyTorch checkpoint, damaged, or it holds more than tensors "
+                         f"({str(error).partition(chr(10))[0]})") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} holds no named parts, but a {type(value).__name__}; expected a training's checkpoint")
+    return value
+
+
+def part_of(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Tensor]:
+    """The state dict `name` of a checkpoint. Raises StoreError saying what there is instead."""
+    state = checkpoint.get(name)
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise StoreError(f"{path} has no {name!r}, but {', '.join(map(str, checkpoint)) or 'nothing'}; expected "
+                         "g_XXXXXXXX with the generator, do_XXXXXXXX with the discriminators, or ParallelWaveGAN's "
+                         "checkpoint with its config.yml")
+    return dict(state)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Makes StoreErrors, naming the file, of settings that are missing or cannot be."""
+    try:
+        yield
+    except KeyError as error:
+        raise StoreError(f"{path} has no {error}; is it the config of a HiFi-GAN?") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
+        raise StoreError(f"{path}: {wrong}") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = read_json(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise StoreError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise StoreError(f"{path} is no config of a HiFi-GAN: expected names with values")
+    return values
+
+
+def require_agreement(sizes: HiFiGANParams, mel: MelParams, config: Path) -> None:
+    """Raises StoreError if a model of these sizes cannot speak these mels."""
+    if wrong := [*mel_contradictions(mel), *hifigan_contradictions(sizes, mel)]:
+        raise StoreError(f"{config}, in Koe's names:\n  " + "\n  ".join(wrong))
+
+
+def provenance(format: str, path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of an imported model."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"imported": {"format": format, "file": path.name, "sha256": digest, "config": dict(config)}}
+
+
+def _mel_of(config: Mapping[str, Any]) -> MelParams:
+    fmax = config["fmax"]
+    return MelParams.model_validate({
+        "sample_rate": config["sampling_rate"], "n_fft": config["n_fft"], "hop_length": config["hop_size"],
+        "win_length": config["win_size"], "n_mels": config["num_mels"], "fmin": config["fmin"],
+        "fmax": config["sampling_rate"] / 2 if fmax is None else fmax, "floor": _FLOOR,
+    })
+
+
+def _params_of(config: Mapping[str, Any]) -> VocoderParams:
+    """The published parameters with what the config says of them; forks have the periods in it too."""
+    training, judges = PUBLISHED["training"], PUBLISHED["discriminators"]
+    schedule, optimizer = training["schedule"], training["optimizer"]
+    betas = [config.get("adam_b1", optimizer["betas"][0]), config.get("adam_b2", optimizer["betas"][1])]
+    return VocoderParams.model_validate({
+        **PUBLISHED,
+        "hifigan": {
+            "upsample_rates": config["upsample_rates"], "upsample_kernels": config["upsample_kernel_sizes"],
+            "upsample_channels": config["upsample_initial_channel"],
+            "resblock": "1" if str(config["resblock"]) == "1" else "2",  # as the public code reads it
+            "resblock_kernels": config["resblock_kernel_sizes"],
+            "resblock_dilations": config["resblock_dilation_sizes"],
+        },
+        "discriminators": {**judges, "periods": config.get("discriminator_periods", judges["periods"])},
+        "training": {
+            **training,
+            "batch_size": config.get("batch_size", training["batch_size"]),
+            "segment_size": config.get("segment_size", training["segment_size"]),
+            "optimizer": {**optimizer, "betas": betas},
+            "schedule": {**schedule, "learning_rate": config.get("learning_rate", schedule["learning_rate"]),
+                         "decay": config.get("lr_decay", schedule["decay"])},
+        },
+    })
+
+
+def _config_of(params: VocoderParams, mel: MelParams) -> dict[str, Any]:
+    sizes, training = params.hifigan, params.training
+    return {
+        "resblock": sizes.resblock, "num_gpus": 0, "batch_size": training.batch_size,
+        "learning_rate": training.schedule.learning_rate, "adam_b1": training.optimizer.betas[0],
+        "adam_b2": training.optimizer.betas[1], "lr_decay": training.schedule.decay, "seed": 1234,
+        "upsample_rates": sizes.upsample_rates, "upsample_kernel_sizes": sizes.upsample_kernels,
+        "upsample_initial_channel": sizes.upsample_channels, "resblock_kernel_sizes": sizes.resblock_kernels,
+        "resblock_dilation_sizes": sizes.resblock_dilations, "discriminator_periods": params.discriminators.periods,
+        "segment_size": training.segment_size, "num_mels": mel.n_mels, "num_freq": mel.n_fft // 2 + 1,
+        "n_fft": mel.n_fft, "hop_size": mel.hop_length, "win_size": mel.win_length, "sampling_rate": mel.sample_rate,
+        "fmin": mel.fmin, "fmax": mel.fmax, "fmax_for_loss": mel.fmax, "num_workers": 4,
+        "dist_config": {"dist_backend": "nccl", "dist_url": "tcp://localhost:54321", "world_size": 1},
+    }
+
+
+def _new_optimizer(parameters: Iterable[nn.Parameter], params: VocoderParams) -> dict[str, Any]:
+    """State of an AdamW that has not stepped, as the public code goes on with."""
+    training = params.training
+    rate = training.schedule.learning_rate
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=training.optimizer.betas)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = rate  # which its scheduler asks for in a run that goes on
+    return optimizer.state_dict()
+
+
+def _save(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        torch.save(value, temporary)

@@ -1,0 +1,101 @@
+"""What a vocoder in training does with whole utterances that it is not trained on: numbers, and what to listen to.
+
+`validate` is called by the trainer, always with the same utterances. The mel that goes in may be the recording's own
+or one that an acoustic model generated with the recording's timing; what comes out is compared to the recording.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koe.audio.mel import log_mel
+from koe.audio.pitch import extract_f0
+from koe.evaluation.f0 import f0_metrics
+from koe.evaluation.mos import estimate_mos
+from koe.evaluation.pesq import wide_band_pesq
+from koe.listening import SAMPLE_RATE, at_16_khz
+from koe.params import MelParams, SpeakerPitch, VocoderValidation
+from koe.randomness import numpy_generator
+from koe.vocoder.excitation import source_of
+from koe.vocoder.losses import mel_loss, stft_loss
+from koe.vocoder.network import VocoderNetwork
+
+
+@dataclass(frozen=True)
+class ValidationItem:
+    """`name` of a pair or an utterance; its speaker, `<corpus>/<speaker>`; mel (frames, n_mels); the recording's F0
+    (frames,) in Hz, 0 = unvoiced, and its waveform (frames * hop_length,).
+    """
+
+    name: str
+    speaker: str
+    mel: np.ndarray
+    f0: np.ndarray
+    wave: np.ndarray
+
+
+@dataclass(frozen=True)
+class Validation:
+    """`values`: means over utterances, by `validation/<name>`; a measure that no utterance has is left out.
+
+    `waves`: what was synthesised, float32 (frames * hop_length,), in the order of the items.
+    """
+
+    values: dict[str, float]
+    waves: list[np.ndarray]
+
+
+def validate(
+    network: VocoderNetwork, items: Sequence[ValidationItem], mel: MelParams, params: VocoderValidation,
+    stft_sizes: Sequence[int], device: torch.device, pitch: SpeakerPitch,
+) -> Validation:
+    """Synthesises every item in full and compares it to its recording.
+
+    Values: `mel` and `stft`, as in the training's loss; `log_f0_rmse` (natural logarithm) and `vuv_error` (share),
+    frame by frame; `mos`, estimated, and `pesq`, wide band, if `params` asks for them. PESQ hears 16 kHz: projects of
+    a lower rate have none. The same network and items give the same values. The network is in training mode afterwards.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    waves = [_synthesize(network, item, mel, device) for item in items]
+    for item, wave in zip(items, waves, strict=True):
+        for name, value in _measures(item, wave, mel, params, stft_sizes, pitch):
+            if value is None:
+                print(f"validation: {name} of {item.name} is not defined and left out")
+            else:
+                found[f"validation/{name}"].append(value)
+    return Validation({name: float(np.mean(values)) for name, values in found.items()}, waves)
+
+
+@torch.no_grad()
+def _synthesize(network: VocoderNetwork, item: ValidationItem, mel: MelParams, device: torch.device) -> np.ndarray:
+    source = None
+    if network.takes_f0:
+        generator = numpy_generator(0, "vocoder source")  # as in synthesis: always the same noise
+        source = torch.from_numpy(source_of(item.f0, mel, generator))[None].to(device)
+    network.eval()
+    wave: Tensor = network(torch.from_numpy(item.mel)[None].to(device), source)[0]
+    network.train()
+    return wave.float().cpu().numpy()
+
+
+def _measures(
+    item: ValidationItem, wave: np.ndarray, mel: MelParams, params: VocoderValidation, stft_sizes: Sequence[int],
+    pitch: SpeakerPitch,
+) -> Iterator[tuple[str, float | None]]:
+    made, real = torch.from_numpy(wave), torch.from_numpy(item.wave)
+    yield "mel", float(mel_loss(log_mel(real, mel), log_mel(made, mel)))
+    yield "stft", float(stft_loss(real[None], made[None], stft_sizes))
+    floor, ceiling = pitch.range_of(item.speaker)
+    f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
+    frame_by_frame = np.repeat(np.arange(len(f0))[:, None], 2, axis=1)
+    compared = f0_metrics(f0, item.f0, frame_by_frame)
+    yield from ((name, compared[name]) for name in ("log_f0_rmse", "vuv_error"))
+    heard = at_16_khz(wave, mel.sample_rate)
+    if params.mos:
+        yield "mos", estimate_mos(heard)
+    if params.pesq and mel.sample_rate >= SAMPLE_RATE:
+        yield "pesq", wide_band_pesq(heard, at_16_khz(item.wave, mel.sample_rate))

@@ -1,0 +1,61 @@
+"""Log-mels from files to audio files: `koe vocode`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from koe.audio.files import write_audio
+from koe.errors import KoeError
+from koe.vocoder.model_file import read_vocoder
+from koe.vocoder.registry import load_vocoder
+
+
+def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, device: str = "auto") -> None:
+    """Speaks the .npy file of a log-mel (frames, n_mels) with a trained vocoder's folder.
+
+    `f0`: .npy of (frames,) in Hz, 0 = unvoiced, which some vocoders need. Raises KoeError naming the file if an array
+    has another shape or kind, or F0 is needed and not given.
+    """
+    model = read_vocoder(vocoder)
+    array = read_mel(mel, model.mel.n_mels)
+    if f0 is None and model.generator.takes_f0:
+        raise KoeError(f"{vocoder} ({model.params.model}) speaks from mel and F0: give --f0, a .npy file of F0 in Hz, "
+                       f"one for each of the {len(array)} frames, 0 where unvoiced")
+    f0s = None if f0 is None else [read_f0(f0, len(array))]
+    (wave,) = load_vocoder(vocoder, model.mel, device=device).synthesize([array], f0s)
+    write_audio(wav, wave, model.mel.sample_rate)
+
+
+def read_mel(path: Path, n_mels: int) -> np.ndarray:
+    """A log-mel, float32 (frames, n_mels)."""
+    mel = _read(path)
+    if mel.ndim != 2 or mel.shape[1] != n_mels or not len(mel):
+        transposed = mel.ndim == 2 and mel.shape[0] == n_mels
+        raise KoeError(f"{path}: shape {mel.shape}; this vocoder takes (frames, {n_mels})"
+                       + ("; it is transposed, save its .T" if transposed else ""))
+    return mel
+
+
+def read_f0(path: Path, frames: int) -> np.ndarray:
+    """F0 in Hz, float32 (frames,)."""
+    f0 = _read(path)
+    if f0.shape != (frames,):
+        raise KoeError(f"{path}: shape {f0.shape}; the mel has {frames} frames, so ({frames},) is expected")
+    if (f0 < 0).any():
+        raise KoeError(f"{path}: F0 in Hz is expected, 0 where unvoiced, and some values are negative: is it a "
+                       "logarithm?")
+    return f0
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise KoeError(f"{path} does not exist") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise KoeError(f"{path} cannot be read as a .npy file ({error})") from error
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+        raise KoeError(f"{path}: expected one array of floating-point numbers, as numpy.save writes it")
+    if not np.isfinite(array).all():
+        raise KoeError(f"{path} holds NaN or infinity")
+    return array.astype(np.float32)

@@ -1,0 +1,147 @@
+"""Exported models say what PyTorch's say, at any length, and take their place in conversion."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_parameters import shrink_acoustic
+
+from koe.acoustic.data import SourceItem
+from koe.acoustic.inference import Adjustment, convert_items
+from koe.acoustic.model_file import AcousticModel, Preparation, build_network
+from koe.acoustic.speakers import Speakers
+from koe.corpus.statistics import Moments, Normalization, Statistics
+from koe.errors import ContractError, KoeError, StoreError
+from koe.onnx import files, runtime
+from koe.onnx.export import export_acoustic, export_vocoder
+from koe.params import Params, check_params
+from koe.vocoder.model_file import VocoderModel
+from koe.vocoder.network import make_network
+from koe.vocoder.synthesis import NeuralVocoder
+
+pytest.importorskip("onnx")
+
+CPU = torch.device("cpu")
+MOMENTS = Moments(9, np.full(80, -5.0), np.full(80, 2.0)), *[Moments(9, np.array(5.0), np.array(0.2))] * 2
+ANYBODY = Statistics(*MOMENTS)
+
+
+def shaken(network: torch.nn.Module) -> torch.nn.Module:
+    """With weights, and statistics of batch norms, as after some training."""
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.add_(0.1 * (torch.rand_like(value) if "running_var" in name else torch.randn_like(value)))
+    return network
+
+
+def acoustic_model(params: Params) -> AcousticModel:
+    torch.manual_seed(0)
+    network = shaken(build_network(params.acoustic, 80, 2)).eval()
+    known = {"c/ann": ANYBODY, "c/bob": ANYBODY}
+    by_encoder = params.acoustic.conditioning.by == "encoder"
+    embeddings = {name: np.full(256, 0.06, np.float32) for name in known} if by_encoder else {}
+    speakers = Speakers(params.acoustic.conditioning, (("c/ann", "c/bob"),),
+                        Normalization(params.stats, ANYBODY, ANYBODY, ANYBODY, known), True, embeddings)
+    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
+    return AcousticModel(network, params.acoustic, speakers, preparation, {"made": "by a test"})  # type: ignore[arg-type]
+
+
+def source(model: AcousticModel, steps: int, seed: int) -> SourceItem:
+    generator, network = np.random.default_rng(seed), model.network
+    values = steps * network.pitch_embedding.in_channels
+    return SourceItem(
+        mel=generator.standard_normal((steps, network.reduce.in_features)).astype(np.float32),
+        pitch=generator.standard_normal(values).astype(np.float32),
+        energy=generator.standard_normal(values).astype(np.float32),
+        voiced=generator.random(steps) > 0.3, target=ANYBODY, voices=model.speakers.voices(("c/ann", "c/bob")),
+    )
+
+
+@pytest.mark.parametrize(("by", "positions", "norm", "reduction"), [
+    ("none", "rotary", "layer", {"by": "reshape", "factor": 3, "prosody_factor": None}),
+    ("learned", "relative", "batch", {"by": "mean", "factor": 2, "prosody_factor": 4}),
+    ("encoder", "absolute", "batch", {"by": "slice", "factor": 4, "prosody_factor": 1, "loss": "steps"}),
+])
+def test_the_acoustic_model_says_the_same(
+    values: dict[str, Any], tmp_path: Path, by: str, positions: str, norm: str, reduction: dict[str, Any]
+) -> None:
+    acoustic = values["acoustic"]
+    shrink_acoustic(acoustic, 16)
+    acoustic["conditioning"] |= {"by": by, "level": "speaker", "size": 4}
+    acoustic["reduction"] |= reduction
+    for part in ("encoder", "decoder"):
+        acoustic[part] |= {"positions": positions, "norm": norm}
+    acoustic["postnet"]["norm"] = norm
+    acoustic["postnet"]["layers"] = 0 if by == "none" else 2
+    model = acoustic_model(check_params(values))
+    export_acoustic(tmp_path / files.ACOUSTIC, model)
+    exported = runtime.load_acoustic(tmp_path)
+    assert exported.params == model.params and exported.preparation == model.preparation
+    items = [source(model, steps, seed) for seed, steps in enumerate((1, 3, 37, 150, 530))]
+    adjustment = Adjustment(pitch=3.0, energy=0.7, speed=0.8)
+    for batch_size in (1, 3):
+        theirs, ours = (convert_items(each.network, items, True, batch_size, CPU, adjustment=adjustment)
+                        for each in (exported, model))
+        for their, our in zip(theirs, ours, strict=True):
+            assert np.array_equal(their.durations, our.durations)
+            assert np.abs(their.mel - our.mel).max() < 1e-3
+            assert np.allclose(their.f0, our.f0, rtol=1e-4) and np.abs(their.energy - our.energy).max() < 1e-3
+    plain = convert_items(exported.network, items, True, 3, CPU)
+    assert sum(len(each.mel) for each in plain) < sum(len(each.mel) for each in ours)  # the adjustment was heard
+
+
+def vocoder_model(params: Params, name: str) -> VocoderModel:
+    torch.manual_seed(0)
+    vocoder = params.vocoder
+    vocoder = vocoder.model_copy(update={
+        "model": name,
+        "hifigan": vocoder.hifigan.model_copy(update={"upsample_channels": 16}),
+        "harmonic_noise": vocoder.harmonic_noise.model_copy(update={"layers": 2, "hidden": 16, "feed_forward": 32}),
+    })
+    return VocoderModel(make_network(vocoder, params.mel), None, vocoder, params.mel, 0)
+
+
+@pytest.mark.parametrize("name", ["hifigan", "harmonic_noise"])
+def test_a_vocoder_says_the_same(params: Params, tmp_path: Path, name: str) -> None:
+    model = vocoder_model(params, name)
+    export_vocoder(tmp_path / files.VOCODER, model)
+    exported = runtime.load_vocoder(tmp_path)
+    vocoder = NeuralVocoder(name, model.generator, params.mel, CPU, precision="float32")
+    assert (exported.name, exported.contract) == (name, vocoder.contract)
+    generator = np.random.default_rng(0)
+    lengths = (1, 2, 61, 400)
+    mels = [generator.normal(-5, 2, (frames, 80)).astype(np.float32) for frames in lengths]
+    f0s = [np.where(np.arange(frames) % 30 < 20, generator.uniform(80, 300, frames), 0) for frames in lengths]
+    for theirs, ours in zip(exported.synthesize(mels, f0s), vocoder.synthesize(mels, f0s), strict=True):
+        assert theirs.shape == ours.shape and np.abs(ours).max() > 1e-4
+        assert np.abs(theirs - ours).max() < 1e-3 * max(1, np.abs(ours).max())
+
+
+def test_a_folder_without_models_is_named(params: Params, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"model\.json does not exist"):
+        runtime.load_acoustic(tmp_path)
+    with pytest.raises(StoreError, match=r"vocoder\.json does not exist.*export-onnx"):
+        runtime.load_vocoder(tmp_path)
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model(params, "hifigan"))
+    (tmp_path / files.VOCODER / files.NETWORK).write_bytes(b"broken")
+    with pytest.raises(StoreError, match=r"network\.onnx cannot be read"):
+        runtime.load_vocoder(tmp_path)
+
+
+def test_a_missing_package_says_how_to_get_it() -> None:
+    with pytest.raises(KoeError, match=r"onnx_of_another_name, which is not installed.*koe\[onnx\]"):
+        files.require("onnx_of_another_name")
+
+
+def test_models_of_other_mels_do_not_meet(values: dict[str, Any], tmp_path: Path) -> None:
+    shrink_acoustic(values["acoustic"], 16)
+    params = check_params(values)
+    export_acoustic(tmp_path / files.ACOUSTIC, acoustic_model(params))
+    other = params.model_copy(update={"mel": params.mel.model_copy(update={"fmax": 7000.0})})
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model(other, "hifigan"))
+    assert runtime.load_converter(tmp_path, with_vocoder=False).vocoder is None
+    with pytest.raises(ContractError, match="fmax"):
+        runtime.load_converter(tmp_path)

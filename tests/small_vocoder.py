@@ -1,0 +1,109 @@
+"""A vocoder's training that takes seconds, on a small made-up corpus."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from koe.audio.mel import log_mel
+from koe.corpus.dataset import Dataset, to_int16
+from koe.files import write_table
+from koe.params import MelParams, Params, check_params
+from koe.store import ShardReader, ShardWriter
+from koe.training.session import Session
+from koe.vocoder.data import Item, MelAudio
+from koe.vocoder.initial import initial_models
+from koe.vocoder.training import VocoderTrainer
+
+Corpus = tuple[Dataset, list[Item], ShardReader]
+
+FRAMES = (70, 64, 40, 90, 33)  # of the recordings; segments in these tests have 32 frames, or more than 33
+SMALL: dict[str, Any] = {
+    "vocoder.model": "hifigan",
+    "vocoder.hifigan.upsample_channels": 16,
+    "vocoder.hifigan.resblock_kernels": [3],
+    "vocoder.hifigan.resblock_dilations": [[1, 2]],
+    "vocoder.harmonic_noise.layers": 1,
+    "vocoder.harmonic_noise.hidden": 16,
+    "vocoder.harmonic_noise.feed_forward": 32,
+    "vocoder.discriminators.periods": [2, 3],
+    "vocoder.discriminators.period_channels": 2,
+    "vocoder.discriminators.scales": 2,
+    "vocoder.discriminators.scale_channels": 4,
+    "vocoder.discriminators.spectra": [256],
+    "vocoder.discriminators.spectrum_channels": 2,
+    "vocoder.loss.stft_sizes": [512, 128],
+    "vocoder.training.batch_size": 2,
+    "vocoder.training.segment_size": 32 * 256,
+    "vocoder.training.true_mels": 0.0,
+    "vocoder.training.spectral_steps": 2,
+    "vocoder.training.steps": 6,
+    "vocoder.training.schedule.warmup_steps": 0,
+    "vocoder.training.precision": "float32",
+    "vocoder.training.log_every": 2,
+    "vocoder.training.validate_every": 4,
+    "vocoder.training.checkpoint_every": 3,
+    "vocoder.training.validation.mos": False,
+    "vocoder.training.validation.pesq": False,
+    "vocoder.init.from": None,
+}
+
+
+def small_params(values: dict[str, Any], changes: dict[str, Any] | None = None) -> Params:
+    """The project's parameters (a tree, which is changed) for a small vocoder; names in `changes` are dotted."""
+    for name, value in {**SMALL, **(changes or {})}.items():
+        *sections, last = name.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return check_params(values)
+
+
+def write_corpus(data: Path, mel: MelParams) -> Corpus:
+    """Five recordings, the first 100 samples of each cut off by the trim, and generated mels of them."""
+    items, cuts = [], []
+    with (
+        ShardWriter(data / "resampled" / "toy") as audio,
+        ShardWriter(data / "features" / "toy", {"mel": mel.contract()}) as features,
+        ShardWriter(data / "generated", {"mel": mel.contract()}) as generated,
+    ):
+        for index, frames in enumerate(FRAMES):
+            utterance, samples = f"toy/target/{index:03d}", frames * mel.hop_length
+            wave, _ = to_int16(_voice(samples + 200, 100 + 20 * index, mel.sample_rate))
+            audio.add(utterance, audio=wave)
+            cuts.append((utterance, 100, 100 + samples + 37))  # not a whole number of hops: rounded down
+            true = torch.from_numpy(wave[100 : 100 + samples].astype(np.float32) / 32768)
+            spectrum = log_mel(true, mel).numpy()
+            f0 = np.full(frames, 100 + 20 * index, np.float32)
+            f0[:5] = 0
+            features.add(utterance, mel=spectrum, f0=f0)
+            items.append((f"toy/{index:03d}/source-target", utterance))
+            generated.add(items[-1][0], mel=spectrum + np.float32(0.01))
+    write_table(data / "trim" / "toy" / "trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
+    return Dataset(["toy"], mel, data), items, ShardReader(data / "generated")
+
+
+def _voice(samples: int, f0: float, rate: int) -> np.ndarray:
+    phase = 2 * np.pi * f0 / rate * np.arange(samples)
+    harmonics = sum(np.sin(number * phase) / number for number in range(1, int(4000 / f0)))
+    return 0.2 * harmonics + 1e-3 * np.random.default_rng(int(f0)).standard_normal(samples)
+
+
+def make_trainer(corpus: Corpus, params: Params, seed: int = 3) -> VocoderTrainer:
+    """A training on three of the recordings, watched on the fourth."""
+    dataset, items, generated = corpus
+    initial = initial_models(params.vocoder, dataset.mel_params, seed)
+    return VocoderTrainer(
+        initial.generator, initial.discriminators, params.vocoder, MelAudio(dataset, items[:3], generated),
+        MelAudio(dataset, items[3:4], generated), seed, torch.device("cpu"), params.speaker_pitch,
+        initial.optimizer_states,
+    )
+
+
+def make_session(root: Path, trainer: VocoderTrainer) -> Session:
+    """A session of the run that these parameters name, with its curves and its work folder in `root`."""
+    identity = {"seed": trainer.seed, "vocoder": trainer.params.model_dump(mode="json")}
+    return Session("vocoder", identity, root / "curves", trainer.objects, root / "work")
