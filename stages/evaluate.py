@@ -21,7 +21,8 @@ def main() -> None:
     dataset = Dataset(list(params.corpora), params.mel)
     test = held_out_pairs(read_pairs("data/pairs"), params.evaluation, params.seed)
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
-    trained = load_vocoder("models/vocoder", params.mel)
+    # What bfloat16 makes of a mel depends on the processor, and metrics are not to.
+    trained = load_vocoder("models/vocoder", params.mel, precision="float32")
     converter = Converter.load("models/acoustic", trained)
     embeddings = read_embeddings(f"data/speakers/{UTTERANCES}")
     conversions = converter.convert_features(

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from common import code_revision, read_params, run
+from revisions import find_model
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import Pair, draw_pairs, pairs_in, read_pairs
 from koe.params import SpeakerPitch
 from koe.store import ShardReader
+from koe.training.references import VOCODER
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio
 from koe.vocoder.run import train_vocoder
@@ -22,11 +24,12 @@ def main() -> None:
         items = [(pair, target) for pair, _, target in chosen]
         return MelAudio(dataset, items, None if training.true_mels == 1 else generated)
 
+    start = find_model(VOCODER, params.vocoder.init.origin) if params.vocoder.init.origin else None
     validation = draw_pairs(pairs_in(pairs, "validation"), training.validation.utterances, params.seed)
     recordings = [Path("data") / stage / corpus for stage in ("resampled", "trim", "features")
                   for corpus in params.corpora]
     train_vocoder(
-        params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed,
+        params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed, start,
         SpeakerPitch.of(params.pitch, params.corpora),
         fingerprint([*recordings, Path("data/pairs"), Path("data/generated")]), code_revision(),
         Path("metrics/finetune_vocoder"), Path("models/vocoder"),

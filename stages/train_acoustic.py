@@ -17,6 +17,7 @@ from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs, 
 from koe.corpus.statistics import read_statistics
 from koe.device import resolve_device
 from koe.params import SpeakerPitch
+from koe.training.references import ACOUSTIC
 from koe.training.session import Session, code_fingerprint, fingerprint
 
 INPUTS = [Path("data") / name for name in ("features", "pairs", "alignment", "stats", "speakers")]
@@ -33,7 +34,7 @@ def main() -> None:
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
     speakers = Speakers(conditioning, directions, read_statistics("data/stats", params.mel),
                         params.acoustic.normalize_target, embeddings)
-    start = find_model(params.acoustic.init.origin) if params.acoustic.init.origin else None
+    start = find_model(ACOUSTIC, params.acoustic.init.origin) if params.acoustic.init.origin else None
     initial = initial_network(params.acoustic, params.mel, speakers, params.seed, start)
     for line in initial.report:
         print(line)
@@ -48,7 +49,7 @@ def main() -> None:
         "acoustic": params.acoustic.model_dump(mode="json"),
         "precision": trainer.precision,
         "inputs": fingerprint(INPUTS),
-        "code": code_fingerprint("acoustic", "audio", "corpus", "training", "device.py"),
+        "code": code_fingerprint("acoustic", "audio", "corpus", "training", "device.py", "randomness.py", "store.py"),
         "init": start.origin() if start else None,
     }
     session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects,

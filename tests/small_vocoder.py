@@ -12,6 +12,7 @@ from koe.corpus.dataset import Dataset, to_int16
 from koe.files import write_table
 from koe.params import MelParams, Params, check_params
 from koe.store import ShardReader, ShardWriter
+from koe.training.references import ModelReference
 from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
 from koe.vocoder.initial import initial_models
@@ -92,10 +93,12 @@ def _voice(samples: int, f0: float, rate: int) -> np.ndarray:
     return 0.2 * harmonics + 1e-3 * np.random.default_rng(int(f0)).standard_normal(samples)
 
 
-def make_trainer(corpus: Corpus, params: Params, seed: int = 3) -> VocoderTrainer:
+def make_trainer(
+    corpus: Corpus, params: Params, seed: int = 3, start: ModelReference | None = None
+) -> VocoderTrainer:
     """A training on three of the recordings, watched on the fourth."""
     dataset, items, generated = corpus
-    initial = initial_models(params.vocoder, dataset.mel_params, seed)
+    initial = initial_models(params.vocoder, dataset.mel_params, seed, start)
     return VocoderTrainer(
         initial.generator, initial.discriminators, params.vocoder, MelAudio(dataset, items[:3], generated),
         MelAudio(dataset, items[3:4], generated), seed, torch.device("cpu"), params.speaker_pitch,

@@ -1,4 +1,4 @@
-"""The command line: `koe convert`, `koe vocode`, `koe vocoder`, `koe summary`, `koe check`, `koe check-params`."""
+"""The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `check`, `check-params`, `exp`."""
 
 import subprocess
 import sys
@@ -34,8 +34,8 @@ def convert(
                                           "2.0 is more forceful, 0.5 softer.")] = 1.0,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="2.0 is twice as fast: 0.25 to 4.")] = 1.0,
     models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
-    vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a folder with a trained vocoder; with --onnx, "
-                                                "unless given, the exported one.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a folder with a trained vocoder; unless given, "
+                                                "the one beside the acoustic model.")] = None,
     onnx: Annotated[Path | None, typer.Option(help="Folder of koe export-onnx, instead of --models: computed by ONNX "
                                               "Runtime, on the CPU.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -71,7 +71,7 @@ def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str
     from koe.vocoder.registry import load_vocoder
 
     if onnx is None:
-        converter, vocoder = Converter.load(models / "acoustic", device=device), vocoder or "griffin_lim"
+        converter, vocoder = Converter.load(models / "acoustic", device=device), vocoder or str(models / "vocoder")
     else:
         from koe.onnx.runtime import load_converter
 
@@ -129,7 +129,7 @@ def vocode(
     print(destination)
 
 
-vocoders = typer.Typer(no_args_is_help=True, help="Vocoders of other programs: HiFi-GAN's public checkpoints.")
+vocoders = typer.Typer(no_args_is_help=True, help="Vocoders from and to HiFi-GAN's public files; made smaller.")
 app.add_typer(vocoders, name="vocoder")
 
 
@@ -174,6 +174,18 @@ def export_vocoder(
         print(path)
     for caveat in caveats(model):
         print(f"note: {caveat}", file=sys.stderr)
+
+
+@vocoders.command("pack")
+def pack_vocoder(
+    vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write it to.")],
+) -> None:
+    """Copies a vocoder with its weights in half precision, half the size, to give it to others."""
+    from koe.vocoder.model_file import read_vocoder, save_vocoder
+
+    save_vocoder(folder, read_vocoder(vocoder), half=True)
+    print(folder)
 
 
 @app.command()

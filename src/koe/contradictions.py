@@ -273,6 +273,9 @@ def _vocoder_contradictions(vocoder: "VocoderParams", mel: "MelParams") -> Itera
                f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
     if training.segment_size < mel.n_fft:
         yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+    if training.blur.share and not training.true_mels:
+        yield (f"vocoder.training.blur.share: {training.blur.share:g} of the recordings' own mels, and "
+               "vocoder.training.true_mels is 0: there are none; set the share to 0, or true_mels above 0")
     yield from _judging_contradictions(vocoder)
     yield from _optimizer_contradictions("vocoder.training.optimizer", training.optimizer)
     yield from _schedule_contradictions("vocoder.training", training.schedule, training.steps)
@@ -321,6 +324,10 @@ def hifigan_contradictions(generator: "HiFiGANParams", mel: "MelParams") -> Iter
                f"{len(generator.upsample_rates)} times")
     if len(generator.resblock_kernels) != len(generator.resblock_dilations):
         yield f"{name}.resblock_dilations: one list for each of {name}.resblock_kernels"
+    if not generator.resblock_kernels:
+        yield f"{name}.resblock_kernels: none; name at least one, e.g. [3, 7, 11]"
+    if not all(generator.resblock_dilations):
+        yield f"{name}.resblock_dilations: {generator.resblock_dilations}; no list may be empty, e.g. [1, 3, 5]"
     for kernel in generator.resblock_kernels:
         if kernel % 2 == 0:
             yield f"{name}.resblock_kernels: {kernel} is even; samples stay in place with an odd one"
@@ -348,6 +355,11 @@ def _judging_contradictions(vocoder: "VocoderParams") -> Iterator[str]:
     if (weights.adversarial or weights.feature_matching) and not (judges.periods or judges.scales or judges.spectra):
         yield ("vocoder.discriminators: periods, scales and spectra are all none, and vocoder.loss.weights.adversarial "
                "or feature_matching is not 0; name some discriminators, or set both to 0")
+    penalty = vocoder.training.r1.weight
+    if penalty and not ((weights.adversarial or weights.feature_matching)
+                        and (judges.periods or judges.scales or judges.spectra)):
+        yield (f"vocoder.training.r1.weight: {penalty:g} is a penalty on discriminators, and none are trained "
+               "(vocoder.discriminators, vocoder.loss.weights.adversarial and feature_matching); set it to 0")
 
 
 def _vocoder_init_contradictions(init: "VocoderInit") -> Iterator[str]:

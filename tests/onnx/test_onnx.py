@@ -1,5 +1,6 @@
 """Exported models say what PyTorch's say, at any length, and take their place in conversion."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from small_parameters import shrink_acoustic
 
 from koe.acoustic.data import SourceItem
 from koe.acoustic.inference import Adjustment, convert_items
-from koe.acoustic.model_file import AcousticModel, Preparation, build_network
+from koe.acoustic.model_file import AcousticModel, Preparation, build_network, save_acoustic
 from koe.acoustic.speakers import Speakers
 from koe.corpus.statistics import Moments, Normalization, Statistics
 from koe.errors import ContractError, KoeError, StoreError
 from koe.onnx import files, runtime
-from koe.onnx.export import export_acoustic, export_vocoder
+from koe.onnx.export import export_acoustic, export_onnx, export_vocoder
 from koe.params import Params, check_params
 from koe.vocoder.model_file import VocoderModel
 from koe.vocoder.network import make_network
@@ -131,8 +132,27 @@ def test_a_folder_without_models_is_named(params: Params, tmp_path: Path) -> Non
         runtime.load_vocoder(tmp_path)
 
 
+def test_an_export_without_a_vocoder_does_not_join_an_earlier_one(
+    values: dict[str, Any], params: Params, tmp_path: Path
+) -> None:
+    shrink_acoustic(values["acoustic"], 16)
+    save_acoustic(tmp_path / "trained", acoustic_model(check_params(values)))
+    export_vocoder(tmp_path / "out" / files.VOCODER, vocoder_model(params, "hifigan"))
+    with pytest.raises(KoeError, match=r"out/vocoder was exported earlier, and this export has no vocoder"):
+        export_onnx(tmp_path / "out", tmp_path / "trained")
+    assert not (tmp_path / "out" / files.ACOUSTIC).exists()
+    export_onnx(tmp_path / "new", tmp_path / "trained")
+    assert runtime.load_acoustic(tmp_path / "new").params == check_params(values).acoustic
+
+
+def test_onnxscript_is_not_needed(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model(params, "harmonic_noise"))
+    assert (tmp_path / files.VOCODER / files.NETWORK).exists()
+
+
 def test_a_missing_package_says_how_to_get_it() -> None:
-    with pytest.raises(KoeError, match=r"onnx_of_another_name, which is not installed.*koe\[onnx\]"):
+    with pytest.raises(KoeError, match=r"onnx_of_another_name, which is not installed.*'\.\[onnx\]'"):
         files.require("onnx_of_another_name")
 
 

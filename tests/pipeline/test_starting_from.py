@@ -1,4 +1,4 @@
-"""Starting from a model by its name in DVC: `acoustic.init.from` as the stages see it, in a repository of its own."""
+"""Starting from a model by its name in DVC: `init.from` as the stages see it, in a repository of its own."""
 
 import json
 import re
@@ -13,26 +13,30 @@ from .conftest import ROOT, Project
 
 pytestmark = pytest.mark.slow
 
+TRAINS = {"acoustic": "train_acoustic", "vocoder": "finetune_vocoder"}
+KINDS = pytest.mark.parametrize("kind", TRAINS)
 STAGES = {
     "stages": {
-        "scan": {"cmd": "PYTHONPATH=src python stages/scan.py", "params": ["corpora", "acoustic.init"],
+        "scan": {"cmd": "PYTHONPATH=src python stages/scan.py", "params": ["corpora", "acoustic.init", "vocoder.init"],
                  "always_changed": True, "outs": [{"data/scan": {"cache": False, "persist": True}}]},
-        "train_acoustic": {"cmd": "PYTHONPATH=src:stages python train.py", "params": ["acoustic", "seed"],
-                           "deps": ["data/scan/acoustic.init.json"], "outs": ["models/acoustic"]},
+        **{stage: {"cmd": f"PYTHONPATH=src:stages python train.py {kind}", "params": [kind, "seed"],
+                   "deps": [f"data/scan/{kind}.init.json"], "outs": [f"models/{kind}"]}
+           for kind, stage in TRAINS.items()},
     },
-    "artifacts": {"acoustic": {"path": "models/acoustic", "type": "model"}},
+    "artifacts": {kind: {"path": f"models/{kind}", "type": "model"} for kind in TRAINS},
 }
 # In place of the real one: a model that says its seed, its run, and what it started from.
 TRAIN = """
-from pathlib import Path
+import sys
 from koe.files import write_json
 from koe.params import load_params
+from koe.training.references import ACOUSTIC, VOCODER
 from koe.workspace import work_root
 from revisions import find_model
-params = load_params()
-origin, run = params.acoustic.init.origin, f"acoustic-{params.seed}"
-provenance = {"run": run, "seed": params.seed, "init": find_model(origin).origin() if origin else None}
-write_json("models/acoustic/model.json", {"provenance": provenance})
+params, kind = load_params(), {"acoustic": ACOUSTIC, "vocoder": VOCODER}[sys.argv[1]]
+origin, run = getattr(params, kind.section).init.origin, f"{kind.section}-{params.seed}"
+provenance = {"run": run, "seed": params.seed, "init": find_model(kind, origin).origin() if origin else None}
+write_json(f"models/{kind.section}/{kind.card}", {"provenance": provenance})
 (work_root() / run / "kept").mkdir(parents=True, exist_ok=True)
 (work_root() / run / "kept" / "00000500.safetensors").write_text(run)
 """
@@ -40,7 +44,7 @@ write_json("models/acoustic/model.json", {"provenance": provenance})
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One model committed, as version 1.0.0, and another as an experiment."""
+    """One model of each kind committed, as version 1.0.0, and others as an experiment."""
     folder = tmp_path_factory.mktemp("starting") / "project"
     for name in ("src", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -54,10 +58,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made.run("git", "config", "user.name", "Koe")
     made.run("git", "config", "user.email", "koe@example.org")
     made.set("seed", 1)
+    made.set("vocoder.init.from", None)
     made.run("dvc", "repro")
     made.run("git", "add", "-A")
     made.run("git", "commit", "-qm", "first")
-    made.run("git", "tag", "acoustic@v1.0.0")
+    for kind in TRAINS:
+        made.run("git", "tag", f"{kind}@v1.0.0")
     made.run("dvc", "exp", "run", "-n", "other", "-S", "seed=2")
     made.run("git", "checkout", "-qf", ".")
     made.run("dvc", "checkout", "-q")
@@ -72,38 +78,45 @@ def test_lesson_21_a_kept_step_of_an_experiment_starts_a_queued_one(project: Pro
     assert (origin["from"], origin["run"]) == ("other@500", "acoustic-2")
 
 
-@pytest.mark.parametrize(("name", "run"), [
-    ("other", "acoustic-2"), ("acoustic", "acoustic-1"), ("acoustic@v1.0.0", "acoustic-1"), ("HEAD@500", "acoustic-1"),
-    (".:other@500", "acoustic-2"),
+@pytest.mark.parametrize(("kind", "name", "run"), [
+    ("acoustic", "other", "acoustic-2"), ("acoustic", "acoustic", "acoustic-1"),
+    ("acoustic", "acoustic@v1.0.0", "acoustic-1"), ("acoustic", "HEAD@500", "acoustic-1"),
+    ("acoustic", ".:other@500", "acoustic-2"), ("vocoder", "other@500", "vocoder-2"),
+    ("vocoder", "vocoder@v1.0.0", "vocoder-1"),
 ])
-def test_experiments_artifacts_and_revisions_are_found(project: Project, name: str, run: str) -> None:
-    assert json.loads(found(project, name).splitlines()[-1])["run"] == run
+def test_experiments_artifacts_and_revisions_are_found(project: Project, kind: str, name: str, run: str) -> None:
+    assert json.loads(found(project, kind, name).splitlines()[-1])["run"] == run
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("models/acoustic", "is what train_acoustic writes"),
     ("nothing", "experiments: .*other.*artifacts .*: acoustic"),
     ("other@700", "that checkpoint of run acoustic-2 is not on this machine; there are 500"),
     ("work:other", "work is no DVC repository"),
 ])
 def test_what_is_no_model_is_told(project: Project, name: str, message: str) -> None:
-    assert re.search(f"KoeError: acoustic.init.from: {name}.*{message}", found(project, name, check=False))
+    assert re.search(f"KoeError: acoustic.init.from: {name}.*{message}",
+                     found(project, "acoustic", name, check=False))
 
 
-def found(project: Project, name: str, check: bool = True) -> str:
+def found(project: Project, kind: str, name: str, check: bool = True) -> str:
     """What the stages find under a name."""
-    code = f"import json, revisions; print(json.dumps(revisions.find_model({name!r}).origin()))"
+    code = ("import json, revisions, koe.training.references as references; "
+            f"print(json.dumps(revisions.find_model(references.{kind.upper()}, {name!r}).origin()))")
     return project.run("env", "PYTHONPATH=src:stages", "python", "-c", code, check=check)
 
 
-def test_dvc_notices_another_model_in_the_folder_to_start_from(project: Project) -> None:
+@KINDS
+def test_dvc_notices_another_model_in_the_folder_to_start_from(project: Project, kind: str) -> None:
+    project.run("git", "checkout", "-qf", ".")
+    project.run("dvc", "checkout", "-q")
     other = project.folder / "work" / "base"
+    card = other / {"acoustic": "model.json", "vocoder": "vocoder.json"}[kind]
     other.mkdir(parents=True)
-    (other / "model.json").write_text('{"provenance": {"run": "a"}}')
-    project.set("acoustic.init.from", "work/base")
-    assert project.stages_run(project.run("dvc", "repro")) == ["scan", "train_acoustic"]
-    (other / "model.json").write_text('{"provenance": {"run": "b"}}')
-    assert project.stages_run(project.run("dvc", "repro")) == ["scan", "train_acoustic"]
+    card.write_text('{"provenance": {"run": "a"}}')
+    project.set(f"{kind}.init.from", "work/base")
+    assert project.stages_run(project.run("dvc", "repro")) == ["scan", TRAINS[kind]]
+    card.write_text('{"provenance": {"run": "b"}}')
+    assert project.stages_run(project.run("dvc", "repro")) == ["scan", TRAINS[kind]]
     shutil.rmtree(other)  # as on a machine that never had it
     output = project.run("dvc", "repro")
     assert project.stages_run(output) == ["scan"]

@@ -9,7 +9,7 @@ import torch
 from koe.audio.mel import log_mel
 from koe.params import HarmonicNoiseParams, MelParams, load_params
 from koe.vocoder.excitation import source_of
-from koe.vocoder.harmonic_noise import HarmonicNoise, bands_to_bins
+from koe.vocoder.harmonic_noise import HarmonicNoise, MelCorrection, bands_to_bins
 
 MEL = load_params(Path(__file__).parents[2] / "params.yaml").mel
 SMALL = HarmonicNoiseParams(
@@ -50,6 +50,15 @@ def test_corrections_bring_the_output_to_the_mel() -> None:
 
     assert distance(4) < 0.5 * distance(0)
     assert distance(4) < 0.35
+
+
+@pytest.mark.parametrize(("n_fft", "win_length"), [(1024, 1024), (1024, 512), (2048, 1200)])
+def test_a_recording_is_at_its_own_mel_already(n_fft: int, win_length: int) -> None:
+    mel = MEL.model_copy(update={"n_fft": n_fft, "win_length": win_length})
+    wave = vowel(40)[0][None]
+    corrected = MelCorrection(mel)(wave, log_mel(wave, mel))
+    inner = slice(8 * mel.hop_length, -8 * mel.hop_length)
+    assert float((corrected - wave)[:, inner].abs().max()) < 0.02 * float(wave.abs().max())
 
 
 def test_an_untrained_network_already_speaks_at_the_given_pitch() -> None:

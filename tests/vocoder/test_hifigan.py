@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -92,8 +94,9 @@ def test_folding_weight_norm_changes_nothing() -> None:
     mel = torch.randn(1, 12, 80)
     with torch.no_grad():
         before: Tensor = model(mel)
-        folded = model.fold_weight_norm()
+        folded = copy.deepcopy(model).fold_weight_norm()
         assert torch.allclose(before, folded(mel), atol=1e-6)
+        assert torch.equal(before, model(mel))  # of which it is a copy
     assert "conv_pre.weight" in folded.state_dict()
     assert not any("parametrizations" in name for name in folded.state_dict())
 

@@ -189,6 +189,18 @@ def test_sizes_and_names_are_the_published_ones(values: dict[str, Any], h: dict[
     assert math.floor(folded / 1e4) / 100 == millions  # table 1 of the paper
 
 
+@pytest.mark.parametrize("name, steps", [("g_00000012", 12), ("g_00000012.pth", 12), ("generator_v1", 0), ("v3_7", 0)])
+def test_steps_are_in_the_names_of_the_authors_files_alone(tmp_path: Path, name: str, steps: int) -> None:
+    generator, config = written(tmp_path, SMALL, official(SMALL).state_dict())
+    assert import_hifigan(generator.rename(tmp_path / name), config).steps == steps
+
+
+@pytest.mark.parametrize("fmax", [None, 8000])
+def test_the_bands_of_the_loss_are_exported_as_they_came(tmp_path: Path, fmax: int | None) -> None:
+    model = import_hifigan(*written(tmp_path, SMALL | {"fmax_for_loss": fmax}, official(SMALL).state_dict()))
+    assert json.loads(export_hifigan(model, tmp_path / "out")[1].read_text())["fmax_for_loss"] == fmax
+
+
 def test_weights_without_their_norm_are_taken_too(tmp_path: Path) -> None:
     theirs = official(SMALL)
     for module in theirs.modules():
@@ -405,7 +417,8 @@ def test_its_normalisation_is_folded_on_export_all_but_the_edges(tmp_path: Path)
     theirs, *files = parallel_wavegan(tmp_path)
     model = import_parallel_wavegan(*files)
     again = import_hifigan(*export_hifigan(model, tmp_path / "out")[:2])
-    assert any("normalisation was folded" in caveat for caveat in caveats(model))
+    for told in ("normalisation was folded", "clips magnitudes at 1e-05; this model knows mels clipped at 1e-10"):
+        assert any(told in caveat for caveat in caveats(model)), told
     mel, edge = speech(frames=60), again.generator.context_frames() * 300
     with torch.no_grad():
         expected, found = theirs(mel.transpose(1, 2)).squeeze(1), again.generator(mel)
@@ -558,3 +571,11 @@ def test_another_kind_of_model_cannot_be_exported(imported: Path, tmp_path: Path
     other = VocoderModel(Other(), None, model.params, model.mel, 0)  # type: ignore[arg-type]
     with pytest.raises(KoeError, match="the public implementation has hifigan alone"):
         export_hifigan(other, tmp_path / "out")
+
+
+def test_koe_vocoder_pack_halves_the_weights(imported: Path, tmp_path: Path) -> None:
+    run("vocoder", "pack", imported, tmp_path / "small")
+    size, before = ((folder / "generator.safetensors").stat().st_size for folder in (tmp_path / "small", imported))
+    assert size < 0.6 * before
+    given, packed = (read_vocoder(folder).generator.state_dict() for folder in (imported, tmp_path / "small"))
+    assert all(torch.allclose(given[name], packed[name], atol=1e-3, rtol=1e-3) for name in given)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,17 @@ def test_a_trained_one_by_its_folder(model: VocoderModel, folder: Path, params: 
 
 
 def test_a_folder_without_a_vocoder_is_named(tmp_path: Path, params: Params) -> None:
-    with pytest.raises(StoreError, match=r"nothing.*griffin_lim"):
+    with pytest.raises(StoreError, match=r"nothing is neither griffin_lim nor"):
         load_vocoder(tmp_path / "nothing", params.mel)
+    with pytest.raises(StoreError, match=r"nothing.*vocoder\.json does not exist; expected the folder"):
+        read_vocoder(tmp_path / "nothing")
+
+
+def test_a_model_without_discriminators_takes_the_place_of_one_that_had_some(
+    model: VocoderModel, folder: Path
+) -> None:
+    save_vocoder(folder, dataclasses.replace(model, discriminators=None))
+    assert read_vocoder(folder).discriminators is None
 
 
 def test_weights_in_half_precision_are_read_as_float32(model: VocoderModel, tmp_path: Path) -> None:

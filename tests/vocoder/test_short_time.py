@@ -18,6 +18,12 @@ def test_unchanged_spectra_give_the_waveform_back(frames: int, sizes: tuple[int,
     assert torch.allclose(short_time.inverse(spectra), wave, atol=1e-4)
 
 
+def test_a_window_shorter_than_the_fft_gives_the_waveform_back_too() -> None:
+    short_time = ShortTime(2048, 300, 1200)
+    wave = torch.randn(1, 30 * 300, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(short_time.inverse(short_time(wave)), wave, atol=1e-4)
+
+
 @pytest.mark.parametrize("position", [2000, 4096])
 def test_a_sample_changes_nothing_beyond_reach(position: int) -> None:
     short_time = ShortTime(512, 128)

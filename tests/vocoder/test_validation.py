@@ -1,7 +1,7 @@
 """What is measured while a vocoder is trained, against vocoders whose faults are known."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,18 +20,23 @@ CPU = torch.device("cpu")
 
 
 class Recites(VocoderNetwork):
-    """Answers with a given waveform whatever it hears, and remembers what that was."""
+    """Answers with a given waveform whatever it hears; copies of it share the list of what that was."""
+
+    heard: ClassVar[list[tuple[Tensor, Tensor | None]]] = []
 
     def __init__(self, wave: np.ndarray, takes_f0: bool = False) -> None:
         super().__init__()
         self.wave = torch.nn.Parameter(torch.from_numpy(wave))
         self.takes_f0 = takes_f0  # type: ignore[misc]
-        self.sources: list[Tensor | None] = []
+        self.heard.clear()
 
     def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
         assert not self.training and not torch.is_grad_enabled()
-        self.sources.append(source)
-        return self.wave[None, : mel.shape[1] * 256]
+        self.heard.append((mel, source))
+        return self.wave[: mel.shape[1] * 256].expand(len(mel), -1)
+
+    def context_frames(self) -> int:
+        return 3
 
 
 def item_of(wave: np.ndarray, params: Params, name: str = "demo/s1/heart-joe") -> ValidationItem:
@@ -56,7 +61,17 @@ def test_the_recording_itself_has_no_fault(spoken: np.ndarray, params: Params) -
     for name in ("mel", "stft", "log_f0_rmse", "vuv_error"):
         assert values[f"validation/{name}"] == pytest.approx(0, abs=1e-6), name
     assert values["validation/pesq"] == pytest.approx(4.64, abs=0.01)
-    assert network.training and network.wave.grad is None
+    assert network.training and network.wave.requires_grad and network.wave.grad is None
+    mel, _ = network.heard[0]
+    assert mel.shape[1] == FRAMES + 3 and bool((mel[:, FRAMES:] == np.log(np.float32(params.mel.floor))).all())
+
+
+def test_an_utterance_shorter_than_a_window_is_measured(spoken: np.ndarray, params: Params) -> None:
+    short = spoken[: 4 * 256]
+    asked = VocoderValidation(utterances=1, mos=False, pesq=False, players=0)
+    values = [validate(Recites(wave), [item_of(short, params)], params.mel, asked, [4096, 512], CPU,
+                       params.speaker_pitch).values["validation/stft"] for wave in (short, short / 2)]
+    assert values[0] == pytest.approx(0, abs=1e-6) and values[1] > 0.5
 
 
 def test_each_fault_moves_its_own_measure(spoken: np.ndarray, params: Params, voice: Any) -> None:
@@ -122,14 +137,14 @@ def test_the_source_is_the_same_at_every_validation(spoken: np.ndarray, params: 
     network = Recites(spoken, takes_f0=True)
     for _ in range(2):
         measured(network, [item], params)
-    first, second = network.sources
-    assert first is not None and first.shape == (1, FRAMES * 256, 2)
+    (_, first), (_, second) = network.heard
+    assert first is not None and first.shape == (1, (FRAMES + 3) * 256, 2)
     assert second is not None and torch.equal(first, second)
     voiced = np.repeat(item.f0 > 0, 256)
-    assert first[0, voiced, 0].square().mean() > 0.5
+    assert first[0, : FRAMES * 256][voiced, 0].square().mean() > 0.5
     without = Recites(spoken)
     measured(without, [item], params)
-    assert without.sources == [None]
+    assert [source for _, source in without.heard] == [None]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import koe.store
 from koe.audio.mel import log_mel
 from koe.corpus.dataset import Dataset
 from koe.errors import ContractError, KoeError, StoreError
@@ -66,6 +67,22 @@ def test_networks_that_take_f0_get_the_source_of_the_segment(corpus: Any, small:
     assert np.array_equal(batch.source[0].numpy(), source_of(f0, dataset.mel_params, generator))
     other = sampler.batch_at(8).source
     assert other is not None and not torch.equal(other, batch.source)
+
+
+def test_nothing_but_the_segments_is_read_and_f0_where_it_is_needed(
+    corpus: Any, small: VocoderParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, items, generated = corpus
+    shapes: list[tuple[int, ...]] = []
+    read = koe.store._Array.read
+    monkeypatch.setattr(koe.store._Array, "read", lambda array: shapes.append(array.shape) or read(array))
+    data = MelAudio(dataset, items, generated)
+    assert data.hours > 0 and not shapes
+    for mels in (data, MelAudio(dataset, items)):
+        for takes_f0 in (False, True):
+            sampler_of(mels, training(small, batch_size=1), takes_f0=takes_f0).batch_at(0)
+            assert shapes == [(32, 80)] + [(32,)] * takes_f0 + [(32 * 256,)]
+            shapes.clear()
 
 
 def test_a_batch_depends_on_the_seed_and_the_step_alone(corpus: Any, small: VocoderParams) -> None:

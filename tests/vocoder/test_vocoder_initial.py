@@ -10,11 +10,14 @@ import yaml
 from small_vocoder import Corpus, make_session, make_trainer, small_params
 from torch import nn
 
-from koe.errors import ContractError, KoeError, StoreError
+from koe.errors import ContractError, KoeError
+from koe.files import read_json
 from koe.params import MelParams, Params, VocoderParams
+from koe.training.references import VOCODER, ModelReference, find_reference
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import Initial, initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
+from koe.vocoder.run import train_vocoder
 from koe.vocoder.training import VocoderTrainer
 
 WithParams = Callable[..., Params]
@@ -36,9 +39,14 @@ def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory, root: Path) -
     return place / "model", trainer
 
 
-def start(params: Params, folder: Path, name: str = "", **init: Any) -> Initial:
-    changed = params.vocoder.init.model_copy(update={"origin": f"{folder}{name}", **init})
-    return initial_models(params.vocoder.model_copy(update={"init": changed}), params.mel, SEED)
+def reference(folder: Path, checkpoint: str = "") -> ModelReference:
+    return find_reference(f"{folder}{checkpoint}", folder, [folder.parent / "work"], VOCODER)
+
+
+def start(params: Params, folder: Path, checkpoint: str = "", **init: Any) -> Initial:
+    changed = params.vocoder.init.model_copy(update=init)
+    return initial_models(params.vocoder.model_copy(update={"init": changed}), params.mel, SEED,
+                          reference(folder, checkpoint))
 
 
 def fresh(params: VocoderParams, mel: MelParams) -> Initial:
@@ -66,12 +74,21 @@ def test_each_network_is_kept_or_reset(
 
 
 def test_lesson_01_a_vocoder_says_what_it_started_from(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, _ = base
-    origin = start(with_params(), folder, "@3").origin
-    assert origin is not None and origin["from"] == f"{folder}@3"
-    assert origin["run"].startswith("vocoder-") and origin["steps"] == 6 and origin["revision"] == "abc"
+    monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
+    dataset, items, generated = corpus
+    data = MelAudio(dataset, items[:2], generated)
+    params = with_params({"vocoder.training.steps": 1, "vocoder.training.spectral_steps": 1})
+    theirs = reference(base[0])
+    train_vocoder(params.vocoder, data, data, SEED, theirs, params.speaker_pitch, "the data", "def",
+                  tmp_path / "curves", tmp_path / "model")
+    assert f"from: {base[0]}, {base[0]}\ngenerator: taken\ndiscriminators: taken" in capsys.readouterr().out
+    provenance = read_json(tmp_path / "model/vocoder.json")["provenance"]
+    assert provenance["revision"] == "def"
+    assert provenance["init"] == theirs.origin()
+    assert provenance["init"]["run"].startswith("vocoder-") and provenance["init"]["steps"] == 6
 
 
 def test_lesson_21_a_kept_checkpoint_gives_its_average_and_with_the_optimizers_the_weights_they_moved(
@@ -90,7 +107,8 @@ def test_kept_optimizers_go_on(
     corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams
 ) -> None:
     folder, _ = base
-    trainer = make_trainer(corpus, with_params({"vocoder.init.from": f"{folder}@3", "vocoder.init.optimizer": "keep"}))
+    trainer = make_trainer(corpus, with_params({"vocoder.init.from": "base@3", "vocoder.init.optimizer": "keep"}),
+                           start=reference(folder, "@3"))
     for optimizer, steps in ((trainer.generator_optimizer, 3), (trainer.discriminator_optimizer, 1)):
         states = optimizer.state_dict()["state"]
         assert len(states) and {int(state["step"]) for state in states.values()} == {steps}  # two steps were spectral
@@ -105,20 +123,16 @@ def test_a_finished_vocoder_has_no_optimizer_to_keep(
         start(with_params(), base[0], optimizer="keep")
 
 
-def test_a_step_that_was_not_kept_and_a_folder_that_is_none_are_named(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams, tmp_path: Path
-) -> None:
+def test_of_a_step_that_was_not_kept_the_others_are_named(base: tuple[Path, VocoderTrainer]) -> None:
     with pytest.raises(KoeError, match=r"vocoder\.init\.from: .*@5: .*there are 3, 6, best$"):
-        start(with_params(), base[0], "@5")
-    with pytest.raises(StoreError, match=r"vocoder\.init\.from: .*vocoder\.json cannot be read"):
-        start(with_params(), tmp_path)
+        reference(base[0], "@5")
 
 
 def test_the_scale_multiplies_the_schedule(
     corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams
 ) -> None:
-    rates = [make_trainer(corpus, with_params({"vocoder.init.from": origin, "vocoder.init.lr_scale": 0.25})).rate(2)
-             for origin in (None, str(base[0]))]
+    rates = [make_trainer(corpus, with_params({"vocoder.init.from": origin, "vocoder.init.lr_scale": 0.25}),
+                          start=reference(base[0]) if origin else None).rate(2) for origin in (None, "base")]
     assert rates[1] == pytest.approx(0.25 * rates[0])
 
 
@@ -163,13 +177,44 @@ def test_lesson_14_other_upsampling_layers_start_at_random_and_the_rest_is_taken
     mine, theirs = initial.generator.state_dict(), trainer.model.state_dict()
     random = fresh(params.vocoder, params.mel).generator.state_dict()
     for name, tensor in mine.items():
-        changed = name.startswith(("ups.2.", "conv_post.")) or name not in theirs
+        changed = name.startswith(("ups.2.", "conv_post."))
         assert torch.equal(tensor, random[name] if changed else theirs[name]), name
     table = "\n".join(initial.report)
     assert "module     taken  missing  unused  shape differs" in table
-    assert [line.split() for line in initial.report if line.startswith("ups ")] == [["ups", "6", "2", "3", "1"]]
-    assert "ups.*.weight_v: 8×2×4" not in table
-    assert "ups.*.weight_v: 4×2×4 there, 4×2×8 here" in table
+    assert [line.split() for line in initial.report if line.startswith("ups ")] == [["ups", "6", "3", "6", "0"]]
+    assert "ups.2 (upsampling 3: rate 4, kernel 8): none there, so random" in initial.report
+    assert "ups.1 " not in table
+    assert "conv_post.weight_v: 1×1×7 there, 1×2×7 here" in table
+
+
+def test_lesson_14_layers_of_one_shape_that_mean_something_else_are_not_taken(
+    base: tuple[Path, VocoderTrainer], with_params: WithParams
+) -> None:
+    folder, trainer = base
+    params = with_params({
+        "vocoder.hifigan.upsample_rates": [4, 16, 2, 2], "vocoder.hifigan.resblock_kernels": [3, 3],
+        "vocoder.hifigan.resblock_dilations": [[1, 3], [1, 2]], "vocoder.discriminators.periods": [5, 3, 2],
+        "vocoder.discriminators.spectra": [512, 256]})
+    initial = start(params, folder, strict=False)
+    random = fresh(params.vocoder, params.mel)
+    pairs = [("generator", trainer.model, (f"ups.{place}.", None)) for place in (0, 1)]
+    pairs += [("generator", trainer.model, (f"ups.{place}.", f"ups.{place}.")) for place in (2, 3)]
+    pairs += [("generator", trainer.model, (f"resblocks.{2 * stage}.", None)) for stage in range(4)]
+    pairs += [("generator", trainer.model, (f"resblocks.{2 * stage + 1}.", f"resblocks.{stage}."))
+              for stage in range(4)]
+    pairs += [("discriminators", trainer.discriminators, (f"{kind}.discriminators.{here}.",
+                                                          None if there is None else f"{kind}.discriminators.{there}."))
+              for kind, here, there in (("mpd", 0, None), ("mpd", 1, 1), ("mpd", 2, 0), ("msd", 0, 0), ("msd", 1, 1),
+                                        ("msp", 0, None), ("msp", 1, 0))]
+    for part, theirs, (here, there) in pairs:
+        for name, tensor in getattr(initial, part).state_dict().items():
+            if name.startswith(here):
+                expected = (getattr(random, part).state_dict()[name] if there is None else
+                            theirs.state_dict()[there + name.removeprefix(here)])
+                assert torch.equal(tensor, expected), name
+    for line in ("ups.1 (upsampling 2: rate 16, kernel 16)", "resblocks.2 (after upsampling 2: kernel 3, dilations "
+                 "[1, 3])", "mpd.discriminators.0 (period 5)", "msp.discriminators.0 (FFT size 512)"):
+        assert f"{line}: none there, so random" in initial.report
 
 
 def test_lesson_14_at_another_rate_what_fits_is_taken_and_the_mel_settings_are_told(
@@ -186,8 +231,9 @@ def test_lesson_14_at_another_rate_what_fits_is_taken_and_the_mel_settings_are_t
 def test_lesson_14_where_nothing_fits_it_says_so(
     base: tuple[Path, VocoderTrainer], with_params: WithParams
 ) -> None:
-    with pytest.raises(KoeError, match=r"(?s)nothing of the generator .*vocoder\.init\.generator: reset.*module"):
-        start(with_params({"vocoder.model": "harmonic_noise"}), base[0], strict=False)
+    for changes in ({"vocoder.model": "harmonic_noise"}, {"vocoder.hifigan.upsample_channels": 32}):
+        with pytest.raises(KoeError, match=r"(?s)nothing of the generator .*init\.generator: reset.*module"):
+            start(with_params(changes), base[0], strict=False)
 
 
 def test_half_precision_is_read_as_single(base: tuple[Path, VocoderTrainer], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA, G.722), through PyAV's FFmpeg. Called by `koe.audio.files`.
+"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA, G.722), by FFmpeg through PyAV, for `koe.audio.files`.
 
 Positions are samples from the beginning of the audio stream, by the packets' time stamps.
 """

@@ -110,25 +110,31 @@ class Dataset:
         """The resampled waveform before trimming, float32, shape (samples,)."""
         return from_int16(self._reader(self._audio, utterance).get(utterance, "audio"))
 
-    def mel(self, utterance: str) -> np.ndarray:
-        """Log-mel, natural logarithm, never normalised: float32, shape (frames, n_mels)."""
-        return self._reader(self._features, utterance).get(utterance, "mel")
+    def mel(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
+        """Log-mel, natural logarithm, never normalised: float32, shape (frames, n_mels); a part of it if asked for."""
+        return self._part(utterance, "mel", first_frame, frames)
 
-    def f0(self, utterance: str) -> np.ndarray:
-        """F0 in Hz, 0 = unvoiced: float32, shape (frames,)."""
-        return self._on_grid(utterance, "f0")
+    def f0(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
+        """F0 in Hz, 0 = unvoiced: float32, shape (frames,); a part of it if asked for."""
+        self.require_grid(utterance, "f0")
+        return self._part(utterance, "f0", first_frame, frames)
 
     def energy(self, utterance: str) -> np.ndarray:
         """Log energy: float32, shape (frames,)."""
-        return self._on_grid(utterance, "energy")
+        self.require_grid(utterance, "energy")
+        return self._part(utterance, "energy")
 
-    def _on_grid(self, utterance: str, field: str) -> np.ndarray:
-        """A field of one value a frame. Raises StoreError unless it has the mel's frames (lessons 6 and 24)."""
-        values = self._reader(self._features, utterance).get(utterance, field)
-        if values.shape != (self.frames(utterance),):
-            raise StoreError(f"utterance {utterance!r}: {field} has shape {values.shape}, its mel "
+    def _part(self, utterance: str, field: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
+        """Nothing but the frames asked for is read."""
+        end = self.frames(utterance) if frames is None else first_frame + frames
+        return self._reader(self._features, utterance).slice(utterance, field, first_frame, end)
+
+    def require_grid(self, utterance: str, field: str) -> None:
+        """Raises StoreError unless a field of one value a frame has the mel's frames (lessons 6 and 24); reads none."""
+        shape = self._reader(self._features, utterance).shape(utterance, field)
+        if shape != (self.frames(utterance),):
+            raise StoreError(f"utterance {utterance!r}: {field} has shape {shape}, its mel "
                              f"{self.frames(utterance)} frames; remove data/features and run dvc repro extract")
-        return values
 
     def frames(self, utterance: str) -> int:
         return int(self._reader(self._features, utterance).shape(utterance, "mel")[0])

@@ -20,6 +20,7 @@ from koe.acoustic.model_file import AcousticModel, load_acoustic, save_card
 from koe.acoustic.nars2s import NARS2S, Control
 from koe.acoustic.reduction import values_a_step
 from koe.acoustic.speakers import EMBEDDING_SIZE
+from koe.errors import KoeError
 from koe.files import replacing, write_json
 from koe.onnx.files import (
     ACOUSTIC,
@@ -46,9 +47,13 @@ _BATCH, _STEPS = 2, 21  # of the tensors that exporting traces with; any would d
 def export_onnx(folder: str | Path, acoustic: str | Path, vocoder: str | Path | None = None) -> None:
     """Exports an acoustic model and a vocoder, each from its folder, into `folder`; for the layout see koe.onnx.files.
 
-    Raises KoeError if a package is missing, StoreError for a folder that holds no model, ContractError if the mel
-    settings of the two differ.
+    Raises KoeError if a package is missing, or if `folder` has an earlier vocoder and is to get none, for the two would
+    be taken for one export; StoreError for a folder that holds no model, ContractError if the mel settings of the two
+    differ.
     """
+    if vocoder is None and (Path(folder) / VOCODER / NETWORK).exists():
+        raise KoeError(f"{Path(folder) / VOCODER} was exported earlier, and this export has no vocoder: remove it, "
+                       "name another folder, or give a vocoder")
     model = load_acoustic(acoustic)
     if vocoder is not None:
         speaker = read_vocoder(vocoder)

@@ -30,5 +30,5 @@ def require(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise KoeError(f"ONNX needs the Python package {package}, which is not installed; install Koe with its extra: "
-                       "pip install 'koe[onnx]', or pip install -e '.[onnx]' in its folder") from error
+        raise KoeError(f"ONNX needs the Python package {package}, which is not installed; install Koe with its extra "
+                       "onnx: pip install -e '.[onnx]' in its folder") from error

@@ -43,7 +43,7 @@ class SegmentBatch:
 
 
 class Piece(NamedTuple):
-    """Mel (frames, n_mels), F0 (frames,) in Hz, 0 = unvoiced, and wave (frames * hop_length,)."""
+    """Mel (frames, n_mels), F0 (frames,) in Hz, 0 = unvoiced, or empty, and wave (frames * hop_length,)."""
 
     mel: np.ndarray
     f0: np.ndarray
@@ -68,8 +68,9 @@ class MelAudio:
 
     def _checked_frames(self, name: str, utterance: str) -> int:
         dataset, made_by = self.dataset, self.generated
-        hop, samples, f0 = dataset.mel_params.hop_length, dataset.samples(utterance), len(dataset.f0(utterance))
-        lengths = {"its mel": dataset.frames(utterance), "its F0": f0}
+        dataset.require_grid(utterance, "f0")
+        hop, samples = dataset.mel_params.hop_length, dataset.samples(utterance)
+        lengths = {"its mel": dataset.frames(utterance)}
         if made_by is not None:
             lengths["its generated mel"] = made_by.shape(name, "mel")[0]
         for what, frames in lengths.items():
@@ -79,16 +80,20 @@ class MelAudio:
                     f"has {samples}; rebuild data/features and data/generated (dvc repro generate_mels)")
         return samples // hop
 
-    def read(self, index: int, first: int = 0, frames: int | None = None, true_mel: bool = False) -> Piece:
-        """The item at `index`, or a part of it by frames; `true_mel`: with the recording's mel in any case."""
+    def read(
+        self, index: int, first: int = 0, frames: int | None = None, true_mel: bool = False, f0: bool = True
+    ) -> Piece:
+        """The item at `index`, or a part of it by frames: nothing else is read. `true_mel`: with the recording's mel in
+        any case; `f0`: without it F0 is empty.
+        """
         name, utterance = self.items[index]
         frames = self.frames[index] - first if frames is None else frames
-        part = slice(first, first + frames)
         if self.generated is None or true_mel:
-            mel = self.dataset.mel(utterance)[part]
+            mel = self.dataset.mel(utterance, first, frames)
         else:
-            mel = self.generated.slice(name, "mel", part.start, part.stop)
-        return Piece(mel, self.dataset.f0(utterance)[part], self.dataset.wave(utterance, first, frames))
+            mel = self.generated.slice(name, "mel", first, first + frames)
+        pitch = self.dataset.f0(utterance, first, frames) if f0 else np.empty(0, np.float32)
+        return Piece(mel, pitch, self.dataset.wave(utterance, first, frames))
 
     @cached_property
     def hours(self) -> float:
@@ -123,7 +128,7 @@ class SegmentSampler:
         available = self.data.frames[index]
         first = int(generator.integers(0, max(0, available - self.frames) + 1))
         true_mel = generator.random() < self.training.true_mels
-        piece = self.data.read(index, first, min(self.frames, available), true_mel)
+        piece = self.data.read(index, first, min(self.frames, available), true_mel, self.takes_f0)
         blur = self.training.blur
         own = true_mel or self.data.generated is None
         if own and blur.share and generator.random() < blur.share:

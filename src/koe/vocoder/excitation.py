@@ -5,6 +5,7 @@ import numpy as np
 from koe.audio.pitch import continuous_log_f0
 from koe.params import MelParams
 
+_BLOCK = 1 << 20  # samples computed at a time
 _BREATH = 0.03  # noise in voiced frames, relative to the pulses; from 0.1 on voicing is lost (measured)
 
 
@@ -30,22 +31,27 @@ def excitation(f0: np.ndarray, hop_length: int, sample_rate: int, generator: np.
 
 
 def _pulses(f0: np.ndarray, hop_length: int, sample_rate: int, phase: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pulses (samples,), and how far each sample is voiced, from 0 to 1.
+    """Pulses, and how far each sample is voiced, from 0 to 1: (samples,), float32.
 
     The pulses hold every harmonic below half the rate at equal strength (the Dirichlet kernel of the running phase),
     so that any spectral envelope can be laid over them. F0 and voicing are interpolated between frame centres.
     """
     samples = len(f0) * hop_length
+    pulses, voicing = np.zeros(samples, np.float32), np.zeros(samples, np.float32)
     if not f0.any():
-        return np.zeros(samples), np.zeros(samples)
+        return pulses, voicing
     log_f0, voiced = continuous_log_f0(f0)
-    time = (np.arange(samples) + 0.5) / hop_length - 0.5
     frames = np.arange(len(f0))
-    frequency = np.exp(np.interp(time, frames, log_f0))
-    half_phase = phase + np.pi * np.cumsum(frequency) / sample_rate
-    harmonics = np.floor(sample_rate / 2 / frequency)
-    sine = np.sin(half_phase)
-    peak = np.abs(sine) < 1e-4
-    kernel = np.sin((2 * harmonics + 1) * half_phase) / np.where(peak, 1.0, sine)
-    pulses = (np.where(peak, 2 * harmonics + 1, kernel) - 1) / np.sqrt(2 * harmonics)
-    return pulses, np.interp(time, frames, voiced.astype(np.float64))
+    for start in range(0, samples, _BLOCK):  # an hour of double precision would not fit
+        part = slice(start, min(start + _BLOCK, samples))
+        time = (np.arange(part.start, part.stop) + 0.5) / hop_length - 0.5
+        frequency = np.exp(np.interp(time, frames, log_f0))
+        half_phase = phase + np.pi * np.cumsum(frequency) / sample_rate
+        phase = half_phase[-1] % (2 * np.pi)
+        harmonics = np.maximum(1, np.floor(sample_rate / 2 / frequency))
+        sine = np.sin(half_phase)
+        peak = np.abs(sine) < 1e-4
+        kernel = np.sin((2 * harmonics + 1) * half_phase) / np.where(peak, 1.0, sine)
+        pulses[part] = (np.where(peak, 2 * harmonics + 1, kernel) - 1) / np.sqrt(2 * harmonics)
+        voicing[part] = np.interp(time, frames, voiced.astype(np.float64))
+    return pulses, voicing

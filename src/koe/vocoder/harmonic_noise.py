@@ -35,12 +35,12 @@ class HarmonicNoise(VocoderNetwork):
 
     def __init__(self, params: HarmonicNoiseParams, mel: MelParams) -> None:
         super().__init__()
-        self.mel = mel
+        self.hop_length = mel.hop_length
         self.corrections = params.corrections
         self.filters_per_frame = params.filters_per_frame
         self.kernel = params.kernel
         self.filtering = ShortTime(params.n_fft, mel.hop_length // params.filters_per_frame)
-        self.correcting = ShortTime(mel.n_fft, mel.hop_length)
+        self.correction = MelCorrection(mel)
         self.input = nn.Conv1d(mel.n_mels + 1, params.hidden, params.kernel, padding=params.kernel // 2)
         self.input_norm = nn.LayerNorm(params.hidden)
         self.blocks = nn.ModuleList(
@@ -55,19 +55,12 @@ class HarmonicNoise(VocoderNetwork):
         for layer in (self.filters, self.detail):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.detail.weight)
-        filterbank = mel_filterbank(mel)
-        self._constant("filterbank", filterbank.T)
-        self._constant("widths", filterbank.sum(dim=1).clamp(min=1e-6).log())
-        self._constant("to_filters", bands_to_bins(mel, params.n_fft))
-        self._constant("to_bins", bands_to_bins(mel, mel.n_fft))
+        widths = mel_filterbank(mel).sum(dim=1).clamp(min=1e-6).log()
+        self.register_buffer("widths", widths, persistent=False)
+        self.register_buffer("to_filters", bands_to_bins(mel, params.n_fft), persistent=False)
 
-    def _constant(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value.clone(), persistent=False)
-
-    filterbank: Tensor
     widths: Tensor
     to_filters: Tensor
-    to_bins: Tensor
 
     def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
         """mel (batch, frames, n_mels) and source (batch, frames * hop_length, 2) → (batch, frames * hop_length)."""
@@ -79,7 +72,7 @@ class HarmonicNoise(VocoderNetwork):
             spectra = self.filtering(pulses) * pulse_filter + self.filtering(noise) * noise_filter
             wave = self.filtering.inverse(spectra)
             for _ in range(self.corrections):
-                wave = self._corrected(wave, mel + detail)
+                wave = self.correction(wave, mel + detail)
         return wave
 
     def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,23 +98,42 @@ class HarmonicNoise(VocoderNetwork):
             hidden = block(hidden)
         return self.output_norm(hidden)
 
-    def _corrected(self, wave: Tensor, mel: Tensor) -> Tensor:
-        """The waveform, its spectra multiplied by what its mel lacks of `mel`."""
-        spectra = self.correcting(wave)
-        magnitudes = torch.sqrt(spectra.real.square() + spectra.imag.square() + MAGNITUDE_EPSILON)
-        own = (magnitudes @ self.filterbank).clamp(min=self.mel.floor).log()
-        missing = (mel - own).clamp(-_LARGEST_CORRECTION, _LARGEST_CORRECTION)
-        return self.correcting.inverse(spectra * (missing @ self.to_bins).exp())
-
     def context_frames(self) -> int:
         network = (len(self.blocks) + 1) * (self.kernel // 2) + 1  # and one that mels are interpolated with
-        samples = self.filtering.reach + self.corrections * self.correcting.reach
-        return network - (-samples // self.mel.hop_length)
+        samples = self.filtering.reach + self.corrections * self.correction.reach
+        return network - (-samples // self.hop_length)
 
 
 def _exactly(tensor: Tensor) -> torch.autocast:
     """Where mixed precision does not reach: spectra and logarithms in bfloat16 would be heard."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+class MelCorrection(nn.Module):
+    """Brings a waveform nearer to a mel: its spectra are multiplied by what its own mel lacks. No parameters."""
+
+    def __init__(self, mel: MelParams) -> None:
+        super().__init__()
+        self.floor = mel.floor
+        self.short_time = ShortTime(mel.n_fft, mel.hop_length, mel.win_length)
+        self.register_buffer("filterbank", mel_filterbank(mel).T.clone(), persistent=False)
+        self.register_buffer("to_bins", bands_to_bins(mel, mel.n_fft), persistent=False)
+
+    filterbank: Tensor
+    to_bins: Tensor
+
+    def forward(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """wave (batch, frames * hop_length) and mel (batch, frames, n_mels) → wave; wants float32."""
+        spectra = self.short_time(wave)
+        magnitudes = torch.sqrt(spectra.real.square() + spectra.imag.square() + MAGNITUDE_EPSILON)
+        own = (magnitudes @ self.filterbank).clamp(min=self.floor).log()
+        missing = (mel - own).clamp(-_LARGEST_CORRECTION, _LARGEST_CORRECTION)
+        return self.short_time.inverse(spectra * (missing @ self.to_bins).exp())
+
+    @property
+    def reach(self) -> int:
+        """Samples before and after a sample on which it depends."""
+        return self.short_time.reach
 
 
 class ConvNeXtBlock(nn.Module):

@@ -4,9 +4,9 @@
 (`strict`). What was decided is told in lines to print.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,27 +17,26 @@ from koe.params import MelParams, VocoderInit, VocoderParams
 from koe.randomness import seed_for
 from koe.store import compare_contracts
 from koe.training.checkpoint import read_checkpoint
-from koe.training.references import VOCODER, ModelReference, find_reference, split_reference
+from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 from koe.vocoder.network import VocoderNetwork, make_network
 from koe.vocoder.normalization import internal_names, published_names
-from koe.workspace import main_checkout, work_root
 
 State = Mapping[str, Tensor]
+Layers = Mapping[str, list[str]]  # of lists of layers, by name, what each one is for
 
 
 @dataclass(frozen=True)
 class Initial:
     """The networks to train, the states of the optimizers to go on with, by `generator` and `discriminators` (absent: a
-    new one), where they are from (JSON-able; None: from scratch), and what there is to tell.
+    new one), and what there is to tell.
     """
 
     generator: VocoderNetwork
     discriminators: Discriminators
     optimizer_states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    origin: dict[str, Any] | None = None
     report: list[str] = field(default_factory=list)
 
 
@@ -48,22 +47,21 @@ class _Found(NamedTuple):
     optimizers: dict[str, dict[str, Any]]
 
 
-def initial_models(params: VocoderParams, mel: MelParams, seed: int) -> Initial:
-    """The networks to train: random under `seed`, or what `vocoder.init` keeps of the vocoder that it names.
+def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: ModelReference | None = None) -> Initial:
+    """The networks to train: random under `seed`, or what `vocoder.init` keeps of the vocoder `start`.
 
     With `init.strict` sizes and mel settings must be the same. Otherwise the layers that fit are taken, and the report
     has the table of what was taken and what was not (lesson 14), with the mel settings that differ.
 
-    Raises KoeError if there is no such vocoder, if its sizes differ or nothing of it fits, or if there are no
-    optimizers to keep; ContractError if its mel settings differ (lesson 13).
+    Raises KoeError if its sizes differ or nothing of it fits, or if there are no optimizers to keep; ContractError if
+    its mel settings differ (lesson 13).
     """
     torch.manual_seed(seed_for(seed, "vocoder"))
     generator, discriminators = make_network(params, mel), Discriminators(params.discriminators)
     networks: dict[str, nn.Module] = {"generator": generator, "discriminators": discriminators}
     init = params.init
-    if init.origin is None:
+    if start is None:
         return Initial(generator, discriminators)
-    start = _find(init.origin)
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
               *_compared_mels(model, mel, start.name, init.strict)]
@@ -80,18 +78,11 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int) -> Initial:
             network.load_state_dict(found.weights[part])
             report.append(f"{part}: taken")
         else:
-            report += _take_what_fits(part, start.name, found.weights[part], network)
+            meanings = [_meanings(part, sizes) for sizes in (model.params, params)]
+            report += _take_what_fits(part, start.name, _placed(found.weights[part], *meanings), network)
+            report += _without_counterpart(*meanings)
     optimizers = {part: state for part, state in found.optimizers.items() if getattr(init, part) == "keep"}
-    return Initial(generator, discriminators, optimizers, start.origin(), report)
-
-
-def _find(name: str) -> ModelReference:
-    """The vocoder that `vocoder.init.from` names: in the folder here, or in that of the main checkout."""
-    where, _ = split_reference(name)
-    here, main = Path(where), main_checkout() / where  # a temporary workspace has nothing that git ignores
-    folder = here if here.is_dir() else main
-    roots = (work_root(), *(parent / "work" for parent in folder.resolve().parents))
-    return find_reference(name, folder, roots, VOCODER)
+    return Initial(generator, discriminators, optimizers, report)
 
 
 def _compared_mels(model: VocoderModel, mel: MelParams, name: str, strict: bool) -> list[str]:
@@ -140,14 +131,53 @@ def _require_the_same(part: str, name: str, theirs: VocoderParams, ours: Vocoder
 def _take_what_fits(part: str, name: str, theirs: State, network: nn.Module) -> list[str]:
     """Fills `network` with the layers of which every tensor fits. Returns what was and was not taken."""
     ours = published_names(network.state_dict())
-    state = _whole_layers(published_names(dict(theirs)), ours)
+    state = _whole_layers(theirs, ours)
     transfer = Transfer.between(state, ours)
-    if not transfer.taken:
+    trained = published_names(dict(network.named_parameters()))  # the mel's mean has the same shape everywhere
+    if trained.keys().isdisjoint(transfer.taken):
         raise KoeError("\n  ".join([
             f"vocoder.init.from: nothing of the {part} of {name} fits; set vocoder.init.{part}: reset, or change sizes",
             *transfer.table()]))
     network.load_state_dict(internal_names({**ours, **{tensor: state[tensor] for tensor in transfer.taken}}))
     return [f"{part}, layers that fit (tensors):", *transfer.table()]
+
+
+def _meanings(part: str, params: VocoderParams) -> Layers:
+    """What the layers are for that are told apart by number: shapes do not say it."""
+    if part == "discriminators":
+        judges = params.discriminators
+        return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
+                "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
+    if params.model != "hifigan":
+        return {}
+    sizes = params.hifigan
+    stages = list(enumerate(zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True), 1))
+    return {"ups": [f"upsampling {stage}: rate {rate}, kernel {kernel}" for stage, (rate, kernel) in stages],
+            "resblocks": [f"after upsampling {stage}: kernel {kernel}, dilations {dilations}" for stage, _ in stages
+                          for kernel, dilations in zip(sizes.resblock_kernels, sizes.resblock_dilations, strict=True)]}
+
+
+def _placed(state: State, theirs: Layers, ours: Layers) -> State:
+    """The state of another network, under published names, with its numbered layers where ours of the same meaning
+    are; those that have no counterpart get names that nothing has.
+    """
+    places: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in theirs}
+    for name in theirs.keys() & ours.keys():
+        for place, meaning in enumerate(ours[name]):
+            places[name][meaning].append(place)
+    moved = {f"{name}.{place}.": f"{name}.{free.pop(0) if (free := places[name][meaning]) else f'other {place}'}."
+             for name, meanings in theirs.items() for place, meaning in enumerate(meanings)}
+    placed = {}
+    for tensor, value in published_names(dict(state)).items():
+        layer = next((layer for layer in moved if tensor.startswith(layer)), "")
+        placed[moved.get(layer, "") + tensor.removeprefix(layer)] = value
+    return placed
+
+
+def _without_counterpart(theirs: Layers, ours: Layers) -> list[str]:
+    """Lines on the numbered layers here that there are none of there."""
+    return [f"{name}.{place} ({meaning}): none there, so random" for name, meanings in ours.items()
+            for place, meaning in enumerate(meanings) if meaning not in theirs.get(name, [])]
 
 
 def _whole_layers(theirs: State, ours: State) -> State:

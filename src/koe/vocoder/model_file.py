@@ -41,7 +41,9 @@ def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) ->
     """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that travel."""
     folder = Path(folder)
     _save_weights(folder / GENERATOR, model.generator, half)
-    if model.discriminators is not None:
+    if model.discriminators is None:
+        (folder / DISCRIMINATORS).unlink(missing_ok=True)  # an earlier model's
+    else:
         _save_weights(folder / DISCRIMINATORS, model.discriminators, half)
     write_json(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
@@ -57,8 +59,8 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
     folder = Path(folder)
     if not (folder / CARD).exists():
         raise StoreError(
-            f"{folder / CARD} does not exist; expected griffin_lim or the folder of a trained vocoder "
-            "(dvc repro finetune_vocoder makes models/vocoder)"
+            f"{folder / CARD} does not exist; expected the folder of a trained vocoder (dvc repro finetune_vocoder "
+            "makes models/vocoder)"
         )
     card = read_json(folder / CARD)
     try:

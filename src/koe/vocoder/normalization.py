@@ -39,8 +39,15 @@ def _renamed(key: str, names: dict[str, str]) -> str:
 
 
 def fold_normalization(model: nn.Module) -> nn.Module:
-    """Replaces every normalised weight in `model` by the plain weight it stands for; returns `model`."""
-    for module in model.modules():
+    """Replaces every normalised weight in `model` by the plain weight it stands for; returns `model`.
+
+    Copies of `model` stay as they are. PyTorch's `remove_parametrizations` breaks them: they share a class with it.
+    """
+    for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]  # without the computed attribute
+            module.weight = nn.Parameter(weight.detach().clone())
     return model

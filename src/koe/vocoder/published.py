@@ -72,8 +72,8 @@ def import_hifigan(generator: Path, config: Path, discriminators: Path | None = 
     require_agreement(params.hifigan, mel, config)
     network = Generator(params.hifigan, mel.n_mels)
     take_weights(network, part_of(read_checkpoint(generator), "generator", generator), generator, config)
-    number = re.search(r"\d+$", generator.name)
-    steps, judges = int(number[0]) if number else 0, None
+    number = re.fullmatch(r"g_(\d+)(\.\w+)?", generator.name)
+    steps, judges = int(number[1]) if number else 0, None
     if discriminators is not None:
         checkpoint = read_checkpoint(discriminators)
         judges, steps = Discriminators(params.discriminators), int(checkpoint.get("steps", steps))
@@ -102,7 +102,7 @@ def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
             "optim_d": _new_optimizer([*judges.msd.parameters(), *judges.mpd.parameters()], model.params),
             "steps": model.steps, "epoch": 0,
         })
-    write_json(config, _config_of(model.params, model.mel))
+    write_json(config, _config_of(model))
     return written
 
 
@@ -117,6 +117,9 @@ def caveats(model: VocoderModel) -> list[str]:
                      f"{model.mel.n_mels}")
     if isinstance(model.generator, Generator) and model.generator.mel_mean.any():
         found.append("the mel's normalisation was folded into the first convolution: samples near both ends differ")
+    if model.mel.floor != _FLOOR:
+        found.append(f"the public code clips magnitudes at {_FLOOR:g}; this model knows mels clipped at "
+                     f"{model.mel.floor:g}")
     wanted = VocoderParams.model_validate(PUBLISHED).discriminators
     if model.discriminators is not None and model.params.discriminators != wanted:
         found.append("the public code's discriminators have fixed sizes, which these have not")
@@ -262,8 +265,10 @@ def _params_of(config: Mapping[str, Any]) -> VocoderParams:
     })
 
 
-def _config_of(params: VocoderParams, mel: MelParams) -> dict[str, Any]:
+def _config_of(model: VocoderModel) -> dict[str, Any]:
+    params, mel = model.params, model.mel
     sizes, training = params.hifigan, params.training
+    imported = model.provenance.get("imported", {}).get("config", {})
     return {
         "resblock": sizes.resblock, "num_gpus": 0, "batch_size": training.batch_size,
         "learning_rate": training.schedule.learning_rate, "adam_b1": training.optimizer.betas[0],
@@ -273,7 +278,7 @@ def _config_of(params: VocoderParams, mel: MelParams) -> dict[str, Any]:
         "resblock_dilation_sizes": sizes.resblock_dilations, "discriminator_periods": params.discriminators.periods,
         "segment_size": training.segment_size, "num_mels": mel.n_mels, "num_freq": mel.n_fft // 2 + 1,
         "n_fft": mel.n_fft, "hop_size": mel.hop_length, "win_size": mel.win_length, "sampling_rate": mel.sample_rate,
-        "fmin": mel.fmin, "fmax": mel.fmax, "fmax_for_loss": mel.fmax, "num_workers": 4,
+        "fmin": mel.fmin, "fmax": mel.fmax, "fmax_for_loss": imported.get("fmax_for_loss"), "num_workers": 4,
         "dist_config": {"dist_backend": "nccl", "dist_url": "tcp://localhost:54321", "world_size": 1},
     }
 

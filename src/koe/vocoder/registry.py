@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from koe.device import resolve_device
+from koe.errors import StoreError
 from koe.params import GriffinLimParams, MelParams
 from koe.store import compare_contracts
 from koe.vocoder.griffin_lim import GriffinLim
-from koe.vocoder.model_file import read_vocoder
+from koe.vocoder.model_file import CARD, read_vocoder
 from koe.vocoder.synthesis import NeuralVocoder, Vocoder
 
 __all__ = ["Vocoder", "load_vocoder"]
@@ -27,6 +28,9 @@ def load_vocoder(
     """
     if str(which) == GriffinLim.name:
         return GriffinLim(mel, griffin_lim, seed)
+    if not (Path(which) / CARD).exists():
+        raise StoreError(f"{which} is neither {GriffinLim.name} nor the folder of a trained vocoder, which would have "
+                         f"{CARD} (dvc repro finetune_vocoder makes models/vocoder)")
     model = read_vocoder(which)
     compare_contracts(str(which), model.mel.contract(), "the mels", mel.contract())
     return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device), precision)

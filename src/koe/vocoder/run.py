@@ -5,6 +5,7 @@ from typing import Any
 
 from koe.device import resolve_device
 from koe.params import SpeakerPitch, VocoderParams
+from koe.training.references import ModelReference
 from koe.training.session import Session, code_fingerprint
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import initial_models, scratch_warning
@@ -13,18 +14,19 @@ from koe.vocoder.training import VocoderTrainer
 
 
 def train_vocoder(
-    params: VocoderParams, train: MelAudio, validation: MelAudio, seed: int, pitch: SpeakerPitch, inputs: str,
-    revision: str, curves: Path, folder: Path,
+    params: VocoderParams, train: MelAudio, validation: MelAudio, seed: int, start: ModelReference | None,
+    pitch: SpeakerPitch, inputs: str, revision: str, curves: Path, folder: Path,
 ) -> None:
     """Trains on `train`, with curves and players in `curves`, and writes the vocoder into `folder`. Says what it does.
 
-    `inputs`: fingerprint of the data; `revision`: of the code, for the model to say where it is from (lesson 1). A run
-    that was killed continues if neither these nor any parameter have changed (koe.training.session).
+    `start`: the vocoder that `init.from` names; `inputs`: fingerprint of the data; `revision`: of the code, for the
+    model to say where it is from (lesson 1). A run that was killed continues if neither these nor any parameter have
+    changed (koe.training.session).
     """
     mel = train.dataset.mel_params
     if warning := scratch_warning(params, train.hours):
         print(warning)
-    initial = initial_models(params, mel, seed)
+    initial = initial_models(params, mel, seed, start)
     for line in initial.report:
         print(line)
     trainer = VocoderTrainer(initial.generator, initial.discriminators, params, train, validation, seed,
@@ -34,8 +36,9 @@ def train_vocoder(
         "vocoder": params.model_dump(mode="json"),
         "precision": trainer.precision,
         "inputs": inputs,
-        "code": code_fingerprint("audio", "corpus", "evaluation", "training", "vocoder", "device.py"),
-        "init": initial.origin,
+        "code": code_fingerprint("audio", "corpus", "evaluation", "training", "vocoder", "device.py", "listening.py",
+                                 "randomness.py", "store.py"),
+        "init": start.origin() if start else None,
     }
     session = Session("vocoder", identity, curves, trainer.objects)
     values = trainer.run(session)

@@ -8,18 +8,20 @@ _SMALLEST_OVERLAP = 1e-3  # of the windows' sum at the ends, where a single wind
 
 
 class ShortTime(nn.Module):
-    """STFT and inverse with a Hann window of `fft_size`, a multiple of `hop_length`; no parameters.
+    """STFT and inverse, no parameters; the Hann window has `window_length` samples, `fft_size` unless given.
 
     A waveform of `frames * hop_length` samples has exactly `frames` spectra; outside are zeros. Unchanged spectra give
     the waveform back.
     """
 
-    def __init__(self, fft_size: int, hop_length: int) -> None:
+    def __init__(self, fft_size: int, hop_length: int, window_length: int | None = None) -> None:
         super().__init__()
         self.fft_size = fft_size
         self.hop_length = hop_length
         self.padding = (fft_size - hop_length) // 2
-        self.register_buffer("window", torch.hann_window(fft_size), persistent=False)
+        beside = fft_size - (window_length or fft_size)
+        window = functional.pad(torch.hann_window(window_length or fft_size), (beside // 2, beside - beside // 2))
+        self.register_buffer("window", window, persistent=False)
         self.window: Tensor
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -34,7 +36,8 @@ class ShortTime(nn.Module):
         pieces = torch.fft.irfft(spectra, self.fft_size) * self.window
         windows = self.window.square().expand(1, spectra.shape[1], -1)
         overlap = self._add(windows).clamp(min=_SMALLEST_OVERLAP)
-        return (self._add(pieces) / overlap)[:, self.padding : -self.padding]
+        samples = spectra.shape[1] * self.hop_length
+        return (self._add(pieces) / overlap)[:, self.padding : self.padding + samples]
 
     def _add(self, pieces: Tensor) -> Tensor:
         """Overlap-add of pieces (batch, frames, fft_size)."""

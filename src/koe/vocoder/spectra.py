@@ -12,7 +12,6 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 _SLOPE = 0.1
-_FLOOR = 1e-4  # of magnitudes, before the logarithm
 
 
 def magnitudes(wave: Tensor, fft_size: int) -> Tensor:
@@ -38,7 +37,7 @@ class SpectrumDiscriminator(nn.Module):
         self.conv_post = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
 
     def forward(self, wave: Tensor) -> tuple[Tensor, list[Tensor]]:
-        hidden = magnitudes(wave, self.fft_size)[:, None].clamp(min=_FLOOR).log() / 3 + 1
+        hidden = magnitudes(wave, self.fft_size)[:, None].log() / 3 + 1
         features = []
         for layer in self.convs:
             hidden = functional.leaky_relu(layer(hidden), _SLOPE)

@@ -6,23 +6,25 @@ or one that an acoustic model generated with the recording's timing; what comes 
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn import functional
 
 from koe.audio.mel import log_mel
 from koe.audio.pitch import extract_f0
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.mos import estimate_mos
 from koe.evaluation.pesq import wide_band_pesq
-from koe.listening import SAMPLE_RATE, at_16_khz
+from koe.listening import SAMPLE_RATE, at_16_khz, mos_predictor, one_thread_each
+from koe.parallel import cores
 from koe.params import MelParams, SpeakerPitch, VocoderValidation
-from koe.randomness import numpy_generator
-from koe.vocoder.excitation import source_of
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.synthesis import NeuralVocoder
 
 
 @dataclass(frozen=True)
@@ -53,33 +55,30 @@ def validate(
     network: VocoderNetwork, items: Sequence[ValidationItem], mel: MelParams, params: VocoderValidation,
     stft_sizes: Sequence[int], device: torch.device, pitch: SpeakerPitch,
 ) -> Validation:
-    """Synthesises every item in full and compares it to its recording.
+    """Synthesises every item in full, as a finished vocoder does in float32, and compares it to its recording.
 
     Values: `mel` and `stft`, as in the training's loss; `log_f0_rmse` (natural logarithm) and `vuv_error` (share),
     frame by frame; `mos`, estimated, and `pesq`, wide band, if `params` asks for them. PESQ hears 16 kHz: projects of
-    a lower rate have none. The same network and items give the same values. The network is in training mode afterwards.
+    a lower rate have none. The same network and items give the same values. The network stays as it is.
     """
+    vocoder = NeuralVocoder("in training", deepcopy(network), mel, device, precision="float32")
+    waves = vocoder.synthesize([item.mel for item in items], [item.f0 for item in items])
+    if params.mos:
+        mos_predictor()  # before threads could load it twice
+
+    def measured(item: ValidationItem, wave: np.ndarray) -> list[tuple[str, float | None]]:
+        return list(_measures(item, wave, mel, params, stft_sizes, pitch))
+
     found: dict[str, list[float]] = defaultdict(list)
-    waves = [_synthesize(network, item, mel, device) for item in items]
-    for item, wave in zip(items, waves, strict=True):
-        for name, value in _measures(item, wave, mel, params, stft_sizes, pitch):
+    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+        measures = list(pool.map(measured, items, waves))
+    for item, values in zip(items, measures, strict=True):
+        for name, value in values:
             if value is None:
                 print(f"validation: {name} of {item.name} is not defined and left out")
             else:
                 found[f"validation/{name}"].append(value)
     return Validation({name: float(np.mean(values)) for name, values in found.items()}, waves)
-
-
-@torch.no_grad()
-def _synthesize(network: VocoderNetwork, item: ValidationItem, mel: MelParams, device: torch.device) -> np.ndarray:
-    source = None
-    if network.takes_f0:
-        generator = numpy_generator(0, "vocoder source")  # as in synthesis: always the same noise
-        source = torch.from_numpy(source_of(item.f0, mel, generator))[None].to(device)
-    network.eval()
-    wave: Tensor = network(torch.from_numpy(item.mel)[None].to(device), source)[0]
-    network.train()
-    return wave.float().cpu().numpy()
 
 
 def _measures(
@@ -88,7 +87,8 @@ def _measures(
 ) -> Iterator[tuple[str, float | None]]:
     made, real = torch.from_numpy(wave), torch.from_numpy(item.wave)
     yield "mel", float(mel_loss(log_mel(real, mel), log_mel(made, mel)))
-    yield "stft", float(stft_loss(real[None], made[None], stft_sizes))
+    silence = (0, max(0, max(stft_sizes) - len(real)))  # after utterances that are shorter than a window
+    yield "stft", float(stft_loss(functional.pad(real, silence)[None], functional.pad(made, silence)[None], stft_sizes))
     floor, ceiling = pitch.range_of(item.speaker)
     f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
     frame_by_frame = np.repeat(np.arange(len(f0))[:, None], 2, axis=1)

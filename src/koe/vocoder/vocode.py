@@ -22,7 +22,8 @@ def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, dev
         raise KoeError(f"{vocoder} ({model.params.model}) speaks from mel and F0: give --f0, a .npy file of F0 in Hz, "
                        f"one for each of the {len(array)} frames, 0 where unvoiced")
     f0s = None if f0 is None else [read_f0(f0, len(array))]
-    (wave,) = load_vocoder(vocoder, model.mel, device=device).synthesize([array], f0s)
+    exact = load_vocoder(vocoder, model.mel, device=device, precision="float32")  # to compare with other programs
+    (wave,) = exact.synthesize([array], f0s)
     write_audio(wav, wave, model.mel.sample_rate)
 
 

@@ -1,0 +1,245 @@
+"""Vocoders from nothing, each in the same processor time: what comes of the source, and what of the corrections?
+
+    dvc repro pair                                  # the default demo: recordings, mels, F0 and pairs
+    python benchmarks/vocoders.py --out vocoders.jsonl
+
+trains every network of TRAINED on the recordings of the training pairs' targets and their own mels, on one thread, with
+the losses, discriminators (after the first third of the steps) and schedule of params.yaml, in float32, for as many
+steps as fit into `--minutes` of processor time; a few steps that are not counted tell how long one takes. HiFi-GAN's
+segments have 32 frames (lesson 38), the others' are those of params.yaml. All then speak the held-out mels of the test
+pairs' targets, with F0 where they take it, as the references do: Griffin-Lim, which takes F0, and the recordings.
+
+`istft` has the trunk of `harmonic_noise` and draws what a waveform's spectra are, magnitude and phase, instead
+of filters for a source. Both are there with the corrections and without.
+
+Runs that are in `--out` already are not repeated. Prints a table (Markdown) and lines `ratio <name> <value>`.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from koe.audio.mel import log_mel
+from koe.corpus.dataset import Dataset
+from koe.corpus.pairing import pairs_in, read_pairs
+from koe.evaluation.intelligibility import count_errors, transcribe
+from koe.evaluation.mos import estimate_mos
+from koe.evaluation.pesq import wide_band_pesq
+from koe.listening import at_16_khz
+from koe.params import HarmonicNoiseParams, MelParams, Params, VocoderParams, load_params
+from koe.randomness import seed_for
+from koe.training.means import RunningMeans
+from koe.vocoder.data import MelAudio
+from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.griffin_lim import GriffinLim
+from koe.vocoder.harmonic_noise import ConvNeXtBlock, HarmonicNoise, MelCorrection
+from koe.vocoder.hifigan import Generator
+from koe.vocoder.losses import mel_loss, stft_loss
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.short_time import ShortTime
+from koe.vocoder.synthesis import NeuralVocoder, Vocoder
+from koe.vocoder.training import VocoderTrainer
+
+CPU = torch.device("cpu")
+HIFIGAN_FRAMES = 32  # of a segment
+TIMED_STEPS = 3  # of each kind, with and without discriminators, after one that is not looked at
+LARGEST_MAGNITUDE = 100.0  # of a spectrum, as in Vocos
+MEASURES = {
+    "parameters": ("parameters, millions", ".2f"), "steps": ("steps", "d"), "mos": ("MOS estimate", ".2f"),
+    "mel": ("mel L1", ".3f"), "stft": ("STFT", ".3f"), "pesq": ("PESQ", ".2f"), "wer": ("WER", ".3f"),
+    "real_time": ("times real time", ".0f"),
+}
+
+
+class InverseSTFT(VocoderNetwork):
+    """Magnitude and phase of every frame's spectrum, and its inverse: Vocos (Siuzdak 2023; the idea is in iSTFTNet,
+    Kaneko et al. 2022), with the trunk and sizes of `koe.vocoder.harmonic_noise`.
+    """
+
+    def __init__(self, params: HarmonicNoiseParams, mel: MelParams) -> None:
+        super().__init__()
+        self.params, self.hop_length = params, mel.hop_length
+        self.input = nn.Conv1d(mel.n_mels, params.hidden, params.kernel, padding=params.kernel // 2)
+        self.input_norm = nn.LayerNorm(params.hidden)
+        self.blocks = nn.Sequential(*(
+            ConvNeXtBlock(params.hidden, params.feed_forward, params.kernel, 1 / params.layers)
+            for _ in range(params.layers)))
+        self.output_norm = nn.LayerNorm(params.hidden)
+        self.head = nn.Linear(params.hidden, mel.n_fft + 2)
+        self.detail = nn.Linear(params.hidden, mel.n_mels)
+        nn.init.zeros_(self.detail.weight)
+        nn.init.zeros_(self.detail.bias)
+        self.short_time = ShortTime(mel.n_fft, mel.hop_length)
+        self.correction = MelCorrection(mel)
+
+    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
+        features = (mel + 5) / 2.5  # small numbers, as for harmonic_noise
+        hidden = self.blocks(self.input_norm(self.input(features.transpose(1, 2)).transpose(1, 2)))
+        hidden = self.output_norm(hidden)
+        log_magnitude, angle = self.head(hidden).chunk(2, dim=-1)
+        magnitude = log_magnitude.exp().clamp(max=LARGEST_MAGNITUDE)
+        wave = self.short_time.inverse(torch.complex(magnitude * angle.cos(), magnitude * angle.sin()))
+        for _ in range(self.params.corrections):
+            wave = self.correction(wave, mel + self.detail(hidden))
+        return wave
+
+    def context_frames(self) -> int:
+        samples = self.short_time.reach + self.params.corrections * self.correction.reach
+        return (self.params.layers + 1) * (self.params.kernel // 2) - (-samples // self.hop_length)
+
+
+def sizes(params: Params, corrected: bool) -> HarmonicNoiseParams:
+    chosen = params.vocoder.harmonic_noise
+    return chosen if corrected else chosen.model_copy(update={"corrections": 0})
+
+
+TRAINED: dict[str, Callable[[Params], VocoderNetwork]] = {
+    "harmonic_noise": lambda params: HarmonicNoise(sizes(params, True), params.mel),
+    "harmonic_noise_uncorrected": lambda params: HarmonicNoise(sizes(params, False), params.mel),
+    "istft": lambda params: InverseSTFT(sizes(params, False), params.mel),
+    "istft_corrected": lambda params: InverseSTFT(sizes(params, True), params.mel),
+    "hifigan": lambda params: Generator(params.vocoder.hifigan, params.mel.n_mels),
+}
+REFERENCES = ("griffin_lim", "recordings")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="a project's data/")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a vocoder")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of processor time for each training")
+    parser.add_argument("--processes", type=int, default=1, help="of one thread each")
+    parser.add_argument("--wer", action="store_true", help="let a speech recogniser listen too; needs English text")
+    options = parser.parse_args()
+    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    done = {run["vocoder"] for run in _read(options.out, options.minutes)}
+    jobs = [name for name in (*TRAINED, *REFERENCES) if name not in done]
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        found = [pool.submit(run, name, params, options.minutes, options.data, options.wer) for name in jobs]
+        for name, future in zip(jobs, found, strict=True):
+            values = {"vocoder": name, "minutes": options.minutes, **future.result()}
+            with options.out.open("a") as file:
+                file.write(json.dumps(values) + "\n")
+            print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                            for key, value in values.items()), flush=True)
+    runs = {values["vocoder"]: values for values in _read(options.out, options.minutes)}
+    print(table(runs))
+    for measure in ("mos", "pesq"):
+        for other in (*TRAINED, *REFERENCES):
+            if other != "harmonic_noise":
+                ratio = runs["harmonic_noise"][measure] / runs[other][measure]
+                print(f"ratio {measure}_harmonic_noise_over_{other} {ratio:.3f}")
+
+
+def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dict[str, Any]:
+    """One row of the table: trains the vocoder, if it is one to train, lets it speak, and measures."""
+    dataset, pairs = Dataset(list(params.corpora), params.mel, data), read_pairs(data / "pairs")
+    train, test = (
+        MelAudio(dataset, [(target, target) for target in sorted({target for _, _, target in pairs_in(pairs, split)})])
+        for split in ("train", "test"))
+    values: dict[str, Any] = {}
+    if name == "recordings":
+        waves = [test.read(index).wave for index in range(len(test.items))]
+    elif name == "griffin_lim":
+        values, waves = _spoken(GriffinLim(params.mel, params.griffin_lim, params.seed), test)
+    else:
+        network, trained = train_vocoder(name, params, train, minutes)
+        values, waves = _spoken(NeuralVocoder(name, network, params.mel, CPU, "float32"), test)
+        values |= {**trained, "parameters": sum(each.numel() for each in network.parameters()) / 1e6}
+    return values | measured(waves, test, params.vocoder.loss.stft_sizes, wer)
+
+
+def train_vocoder(name: str, params: Params, train: MelAudio, minutes: float) -> tuple[VocoderNetwork, dict[str, Any]]:
+    """Trains for so many minutes of processor time. Returns the network, and the steps and seconds it took."""
+    alone = 1 + TIMED_STEPS
+    trial = _seconds_of_steps(_trainer(name, params, train, 2 * alone, alone))
+    each = np.median(trial[1:alone]) / 3 + 2 * np.median(trial[alone + 1 :]) / 3
+    steps = max(3, round(60 * minutes / each))
+    trainer = _trainer(name, params, train, steps, steps // 3)
+    seconds = _seconds_of_steps(trainer)
+    return trainer.model, {"steps": steps, "seconds": sum(seconds)}
+
+
+def _trainer(name: str, params: Params, train: MelAudio, steps: int, spectral_steps: int) -> VocoderTrainer:
+    changes = {"steps": steps, "spectral_steps": spectral_steps, "precision": "float32"}
+    if name == "hifigan":
+        changes["segment_size"] = HIFIGAN_FRAMES * params.mel.hop_length
+    vocoder: VocoderParams = params.vocoder.model_copy(
+        update={"training": params.vocoder.training.model_copy(update=changes)})
+    torch.manual_seed(seed_for(params.seed, "vocoder"))
+    network, discriminators = TRAINED[name](params), Discriminators(vocoder.discriminators)
+    return VocoderTrainer(network, discriminators, vocoder, train, train, params.seed, CPU, params.speaker_pitch)
+
+
+def _seconds_of_steps(trainer: VocoderTrainer) -> list[float]:
+    """Trains to the end. Returns the processor time of every step, reading of its segments included."""
+    seconds, means, steps = [], RunningMeans(), trainer.params.training.steps
+    for step in range(steps):
+        begun = time.process_time()
+        means.add(trainer.step(step + 1, trainer.sampler.batch_at(step)))
+        seconds.append(time.process_time() - begun)
+        if (step + 1) % 100 == 0:
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in means.take().items())
+            print(f"{type(trainer.generator).__name__} {step + 1}/{steps}: {losses}", flush=True)
+    return seconds
+
+
+def _spoken(vocoder: Vocoder, test: MelAudio) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """How many times faster than real time the recordings' mels are spoken, in processor time, and the waveforms."""
+    pieces = [test.read(index) for index in range(len(test.items))]
+    mels, f0s = [piece.mel for piece in pieces], [piece.f0 for piece in pieces]
+    vocoder.synthesize(mels[:1], f0s[:1])  # the first time is slower
+    begun = time.process_time()
+    waves = vocoder.synthesize(mels, f0s)
+    return {"real_time": 3600 * test.hours / (time.process_time() - begun)}, waves
+
+
+def measured(waves: list[np.ndarray], test: MelAudio, stft_sizes: list[int], wer: bool) -> dict[str, float]:
+    """Means over utterances; the word error rate over all words. `wer`: take it."""
+    mel = test.dataset.mel_params
+    rows, errors = [], []
+    for index, wave in enumerate(waves):
+        real, made = (torch.from_numpy(each) for each in (test.read(index).wave, wave))
+        heard = at_16_khz(wave, mel.sample_rate)
+        rows.append({
+            "mos": estimate_mos(heard),
+            "mel": float(mel_loss(log_mel(real, mel), log_mel(made, mel))),
+            "stft": float(stft_loss(real[None], made[None], stft_sizes)),
+            "pesq": wide_band_pesq(heard, at_16_khz(real.numpy(), mel.sample_rate)),
+        })
+        if wer:
+            text = str(test.dataset.utterances.loc[test.items[index][1], "text"])
+            errors.append(count_errors(text, transcribe(heard)))
+    means = {name: float(np.mean([row[name] for row in rows if row[name] is not None])) for name in rows[0]}
+    if wer:
+        means["wer"] = sum(each.word_errors for each in errors) / sum(each.words for each in errors)
+    return means
+
+
+def _read(path: Path, minutes: float) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        yield from (run for run in map(json.loads, path.read_text().splitlines()) if run["minutes"] == minutes)
+
+
+def table(runs: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a row a vocoder."""
+    shown = {name: column for name, column in MEASURES.items() if any(name in values for values in runs.values())}
+    lines = ["| | " + " | ".join(title for title, _ in shown.values()) + " |", "|---" * (len(shown) + 1) + "|"]
+    for vocoder in (*TRAINED, *REFERENCES):
+        cells = (format(runs[vocoder][name], style) if name in runs[vocoder] else "–"
+                 for name, (_, style) in shown.items())
+        lines.append(f"| {vocoder} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

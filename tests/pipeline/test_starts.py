@@ -1,0 +1,66 @@
+"""What the scan records of a model to start from, so that DVC sees when it changes."""
+
+from pathlib import Path
+
+import pytest
+from revisions import find_model
+from scan import scan_initial
+
+from koe.errors import KoeError
+from koe.files import read_json
+from koe.training.references import ACOUSTIC, VOCODER, ModelKind
+
+SHIPPED = "models/pretrained/universal"
+KINDS = pytest.mark.parametrize("kind", [ACOUSTIC, VOCODER])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a model of either kind in SHIPPED, and the process in it."""
+    folder = tmp_path / SHIPPED
+    folder.mkdir(parents=True)
+    for kind in (ACOUSTIC, VOCODER):
+        (folder / kind.card).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@KINDS
+def test_other_weights_in_the_same_folder_change_the_record_of_their_kind_alone(kind: ModelKind, here: Path) -> None:
+    digests = []
+    for weights in (b"one", b"other"):
+        (here / "generator.safetensors").write_bytes(weights)
+        scan_initial(kind, SHIPPED)
+        record = read_json(f"data/scan/{kind.section}.init.json")
+        assert record["from"] == SHIPPED
+        digests.append(record["digest"])
+    assert digests[0] != digests[1]
+    assert len(list(Path("data/scan").iterdir())) == 1
+
+
+@KINDS
+def test_of_a_model_that_is_not_here_the_record_stays(
+    kind: ModelKind, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan_initial(kind, SHIPPED)
+    record = read_json(f"data/scan/{kind.section}.init.json")
+    here.rename("elsewhere")
+    scan_initial(kind, SHIPPED)
+    assert f"{kind.section}.init.from: {SHIPPED} is not here" in capsys.readouterr().out
+    assert read_json(f"data/scan/{kind.section}.init.json") == record
+    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: models/other: there is no such folder"):
+        scan_initial(kind, "models/other")
+
+
+@KINDS
+def test_what_the_training_writes_is_no_start(kind: ModelKind, here: Path) -> None:
+    here.rename(f"models/{kind.section}")
+    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is what the training writes, and removed"):
+        find_model(kind, f"models/{kind.section}@best")
+
+
+def test_a_new_universal_vocoder_starts_a_fine_tuning_but_not_its_own_training(here: Path) -> None:
+    here.rename("models/universal")
+    assert find_model(VOCODER, "models/universal").folder == Path("models/universal")
+    with pytest.raises(KoeError, match="models/universal is what the training writes"):
+        find_model(VOCODER, "models/universal", "models/universal")
