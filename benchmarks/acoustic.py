@@ -42,7 +42,7 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import Pair, pairs_in, read_pairs
 from koe.corpus.statistics import Normalization, measure, read_statistics
 from koe.device import resolve_device
-from koe.experiments import compose, read_experiment
+from koe.experiments.named import compose, read_experiment
 from koe.params import (
     AcousticParams,
     ConformerParams,

@@ -33,7 +33,7 @@ from torch.nn.utils import spectral_norm, weight_norm
 from koe.audio.mel import log_mel, mel_filterbank
 from koe.corpus.dataset import Dataset, to_int16
 from koe.device import resolve_device, resolve_precision
-from koe.experiments import compose, read_experiment
+from koe.experiments.named import compose, read_experiment
 from koe.files import write_table
 from koe.params import HiFiGANParams, MelParams, Params, check_params, read_values
 from koe.store import ShardWriter

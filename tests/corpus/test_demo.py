@@ -18,7 +18,7 @@ from koe.corpus.sentences_file import read_sentences
 from koe.corpus.texts import canonical
 from koe.corpus.voices import BLOCK, VOICES, Voice, speak
 from koe.errors import KoeError
-from koe.experiments import read_experiment
+from koe.experiments.named import read_experiment
 from koe.params import CorpusParams
 from koe.store import ShardReader
 

@@ -13,7 +13,7 @@ import yaml
 
 from koe.audio.mel import log_mel
 from koe.corpus.dataset import Dataset, to_int16
-from koe.experiments import compose, experiment_names, read_experiment
+from koe.experiments.named import compose, experiment_names, read_experiment
 from koe.files import write_table
 from koe.params import Params, check_params
 from koe.store import ShardWriter

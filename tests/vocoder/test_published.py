@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import koe.cli
 from koe.errors import KoeError, StoreError
-from koe.experiments import compose, read_experiment
+from koe.experiments.named import compose, read_experiment
 from koe.params import VocoderParams, check_params
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder

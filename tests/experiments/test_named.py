@@ -24,13 +24,13 @@ from koe.acoustic.training import AcousticTrainer
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, measure
 from koe.errors import KoeError, ParameterError
-from koe.experiments import Experiment, arguments, compose, differences, experiment_names, read_experiment
+from koe.experiments.named import Experiment, arguments, compose, differences, experiment_names, read_experiment
 from koe.params import Params, check_params
 from koe.store import ShardWriter
 from koe.training.references import split_reference
 from koe.training.session import Session
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments"
 NAMES = experiment_names(FOLDER)
 PRESETS = ["demo", "large", "log", "paper"]
