@@ -90,6 +90,7 @@ CONTRADICTIONS = [
     ({"acoustic.training.steps": 80}, r"schedule\.warmup_steps: 80 is not below acoustic\.training\.steps"),
     ({"acoustic.training.schedule.final_learning_rate": 0.1}, r"schedule\.final_learning_rate: above"),
     ({"acoustic.training.epochs": 3}, r"acoustic\.training\.steps, acoustic\.training\.epochs: one of them says"),
+    ({"acoustic.postnet.norm": "batch"}, r"acoustic\.training\.replicas: 2 parts .* \(postnet\) want it whole"),
     ({"acoustic.training.batch_size": None}, r"acoustic\.training\.batch_size, acoustic\.training\.batch_frames: one"),
     ({"acoustic.training.optimizer.name": "adam"}, r"optimizer\.weight_decay: 0\.1 with adam"),
     ({"acoustic.training.optimizer.betas": [0.9, 1.0]}, r"optimizer\.betas: \[0\.9, 1\.0\]"),

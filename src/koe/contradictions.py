@@ -216,6 +216,11 @@ def _acoustic_contradictions(acoustic: "AcousticParams") -> Iterator[str]:
                f"acoustic.teacher_forcing.from_step ({forcing.from_step})")
     if not any(acoustic.loss.mel.model_dump().values()):
         yield "acoustic.loss.mel: all weights are 0; at least one distance must count"
+    norms = {"encoder": acoustic.encoder.norm, "decoder": acoustic.decoder.norm, "postnet": acoustic.postnet.norm}
+    if "batch" in norms.values() and acoustic.training.replicas > 1:
+        yield (f"acoustic.training.replicas: {acoustic.training.replicas} parts of a batch side by side, and batch "
+               f"norms ({', '.join(name for name, norm in norms.items() if norm == 'batch')}) want it whole; set it to "
+               "1, or norm to layer")
     yield from _training_contradictions(acoustic.training, acoustic.init.keep_schedule)
     init = acoustic.init
     if init.origin is None:

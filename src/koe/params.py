@@ -341,6 +341,7 @@ class AcousticTraining(Section):
     batch_size: Positive | None
     batch_frames: Positive | None
     accumulate: Positive
+    replicas: Positive
     shift: bool
     optimizer: OptimizerParams
     schedule: ScheduleParams

@@ -18,6 +18,7 @@ from koe.training.checkpoint import read_checkpoint
 PARTS = ("mel", "postnet", "duration", "pitch", "energy")
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "in one part": {"replicas": 1},
     "averaged": {"ema": 0.9, "average_best": 2, "validate_every": 1},
     "accumulating": {"accumulate": 2, "batch_size": 1},
     "by frames": {"batch_size": None, "batch_frames": 100},
@@ -160,6 +161,30 @@ def test_lesson_26_accumulated_batches_are_one_larger_batch(tmp_path: Path, valu
             assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-6), name
 
 
+def test_lesson_26_parts_side_by_side_are_one_batch(tmp_path: Path, values: dict[str, Any]) -> None:
+    trainers = [make_trainer(tmp_path, small_params(values, replicas=replicas, batch_size=3, shift=False))
+                for replicas in (1, 2, 3)]
+    for step in range(4):
+        (whole,), *parted = (next(trainer._batches(step)) for trainer in trainers)
+        for parts, replicas in zip(parted, (2, 3), strict=True):
+            frames = torch.cat([part.target_frames for part in parts])
+            assert frames.sort().values.tolist() == whole.target_frames.sort().values.tolist()
+            assert len(parts) == min(replicas, len(frames))  # three utterances, or the one that is left
+
+
+def test_one_core_trains_as_two_do(tmp_path: Path, values: dict[str, Any]) -> None:
+    params, found, threads = small_params(values, batch_size=4), [], torch.get_num_threads()
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            trainer = make_trainer(tmp_path, params)
+            run_in(tmp_path / str(cores), trainer)
+            found.append(weights(trainer.model))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
 def test_lesson_26_batches_by_frames_cover_each_epoch(tmp_path: Path, values: dict[str, Any]) -> None:
     trainer = make_trainer(tmp_path, small_params(values, batch_size=None, batch_frames=100, steps=None, epochs=3))
     run_in(tmp_path, trainer)
@@ -227,17 +252,15 @@ def test_divergence_names_step_batch_and_parameter(tmp_path: Path, tiny: Params,
 
 def test_an_exploding_gradient_stops_and_the_checkpoint_stays(tmp_path: Path, values: dict[str, Any]) -> None:
     trainer = make_trainer(tmp_path, small_params(values, gradient_limit=50.0, gradient_clip=1.0))
-    read = trainer.reader.batch
-    explosive: list[bool] = []
+    read = trainer._read
 
-    def batch(pairs: Any, *skipped: Any) -> Any:
-        made = read(pairs, *skipped)
-        explosive.append(True)
-        if len(explosive) == 5:
+    def explosive(step: int, place: int, indices: list[int]) -> Any:
+        made = read(step, place, indices)
+        if step == 4:
             made.prosody.pitch.mul_(1e4)
         return made
 
-    trainer.reader.batch = batch  # type: ignore[method-assign]
+    trainer._read = explosive  # type: ignore[method-assign]
     session = make_session(tmp_path, trainer)
     with pytest.raises(KoeError, match=r"acoustic\.training\.gradient_limit \(50\) at step 5.*gradient norm"):
         trainer.run(session)

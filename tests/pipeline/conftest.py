@@ -96,6 +96,7 @@ def make_project(folder: Path) -> Project:
     project = Project(folder)
     project.run("git", "init", "-q")
     project.run("dvc", "init", "-q")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     project.run("git", "config", "user.name", "Koe")
     project.run("git", "config", "user.email", "koe@example.org")
     project.run("git", "add", "-A")

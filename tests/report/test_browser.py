@@ -1,38 +1,23 @@
 """The page in a real browser, from disk, with no network."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, started, until
 
 from koe.params import Params
 from koe.report.data import load_report
 from koe.report.page import build_page
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--autoplay-policy=no-user-gesture-required")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()),
-                       reason=f"needs {CHROMIUM} and {DRIVER} (apt-get install chromium chromium-driver)"),
-]
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (pip install -e .[dev])")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
+    with started(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +28,11 @@ def opened(browser: Any, project: Path, report_params: Params) -> Any:
     return browser
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Waits for what a browser does in its own time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def set_width(browser: Any, width: int) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-
-
 def test_it_opens_without_errors_or_requests(opened: Any) -> None:
     assert "Koe" in opened.title
     messages = [entry["message"] for entry in opened.get_log("browser")]
     assert messages == []
-    requests = [entry["message"] for entry in opened.get_log("performance")
-                if '"Network.requestWillBeSent"' in entry["message"] and '"url":"http' in entry["message"]]
-    assert requests == []
+    assert requests(opened) == []
 
 
 def test_every_player_knows_its_length_and_every_picture_is_there(opened: Any) -> None:
@@ -80,8 +50,7 @@ def test_every_player_knows_its_length_and_every_picture_is_there(opened: Any) -
 @pytest.mark.parametrize("width", [1280, 400])
 def test_it_fits_the_window(opened: Any, width: int, scheme: str) -> None:
     set_width(opened, width)
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                           {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    set_scheme(opened, scheme)
     opened.execute_script("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     luminance = opened.execute_script(

@@ -25,6 +25,7 @@ from koe.report.drawing import (
     mel_uri,
     paths_svg,
     spreads_svg,
+    tracks_svg,
     waveform_svg,
 )
 
@@ -155,3 +156,23 @@ def test_logarithmic_ticks_enclose(low: float, ratio: float) -> None:
     assert ticks[0] <= low * 1.0001
     assert ticks[-1] >= low * ratio * 0.9999
     assert ticks == sorted(set(ticks))
+
+
+def test_curves_have_the_classes_that_they_are_given() -> None:
+    svg = curves_svg({"A": [(0, 1.0), (10, 2.0)], "B": [(0, 2.0), (10, 1.0)]}, "", {"A": "run0", "B": "run1"})
+    assert re.findall(r'polyline class="series (\w+)"', svg) == ["run0", "run1"]
+
+
+def test_f0_tracks_have_gaps_where_they_are_unvoiced_and_lie_by_their_own_time() -> None:
+    slow, fast = np.array([100, 110, 0, 300, 0, 120, 120]), np.zeros(80) + 100
+    svg = tracks_svg({"reference": slow, "run0": fast}, {"reference": 7.0, "run0": 80.0}, "")
+    pieces = re.findall(r'polyline class="series (\w+)" points="([^"]+)"', svg)
+    assert [name for name, _ in pieces] == ["reference", "reference", "run0"]  # the lone 300 Hz is not drawn
+    ends = [float(points.split()[-1].partition(",")[0]) for _, points in pieces]
+    assert ends[2] == pytest.approx(1000 - 8, abs=8)  # a second, as is the other
+    assert 850 < ends[1] < ends[2]
+    assert "300" not in svg
+
+
+def test_f0_tracks_without_a_voiced_frame_are_empty_axes() -> None:
+    assert "polyline" not in tracks_svg({"run0": np.zeros(10)}, {"run0": 10.0}, "")

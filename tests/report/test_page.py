@@ -22,7 +22,6 @@ from koe.files import read_json, read_table, write_table
 from koe.params import Params
 from koe.report.data import (
     ReportData,
-    _recording,
     aligner_trainings,
     demo_voices,
     direction_of,
@@ -31,6 +30,7 @@ from koe.report.data import (
     load_heard,
     load_report,
     load_trained,
+    recording_of,
 )
 from koe.report.metrics import METRICS, MISSING
 from koe.report.page import _HEADLINE, build_page, compare_words, flatten
@@ -297,7 +297,7 @@ def test_what_is_missing_in_one_rendering_is_a_dash(report: ReportData) -> None:
 
 
 def test_a_conversion_shorter_than_a_frame_is_still_shown(report_params: Params) -> None:
-    shown = _recording(np.ones(3, np.int16), report_params.mel)
+    shown = recording_of(np.ones(3, np.int16), report_params.mel)
     assert len(shown.audio) == 3 and shown.mel.shape[1] == report_params.mel.n_mels
 
 

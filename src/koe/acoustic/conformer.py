@@ -96,10 +96,10 @@ class SelfAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, bias: Tensor, v: Tensor) -> Tensor:
         bias = bias.to(q.dtype)
-        if q.device.type == "cpu" and q.shape[2] <= _WRITTEN_OUT_STEPS:
+        dropout = self.attention_dropout.probability if self.training else 0.0
+        if q.device.type == "cpu" and (dropout or q.shape[2] <= _WRITTEN_OUT_STEPS):
             weights = ((q * self.size**-0.5) @ k.transpose(-1, -2) + bias).softmax(dim=-1)
             return self.attention_dropout(weights) @ v
-        dropout = self.attention_dropout.probability if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
 
 

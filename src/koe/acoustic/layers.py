@@ -3,11 +3,27 @@
 Sequences are (B, T, C), with a mask, bool (B, T), True where a step is real.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from koe.params import Norm
+
+_drawing = threading.local()
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """On CPUs, dropout of this thread draws from `generator`, so that threads do not take turns with one."""
+    _drawing.generator = generator
+    try:
+        yield
+    finally:
+        del _drawing.generator
 
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
@@ -68,7 +84,8 @@ class Dropout(nn.Module):
         dropped = min(round(self.probability * 256), 255)  # of 256 draws
         if not dropped:
             return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        generator = getattr(_drawing, "generator", None)
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None, generator=generator)
         draws = words.view(torch.int8)[: x.numel()].view(x.shape)
         last = dropped - 129  # the highest draw that is dropped; clamping, unlike comparing, makes bytes of 0 and 1
         kept = draws.clamp_(last, last + 1).sub_(last)

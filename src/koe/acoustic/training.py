@@ -7,9 +7,10 @@ with the same weights and curves as one that never was.
 
 import copy
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from koe.acoustic.data import Batch, PairReader
+from koe.acoustic.layers import drawing_from
 from koe.acoustic.losses import PARTS, acoustic_losses, weighted_sum
 from koe.acoustic.nars2s import NARS2S
 from koe.acoustic.reduction import batch_steps
@@ -25,7 +27,7 @@ from koe.corpus.pairing import Pair
 from koe.device import compiled, mixed_precision, resolve_precision
 from koe.errors import KoeError
 from koe.params import AcousticParams
-from koe.randomness import numpy_generator, seed_for
+from koe.randomness import numpy_generator, seed_for, torch_generator
 from koe.training.averaging import BestWeights, averaged_copy, update_average
 from koe.training.batching import Batching
 from koe.training.checkpoint import Stateful
@@ -33,6 +35,7 @@ from koe.training.failures import is_out_of_memory, listed
 from koe.training.means import RunningMeans
 from koe.training.optimizers import make_optimizer, take_optimizer_state
 from koe.training.pictures import mel_picture
+from koe.training.replicas import add_gradients, replicas
 from koe.training.schedules import rate, teacher_forced_share
 from koe.training.session import Session, steps_with_progress
 
@@ -55,6 +58,7 @@ class AcousticTrainer:
     optimizer_state: dict[str, Any] | None = None
     steps_before: int = 0
     steps_done: int = field(default=0, init=False)
+    _pool: Executor | None = field(default=None, init=False)  # while `run` runs, if it has replicas
 
     def __post_init__(self) -> None:
         training = self.params.training
@@ -83,6 +87,12 @@ class AcousticTrainer:
         """Optimizer steps of a run that is not stopped early."""
         training = self.params.training
         return training.steps or (training.epochs or 0) * self.batching.steps_per_epoch
+
+    @property
+    def replicas(self) -> int:
+        """Parts of a batch that are computed at once. GPUs and compiled networks take it whole."""
+        training = self.params.training
+        return 1 if training.compile or self.device.type != "cpu" else training.replicas
 
     @property
     def watched(self) -> NARS2S:
@@ -117,36 +127,41 @@ class AcousticTrainer:
     def run(self, session: Session) -> dict[str, float]:
         """Trains to the end and returns the last validation's values, and those of the mean of the best, if asked."""
         training = self.params.training
-        torch.manual_seed(seed_for(self.seed, "acoustic training"))  # dropout; a checkpoint brings its own state
+        torch.manual_seed(seed_for(self.seed, "acoustic training"))  # GPUs' dropout; a checkpoint brings its state
         padding = self.batching.padding_ratio
         print(f"{session.name}: {self.batching.batches_per_epoch} batches an epoch, their frames {padding:.1%} padding")
         session.note({"padding_ratio": padding})
         first, latest = session.resume(), {}
         counted = steps_with_progress(session.name, first, self.total_steps)
-        for (step, bar), batches in zip(counted, self._batches(first), strict=True):
-            self.means.add(self._step(step, batches))
-            last = step == self.total_steps
-            if step % training.log_every == 0 or last:
-                means = {f"train/{name}": value for name, value in self.means.take().items()}
-                session.log(step, {**means, "learning_rate": self.rate(step - 1)})
-                bar.set_postfix({part: f"{means[f'train/{part}']:.3f}" for part in ("postnet", "pitch")})
-            if step % training.validate_every == 0 or last:
-                latest = self._watch(session, step)
-                last = last or self._has_stopped_improving(session)
-            if training.keep_every and step % training.keep_every == 0:
-                session.keep(f"{step:08d}", self.steps_before + step, self.kept)
-            self.steps_done = step
-            if last:
-                break
-            if step % training.checkpoint_every == 0:
-                session.save(step)
+        with replicas(self.replicas) as self._pool:
+            for (step, bar), batches in zip(counted, self._batches(first), strict=True):
+                self.means.add(self._step(step, batches))
+                last = step == self.total_steps
+                if step % training.log_every == 0 or last:
+                    means = {f"train/{name}": value for name, value in self.means.take().items()}
+                    session.log(step, {**means, "learning_rate": self.rate(step - 1)})
+                    bar.set_postfix({part: f"{means[f'train/{part}']:.3f}" for part in ("postnet", "pitch")})
+                if step % training.validate_every == 0 or last:
+                    latest = self._watch(session, step)
+                    last = last or self._has_stopped_improving(session)
+                if training.keep_every and step % training.keep_every == 0:
+                    session.keep(f"{step:08d}", self.steps_before + step, self.kept)
+                self.steps_done = step
+                if last:
+                    break
+                if step % training.checkpoint_every == 0:
+                    session.save(step)
         return {**latest, **self._judge_mean_of_best(session, step)}
 
     def _batches(self, first: int) -> Iterator[list[Batch]]:
-        """Batches of steps first + 1 up to the last, one step's read ahead while the model works."""
+        """Batches of steps first + 1 up to the last, one step's read ahead while the model works.
+
+        With replicas each of them is dealt out to several, which are then of like lengths.
+        """
         def read(step: int) -> list[Batch]:
-            return [self._read(step, place, batch).to(self.device)
-                    for place, batch in enumerate(self.batching.batches_at(step))]
+            parts = [batch[replica :: self.replicas] for batch in self.batching.batches_at(step)
+                     for replica in range(min(self.replicas, len(batch)))]
+            return [self._read(step, place, part).to(self.device) for place, part in enumerate(parts)]
 
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(read, first)
@@ -158,8 +173,8 @@ class AcousticTrainer:
                 yield batches
 
     def _read(self, step: int, place: int, indices: list[int]) -> Batch:
-        """The batch at `place` in step `step`, from 0. With `training.shift` utterances begin at a random frame of
-        their first step, so that the same sounds are seen in every position in a step.
+        """The batch, or part of one, at `place` in step `step`, from 0. With `training.shift` utterances begin at a
+        random frame of their first step, so that the same sounds are seen in every position in a step.
         """
         pairs, starts = [self.train[index] for index in indices], None
         if self.params.training.shift:
@@ -184,14 +199,17 @@ class AcousticTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step - 1)
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
         frames = torch.stack([batch.target_frames.sum() for batch in batches])
-        losses = torch.zeros(len(PARTS), device=self.device)
+        shares = frames / frames.sum()
+
+        def weighted(place: int) -> tuple[Tensor, Tensor]:
+            parts, share = self._losses(step, place, batches[place]), shares[place]
+            loss = self.scaler.scale(weighted_sum(parts, self.params.loss.weights) * share)
+            return loss, share * torch.stack([parts[part].detach() for part in PARTS])
+
         with self._explaining(lambda: self._sizes(step)):
-            for place, (batch, share) in enumerate(zip(batches, frames / frames.sum(), strict=True)):
-                parts = self._losses(step, place, batch)
-                self.scaler.scale(weighted_sum(parts, self.params.loss.weights) * share).backward()
-                losses += share * torch.stack([parts[part].detach() for part in PARTS])
+            jobs = [partial(weighted, place) for place in range(len(batches))]
+            losses = torch.stack(add_gradients(list(self.network.parameters()), jobs, self._pool)).sum(dim=0)
             self.scaler.unscale_(self.optimizer)
             limit = self.params.training.gradient_clip or float("inf")
             norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
@@ -210,7 +228,8 @@ class AcousticTrainer:
         drawn = numpy_generator(self.seed, "teacher forcing", step, place).random(len(batch.durations)) < share
         prosody = batch.prosody if drawn.any() else None
         forced = None if drawn.all() else torch.from_numpy(drawn).to(self.device)
-        with mixed_precision(self.precision, self.device):
+        generator = torch_generator(self.seed, "dropout", step, place)
+        with mixed_precision(self.precision, self.device), drawing_from(generator):
             output = self._forward(batch.source, batch.durations, prosody, forced)
         return acoustic_losses(output, batch, self.params.loss)
 

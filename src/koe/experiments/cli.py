@@ -1,59 +1,145 @@
 """`koe exp`: named experiments, and what came of them."""
 
-import subprocess
-from itertools import groupby
+import signal
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from koe.errors import ParameterError
+from koe.errors import KoeError
 
 experiments = typer.Typer(no_args_is_help=True, help="The experiments of experiments/, presets and runs of the log.")
 
 
 @experiments.command("list")
 def list_experiments() -> None:
-    """Prints every experiment and its purpose, by folder."""
-    from koe.experiments.named import experiment_names, read_experiment
+    """Prints every experiment and its purpose, by folder, then other runs; notes stand below."""
+    from koe.experiments.listing import print_list
 
-    names = experiment_names()
-    width = max(map(len, names), default=0)
-    for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
-        if folder:
-            print(f"\n{folder}/")
-        for experiment in map(read_experiment, group):
-            date = f"{experiment.date}  " if experiment.date else ""
-            print(f"{experiment.name:{width}}  {date}{experiment.purpose}")
+    print_list()
 
 
 @experiments.command("show")
 def show_experiment(name: str) -> None:
-    """Prints what an experiment is for, and every parameter that differs from params.yaml, with where it says so."""
-    from koe.experiments.named import compose, differences, read_experiment
-    from koe.params import check_params, read_values
+    """Prints what an experiment is for, every parameter that differs, with where it says so, and notes.
 
-    experiment, values = read_experiment(name), read_values()
-    composed = compose(values, experiment)
-    print(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
-    if experiment.found:
-        print(f"found: {experiment.found}")
-    for difference in differences(values, composed):
-        origin = experiment.origin(difference.parameter)
-        print(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
-    try:
-        check_params(composed, f"experiments/{name}.yaml")
-    except ParameterError as error:
-        if not experiment.refused:
-            raise
-        print(f"is refused: {error}")
+    NAME: one of experiments/, which is compared to params.yaml; or any run, compared to the commit it started from.
+    """
+    from koe.experiments.listing import print_experiment, print_run
+    from koe.experiments.named import FOLDER
+
+    if (FOLDER / f"{name}.yaml").is_file():
+        print_experiment(name)
+    else:
+        print_run(name)
 
 
 @experiments.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run_experiment(context: typer.Context, name: str) -> None:
-    """Runs an experiment by `dvc exp run -n NAME -S …`; further options (--queue, --temp, -S …) go to DVC."""
-    from koe.experiments.named import arguments, compose, read_experiment
-    from koe.params import check_params, read_values
+def run_experiments(
+    given: Annotated[list[str], typer.Argument(metavar="NAME… [OPTIONS OF dvc exp run]", help=(
+        "Experiments of experiments/; then -S PARAMETER=VALUE, --temp, -f and the like."))],
+    other: Annotated[str | None, typer.Option("--on", metavar="NAME", help=(
+        "Run what they do differently on this experiment's corpora and at its sizes, e.g. demo."))] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Queue them; dvc queue start runs them.")] = False,
+) -> None:
+    """Runs experiments by `dvc exp run -n NAME -S …`, one after another; all are checked before the first starts."""
+    from koe.experiments.running import run
 
-    experiment, values = read_experiment(name), read_values()
-    check_params(compose(values, experiment), f"experiments/{name}.yaml")
-    command = ["dvc", "exp", "run", "-n", experiment.run_name, *arguments(values, experiment), *context.args]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    names = list(takewhile(lambda word: not word.startswith("-"), given))
+    if not names:
+        raise KoeError("koe exp run: give the names of experiments first, then options: koe exp run NAME --temp")
+    run(names, other, queue, given[len(names):])
+
+
+@experiments.command("note")
+def note_experiment(
+    name: Annotated[str, typer.Argument(help="An experiment that was run, or a git revision.")],
+    text: Annotated[str, typer.Argument(help="A line for the diary.")],
+) -> None:
+    """Keeps a line with an experiment, which koe exp list, show and compare show."""
+    from koe.experiments.notes import write_note
+
+    print(f"noted; to others it goes by {write_note(name, text)}")
+
+
+@experiments.command("verify")
+def verify_experiment(name: str) -> None:
+    """Runs an experiment or a git revision again, from nothing, and tells whether metrics are equal to the digit."""
+    from koe.experiments.verification import verify
+
+    found = verify(name)
+    for difference in found.different:
+        print(difference)
+    if found.different:
+        print(f"{len(found.different)} of {found.metrics} metrics differ from those of {name} ({found.commit[:7]}). To "
+              "be equal they need the same processor, number of threads (OMP_NUM_THREADS) and versions of packages")
+        raise typer.Exit(1)
+    print(f"{name} ({found.commit[:7]}): all {found.metrics} metrics in {found.files} files are equal to the digit")
+
+
+@experiments.command("sweep")
+def sweep_parameters(
+    name: Annotated[str, typer.Argument(help="Names the sweep; its trials are the experiments NAME-00, NAME-01, …")],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="PARAMETER=VALUES", help=(
+        "What varies: [1, 2, 4] for choices, 1..4 or 0.0..0.5 for a range, 1e-4..1e-2:log for one by its "
+        "logarithm."))] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after so many trials in all.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Stop after so long; a trial under way is kept.")] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Every combination, instead of a search.")] = False,
+    search: Annotated[Literal["tpe", "random"] | None, typer.Option(help="How to search; tpe if not given.")] = None,
+    metric: Annotated[str | None, typer.Option(help=(
+        "A curve, whose last value counts, or a number of metrics/summary.json. "
+        "Default: train_acoustic/validation/mcd_db"))] = None,
+    prune: Annotated[Literal["median", "halving", "none"] | None, typer.Option(help=(
+        "Stop a trial that is worse than half of the others were at its step (median, if not given), or not in the "
+        "best third at the 1st, 3rd, 9th … validation (halving)."))] = None,
+    until: Annotated[str | None, typer.Option(help="A stage to run too, beyond the one that the metric is of.")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Show what came of it so far, and run nothing.")] = False,
+) -> None:
+    """Tries values of parameters, each trial a DVC experiment. The same command again goes on where it was stopped."""
+    from koe.experiments.sweep import Budget, define, open_study, read_sweep, run_sweep
+    from koe.experiments.sweep_summary import print_summary, write_page
+    from koe.experiments.trials import DvcRunner
+    from koe.params import read_values
+
+    given = {"settings": settings, "method": "grid" if grid else search, "metric": metric, "prune": prune,
+             "until": until}
+    given = {what: value for what, value in given.items() if value}
+    if grid and search:
+        raise KoeError("--grid tries every combination and --search some: give one of them")
+    if summary:
+        sweep = read_sweep(name)
+    else:
+        sweep = define(name, read_values(), **given)
+        if sweep.method != "grid" and trials is None and hours is None:
+            raise KoeError("a search has no end: give --trials, --hours or both")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a trial must not be left running
+        try:
+            run_sweep(sweep, Budget(trials, hours), DvcRunner(sweep.objective, sweep.until, sweep.folder))
+        except KeyboardInterrupt:
+            print(f"stopped; koe exp sweep {name} with the same budget goes on where it was")
+            raise typer.Exit(130) from None
+    study = open_study(sweep)
+    print_summary(sweep, study)
+    print(write_page(sweep, study))
+
+
+@experiments.command("compare")
+def compare_runs(
+    names: Annotated[list[str], typer.Argument(metavar="A B…", help=(
+        "Runs: experiments that were run, git revisions, or workspace. Differences are to the first."))],
+    output: Annotated[Path, typer.Option(help="Folder of the page, index.html.")] = Path("comparison"),
+) -> None:
+    """Writes a page with runs side by side: parameters, metrics with uncertainty, curves, players, a blind test."""
+    from koe.experiments.comparison import compare
+    from koe.experiments.comparison_page import build_comparison_page
+    from koe.experiments.comparison_summary import print_comparison
+    from koe.experiments.outcome import open_outcome
+    from koe.files import replacing
+
+    comparison = compare([open_outcome(name) for name in names])
+    with replacing(output / "index.html") as temporary:
+        temporary.write_text(build_comparison_page(comparison), encoding="utf-8")
+    print_comparison(comparison)
+    print(f"listen: {output / 'index.html'}")

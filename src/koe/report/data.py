@@ -197,16 +197,17 @@ def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
     order = list(conditions(read_json(root / "metrics" / "evaluation.json")))
     pairs, texts = read_pairs(dataset.data / "pairs").set_index("pair"), _texts(dataset)
     held_out = []
-    for name in _spread(sorted(set(rows["pair"])), count):
+    for name in spread(sorted(set(rows["pair"])), count):
         by_condition = rows[rows["pair"] == name].set_index("condition").to_dict("index")
-        renderings = [_rendering(dataset, readers, name, condition, by_condition[condition])
-                      for condition in order if condition in by_condition]
+        renderings = [
+            rendering_of(condition, readers[folder_of(condition)].get(name, condition), by_condition[condition],
+                         dataset.mel_params) for condition in order if condition in by_condition]
         source, target = pairs.loc[name, ["source", "target"]]
         held_out.append(HeldOut(name, direction_of(source, target), texts[target], renderings))
     return held_out
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
+def spread(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, the first and the last among them, at even distances."""
     return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
 
@@ -215,16 +216,19 @@ def _texts(dataset: Dataset) -> dict[str, str]:
     return dict(zip(dataset.utterances.index, dataset.utterances["text"], strict=True))
 
 
-def _rendering(
-    dataset: Dataset, readers: Mapping[str, ShardReader], pair: str, condition: str, row: Row
-) -> Rendering:
-    audio = readers["reference" if condition in _REFERENCES else "evaluation"].get(pair, condition)
+def folder_of(condition: str) -> str:
+    """The folder of data/ that has the recordings of a condition."""
+    return "reference" if condition in _REFERENCES else "evaluation"
+
+
+def rendering_of(condition: str, audio: np.ndarray, row: Row, params: MelParams) -> Rendering:
+    """16-bit samples (samples,) with the row of evaluation.csv that is about them."""
     metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name]) for metric in METRICS}
     transcript = None if metrics["wer"] is None else row["transcript"]  # empty: listened to, and nothing was heard
-    return Rendering(condition, _recording(audio, dataset.mel_params), metrics, transcript)
+    return Rendering(condition, recording_of(audio, params), metrics, transcript)
 
 
-def _recording(audio: np.ndarray, params: MelParams) -> Recording:
+def recording_of(audio: np.ndarray, params: MelParams) -> Recording:
     """16-bit samples and their log-mel, for which what is too short, as a failed conversion can be, gets silence."""
     wave = from_int16(np.pad(audio, (0, max(0, minimum_samples(params) - len(audio)))))
     return Recording(audio, log_mel(torch.from_numpy(wave), params).numpy())
@@ -274,7 +278,7 @@ def load_heard(dataset: Dataset, folder: Path) -> list[HeardTraining]:
     """Players `folder/<pair, / as _>/<step>.flac` of the vocoder's training, chosen as `load_trained` does."""
     texts = _texts(dataset)
     return [HeardTraining(pair, direction_of(source, target), texts[target], _trimmed(dataset, target),
-                          {step: _recording(soundfile.read(file, dtype="int16")[0], dataset.mel_params)
+                          {step: recording_of(soundfile.read(file, dtype="int16")[0], dataset.mel_params)
                            for step, file in files.items()})
             for pair, source, target, files in _series(dataset, folder, "flac")]
 
@@ -285,7 +289,7 @@ def _series(dataset: Dataset, folder: Path, kind: str) -> Iterator[tuple[str, st
     names = {pair.replace("/", "_"): pair for pair in pairs.index}
     for series in sorted(folder.glob("*/"))[:_MOST_FOLLOWED]:
         pair = names[series.name]
-        files = _spread(sorted(series.glob(f"*.{kind}")), _MOST_STEPS)
+        files = spread(sorted(series.glob(f"*.{kind}")), _MOST_STEPS)
         yield pair, *pairs.loc[pair, ["source", "target"]], {int(file.stem): file for file in files}
 
 

@@ -8,7 +8,7 @@ import base64
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +94,10 @@ _ROW, _NAMES, _NAME_LETTERS = 20, 126, 20  # height of a row, width and letters 
 BINS = 30
 
 
-def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
+def curves_svg(series: Mapping[str, Points], label: str, classes: Mapping[str, str] | None = None) -> Markup:
     """Named curves over optimizer steps with axes; logarithmic where values span more than a factor of 20.
 
-    A curve's class, and so its colour, is its `curve_class`.
+    A curve's class, and so its colour, is the one in `classes`, or its `curve_class` where none are given.
     """
     points = [point for curve in series.values() for point in curve]
     values = [value for _, value in points]
@@ -119,7 +119,7 @@ def curves_svg(series: Mapping[str, Points], label: str) -> Markup:
                       f'<text x="{_LEFT - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>')
     shapes += [_x_tick(x(tick), tick, _HEIGHT) for tick in x_ticks]
     for name, curve in series.items():
-        kind = curve_class(name)
+        kind = classes[name] if classes else curve_class(name)
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve)
         shapes.append(f'<polyline class="series {kind}" points="{path}"/>')
         if len(curve) <= 12:
@@ -145,20 +145,46 @@ def paths_svg(
     x_ticks = _ticks(0, target_frames / frame_rate, 8)
     values = np.concatenate([ahead for _, ahead in curves])
     y_ticks = _ticks(float(values.min()), float(values.max()), 4)
+    x, y, shapes = _wide_axes(x_ticks, y_ticks)
+    for kind, (seconds, ahead) in zip(PATH_CLASSES, curves, strict=False):
+        points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(seconds, ahead, strict=True))
+        shapes.append(f'<polyline class="series {kind}" points="{points}"/>')
+    return _svg("plot", (_WIDE, _HEIGHT), shapes, label, stretch=False)
+
+
+def _wide_axes(
+    x_ticks: Sequence[float], y_ticks: Sequence[float]
+) -> tuple[Callable[[float], float], Callable[[float], float], list[str]]:
+    """Where a value lies on either axis of a wide plot, and the drawn axes; x begins at 0."""
     width, height = _WIDE - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
-    def x(seconds: float) -> float:
-        return _LEFT + width * seconds / x_ticks[-1]
+    def x(value: float) -> float:
+        return _LEFT + width * value / x_ticks[-1]
 
     def y(value: float) -> float:
         return _TOP + height * (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
 
     shapes = [f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
               f'<text x="{_LEFT - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>' for tick in y_ticks]
-    shapes += [_x_tick(x(tick), tick, _HEIGHT, _WIDE) for tick in x_ticks]
-    for kind, (seconds, ahead) in zip(PATH_CLASSES, curves, strict=False):
-        points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(seconds, ahead, strict=True))
-        shapes.append(f'<polyline class="series {kind}" points="{points}"/>')
+    return x, y, shapes + [_x_tick(x(tick), tick, _HEIGHT, _WIDE) for tick in x_ticks]
+
+
+def tracks_svg(tracks: Mapping[str, np.ndarray], rates: Mapping[str, float], label: str) -> Markup:
+    """F0 in Hz, 0 = unvoiced, each (frames,) at so many frames a second, on common axes; unvoiced frames are gaps.
+
+    A frame that is voiced alone is not drawn. A track's class, and so its colour, is its name.
+    """
+    pieces = []
+    for name, f0 in tracks.items():
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], f0 > 0, [0]])))
+        pieces += [(name, (np.arange(start, end) + 0.5) / rates[name], f0[start:end])
+                   for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start > 1]
+    values = np.concatenate([hertz for _, _, hertz in pieces]) if pieces else np.array([0.0, 1.0])
+    x_ticks = _ticks(0, max(len(f0) / rates[name] for name, f0 in tracks.items()), 8)
+    x, y, shapes = _wide_axes(x_ticks, _ticks(float(values.min()), float(values.max()), 4))
+    for name, seconds, hertz in pieces:
+        points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(seconds, hertz, strict=True))
+        shapes.append(f'<polyline class="series {name}" points="{points}"/>')
     return _svg("plot", (_WIDE, _HEIGHT), shapes, label, stretch=False)
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 Values = Mapping[str, float | None]
 MISSING = "–"
+_Amount = TypeVar("_Amount", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Metric:
         """The value in the unit of the column, a dash where it was not measured. `sign="+"` for differences."""
         return MISSING if value is None else f"{value * self.scale:{sign}.{self.digits}f}".replace("-", "−")
 
-    def badness(self, value: float) -> float:
-        """A number that falls as the value gets better."""
+    def badness(self, value: _Amount) -> _Amount:
+        """A number, for each of an array, that falls as the value gets better."""
         return {"lower": value, "higher": -value, "one": abs(value - 1)}[self.better]
 
 

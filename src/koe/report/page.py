@@ -43,7 +43,7 @@ from koe.report.drawing import (
 )
 from koe.report.metrics import METRICS, MISSING, Change, Metric, Values, change, condition_label, conditions
 
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
 _HEADLINE = (
     "seed", "mel.sample_rate", "mel.hop_length", "pitch.method", "pair.rule", "align.method", "align.features",
     "acoustic.conditioning.by", "acoustic.reduction.by", "acoustic.reduction.factor", "acoustic.encoder.hidden",
@@ -62,15 +62,11 @@ _OUTLIERS = 50
 
 def build_page(report: ReportData) -> str:
     """The page as one HTML document that refers to nothing outside itself."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )
     parameters, tables = dict(flatten(report.parameters)), report.tables
     by_reason = report.quarantine.groupby(["stage", "reason"], sort=False)
-    return environment.get_template("page.html.jinja").render(
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+    return templates(HERE).get_template("page.html.jinja").render(
+        style=content(HERE / "page.css"),
+        script=content(HERE / "page.js"),
         revision=report.revision,
         corpora=report.parameters.get("corpora", {}),
         headline={name: parameters[name] for name in _HEADLINE if name in parameters},
@@ -95,6 +91,17 @@ def build_page(report: ReportData) -> str:
         data_charts=[] if tables is None else list(data_charts(tables.recordings, tables.ratios, tables.f0_ranges)),
         voices=report.voices,
     )
+
+
+def templates(*folders: Path) -> Environment:
+    """The templates in these folders. They escape all texts, and a name that they do not get is an error."""
+    return Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True)
+
+
+def content(*paths: Path) -> Markup:
+    """Style sheets or scripts, one after the other, to stand in a page as they are."""
+    return Markup("\n".join(path.read_text(encoding="utf-8") for path in paths))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -126,8 +133,8 @@ def _results(report: ReportData) -> Iterator[dict[str, Any]]:
         yield {"label": condition_label(condition), "kind": condition.rpartition(".")[2], "cells": cells}
 
 
-def _player(recording: Recording, rate: int, longest: int, top: float) -> dict[str, Any]:
-    """A recording for the template: its picture is as wide as it is long, compared to the longest beside it."""
+def player(recording: Recording, rate: int, longest: float, top: float) -> dict[str, Any]:
+    """A recording for the template: its picture is as wide as it is long, compared to `longest`, in frames."""
     return {
         "audio": audio_uri(recording.audio, rate),
         "seconds": len(recording.audio) / rate,
@@ -139,7 +146,7 @@ def _player(recording: Recording, rate: int, longest: int, top: float) -> dict[s
 def _players(recordings: Sequence[Recording], rate: int) -> list[dict[str, Any]]:
     longest = max((len(recording.mel) for recording in recordings), default=1)
     top = max((float(recording.mel.max(initial=-np.inf)) for recording in recordings), default=0.0)
-    return [_player(recording, rate, longest, top) for recording in recordings]
+    return [player(recording, rate, longest, top) for recording in recordings]
 
 
 def _held_out(item: HeldOut, report: ReportData) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from koe.report.metrics import METRICS, condition_label, conditions
 
-_ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
+ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
 
 
 def print_summary(evaluation: Mapping[str, Any], console: Console | None = None) -> None:
@@ -17,7 +17,7 @@ def print_summary(evaluation: Mapping[str, Any], console: Console | None = None)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("")  # the only one that folds: vocoders' names can be long
     for metric in METRICS:
-        heading = "\n".join([*metric.label.split(), f"{metric.unit} {_ARROWS[metric.better]}".strip()])
+        heading = "\n".join([*metric.label.split(), f"{metric.unit} {ARROWS[metric.better]}".strip()])
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
     for condition, values in conditions(evaluation).items():
         cells = [metric.text(values.get(metric.name)) for metric in METRICS]

@@ -1,0 +1,379 @@
+"""Two runs or more side by side, as plain numbers and arrays: what the page of `koe exp compare` shows.
+
+The first run is the one that the others are compared with. Every difference of a metric comes with its uncertainty
+over utterances, so that noise is not taken for progress; trainings are compared at equal steps (lesson 37).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import ascii_uppercase
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from koe.audio.pitch import extract_f0
+from koe.corpus.dataset import from_int16, speaker_key
+from koe.errors import KoeError
+from koe.evaluation.bootstrap import FEWEST, interval, paired_resamples
+from koe.evaluation.cepstrum import PitchRange
+from koe.evaluation.measure import POOLED
+from koe.experiments.dvc import WORKSPACE, git
+from koe.experiments.named import experiment_names, read_experiment
+from koe.experiments.notes import notes_of
+from koe.experiments.outcome import Outcome, code_used, made, parameters_used
+from koe.params import MelParams
+from koe.randomness import numpy_generator
+from koe.report.data import TRAININGS, Curve, Rendering, direction_of, rendering_of, spread
+from koe.report.metrics import METRICS, Metric
+from koe.report.page import flatten
+
+MOST_RUNS = 6  # as many colours can be told apart
+SENTENCES = 20  # held-out pairs whose recordings are in the page, which would not open otherwise
+_SHORTEST_SECONDS = 0.1  # F0 is not looked for in less
+_NAMED = 5  # files, parameters or pairs that a warning names
+
+Verdict = Literal["better", "worse", "within noise", "equal"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the runs, as the page calls it."""
+
+    letter: str
+    name: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run's aggregate, and its difference to the first run's with a 95 % interval; None where there is none."""
+
+    value: float | None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of all runs, over the pairs that all of them have it for."""
+
+    metric: Metric
+    pairs: int
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What was measured under one condition."""
+
+    title: str
+    measured: Sequence[Measured]
+
+
+@dataclass(frozen=True)
+class EqualStep:
+    """A validated part at the last step that all runs which have it have validated; each run's own last beside it."""
+
+    part: str
+    step: int | None
+    values: Sequence[float | None]
+    last: Sequence[tuple[int, float] | None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Curves by part, run (its place) and `train` or `validation`."""
+
+    parts: Mapping[str, Mapping[int, Mapping[str, Curve]]]
+    equal_steps: Sequence[EqualStep]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording with its mel settings, and its F0 in Hz (frames,), 0 = unvoiced. `run` is None for references."""
+
+    run: int | None
+    rendering: Rendering
+    mel: MelParams
+    f0: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A held-out pair: source, target, and what each run made. `differences`: by metric, the largest to the first."""
+
+    pair: str
+    direction: str
+    text: str
+    heard: Sequence[Heard]
+    differences: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything on the page."""
+
+    runs: Sequence[Run]
+    warnings: Sequence[str]  # what makes the comparison doubtful
+    missing: Sequence[str]  # what could not be read
+    parameters: Mapping[str, Sequence[Any]]  # those that differ, a value a run
+    blocks: Sequence[Block]  # the headline first
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    pairs: int = 0  # held-out pairs that all runs have
+    sentences: Sequence[Sentence] = ()
+
+
+class _Absent:
+    def __str__(self) -> str:
+        return "–"
+
+
+ABSENT = _Absent()  # the value of a parameter that a run does not have
+
+
+def compare(outcomes: Sequence[Outcome]) -> Comparison:
+    """Compares runs with the first of them. What is not there is said; KoeError where nothing can be compared."""
+    if not 2 <= len(outcomes) <= MOST_RUNS:
+        raise KoeError(f"compare takes 2 to {MOST_RUNS} runs, got {len(outcomes)}; {WORKSPACE} is one")
+    missing: list[str] = []
+    common = common_pairs(outcomes)
+    if not common:
+        raise KoeError(f"{' and '.join(outcome.label for outcome in outcomes)} have no held-out pair in common; "
+                       "their corpora or their splits differ, and so nothing can be compared")
+    return Comparison(
+        runs=[Run(letter, outcome.label, remarks(outcome))
+              for letter, outcome in zip(ascii_uppercase, outcomes, strict=False)],
+        warnings=list(warnings(outcomes, common)),
+        parameters=differing_parameters(outcomes),
+        blocks=[Block(title, measured(outcomes, conditions, common)) for title, conditions in blocks_of(outcomes)],
+        trainings={title: training(outcomes, name, missing) for name, title in TRAININGS.items()},
+        pairs=len(common),
+        sentences=sentences(outcomes, common, missing),
+        missing=missing,
+    )
+
+
+def remarks(outcome: Outcome) -> list[str]:
+    """What is known of a run: the purpose of the experiment of experiments/ that it is, or its commit's first line; and
+    the notes on it.
+    """
+    named = [name for name in experiment_names() if outcome.name in (name, name.replace("/", "-"))]
+    purposes = [read_experiment(name).purpose for name in named]
+    if outcome.commit is None:
+        return purposes
+    subject, = git("log", "-1", "--format=%s", outcome.commit)
+    said_by_program = subject.startswith(("dvc: commit", "koe: note"))
+    return [*(purposes or ([] if said_by_program else [subject])), *map(str, notes_of(outcome.commit))]
+
+
+def common_pairs(outcomes: Sequence[Outcome]) -> list[str]:
+    """The held-out pairs that all runs have, sorted."""
+    return sorted(set.intersection(*(set(outcome.utterances["pair"]) for outcome in outcomes)))
+
+
+def differing_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+    """Parameters, by dotted name, that are not the same in all runs, with their values."""
+    trees = [dict(flatten(outcome.params)) for outcome in outcomes]
+    names = dict.fromkeys(name for tree in trees for name in tree)
+    rows = {name: [tree.get(name, ABSENT) for tree in trees] for name in names}
+    return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
+
+
+def warnings(outcomes: Sequence[Outcome], common: Sequence[str]) -> Iterator[str]:
+    """What else differs between the runs than what they were to differ in."""
+    first = outcomes[0]
+    for outcome in outcomes:
+        if changed := _changed_since(outcome):
+            yield (f"{outcome.label}: params.yaml was changed after its results were made ({_some(changed)}); "
+                   "run dvc repro, or the parameters below are not those of the results")
+    for outcome in outcomes[1:]:
+        names = f"{first.label} and {outcome.label}"
+        before, after = (made(run.lock, "data/corpus") for run in (first, outcome))
+        if corpora := _unequal(before, after):
+            yield f"{names}: the corpora differ ({_some(corpora)})"
+        held_out = [set(run.utterances["pair"]) for run in (first, outcome)]
+        if held_out[0] != held_out[1]:
+            yield (f"{names}: the held-out sentences differ: {len(held_out[0])} and {len(held_out[1])} pairs, "
+                   f"{len(held_out[0] & held_out[1])} in both")
+        if changed := _other_references(first, outcome, common):
+            yield f"{names}: the same held-out pairs have other recordings or texts ({_some(changed)})"
+        before, after = (code_used(run.lock) for run in (first, outcome))
+        if code := _unequal(before, after):
+            yield f"{names}: the code differs that made them ({_some(code)})"
+
+
+def _changed_since(outcome: Outcome) -> list[str]:
+    """Parameters of the workspace that are not those that its results were made with."""
+    if outcome.commit is not None:
+        return []
+    used = dict(flatten(parameters_used(outcome.lock)))
+    now = dict(flatten(outcome.params))
+    return [name for name, value in now.items() if name in used and used[name] != value]
+
+
+def _unequal(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def _other_references(first: Outcome, outcome: Outcome, common: Sequence[str]) -> list[str]:
+    """Common pairs whose target is of another length, or says something else."""
+    sides = []
+    for run in (first, outcome):
+        targets = run.utterances[run.utterances["condition"] == "target"].set_index("pair")
+        sides.append(targets.reindex(common)[["seconds", "text"]])
+    return [pair for pair, same in zip(common, (sides[0] == sides[1]).all(axis=1), strict=True) if not same]
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def blocks_of(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
+    """What is compared: a title, and the condition that each run has it under; the headline of the first comes first.
+
+    The trained vocoders of two runs may be of different kinds, and stand for the same nevertheless.
+    """
+    trained, published = [outcome.vocoder for outcome in outcomes], ["griffin_lim"] * len(outcomes)
+    sides = {"the trained vocoder": trained, "Griffin-Lim": published}
+    kinds = {"converted": "Converted by {}", "ceiling": "Ceiling: the target's own mel through {}"}
+    blocks = [(kinds[kind].format(title), [f"{vocoder}.{kind}" for vocoder in vocoders])
+              for kind in kinds for title, vocoders in sides.items()]
+    if outcomes[0].params["evaluation"]["headline"] == "griffin_lim":
+        blocks[:2] = reversed(blocks[:2])
+    return [(title, conditions) for title, conditions in blocks if any(
+        condition in set(outcome.utterances["condition"])
+        for outcome, condition in zip(outcomes, conditions, strict=True))]
+
+
+def measured(outcomes: Sequence[Outcome], conditions: Sequence[str], common: Sequence[str]) -> list[Measured]:
+    """Every metric of the runs, each under its condition, over the common pairs."""
+    tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
+    return [_measured(metric, tables, outcomes[0].params["seed"]) for metric in METRICS]
+
+
+def _under(outcome: Outcome, condition: str, common: Sequence[str]) -> pd.DataFrame:
+    """The rows of a condition, indexed by the common pairs; empty cells where a pair was not measured."""
+    rows = outcome.utterances[outcome.utterances["condition"] == condition]
+    return rows.set_index("pair").reindex(common)
+
+
+def _measured(metric: Metric, tables: Sequence[pd.DataFrame], seed: int) -> Measured:
+    known = np.stack([table[metric.name].notna() for table in tables])
+    having = np.flatnonzero(known.any(axis=1)).tolist()  # runs that have the metric at all
+    pairs = known[having].all(axis=0)
+    cells, count = [Cell(None)] * len(tables), int(pairs.sum())
+    if not having or not count:
+        return Measured(metric, 0, cells)
+    totals, weights = np.stack([_parts(metric, tables[run][pairs]) for run in having], axis=1)
+    aggregates = totals.sum(axis=1) / weights.sum(axis=1)
+    resampled = paired_resamples(totals, weights, numpy_generator(seed, "bootstrap", metric.name))
+    for place, run in enumerate(having):
+        if run > 0 and having[0] == 0:
+            cells[run] = _cell(metric, aggregates[[0, place]], resampled[[0, place]], count)
+        else:
+            cells[run] = Cell(float(aggregates[place]))
+    return Measured(metric, count, cells)
+
+
+def _parts(metric: Metric, table: pd.DataFrame) -> np.ndarray:
+    """Totals and weights (2, pairs) the ratio of whose sums is the aggregate, as `koe.evaluation.measure` has it."""
+    if metric.name in POOLED:
+        return table[list(POOLED[metric.name])].to_numpy(float).T
+    return np.stack([table[metric.name].to_numpy(float), np.ones(len(table))])
+
+
+def _cell(metric: Metric, aggregates: np.ndarray, resampled: np.ndarray, pairs: int) -> Cell:
+    """`aggregates`: of the first run and of this one (2,); `resampled`: the same over resamples (2, resamples)."""
+    value, difference = float(aggregates[1]), float(aggregates[1] - aggregates[0])
+    if pairs < FEWEST:
+        return Cell(value, difference)
+    bounds = interval(resampled[1] - resampled[0], pairs)
+    low, high = interval(metric.badness(resampled[1]) - metric.badness(resampled[0]), pairs)
+    verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "within noise"
+    return Cell(value, difference, bounds, "equal" if bounds == (0, 0) else verdict)
+
+
+def training(outcomes: Sequence[Outcome], name: str, missing: list[str]) -> Training:
+    """The curves of all runs; what a run does not have is added to `missing`."""
+    curves = []
+    for outcome in outcomes:
+        try:
+            curves.append(outcome.curves(name))
+        except KoeError as error:
+            missing.append(str(error))
+            curves.append({})
+    parts: dict[str, dict[int, dict[str, Curve]]] = {}
+    for run, found in enumerate(curves):
+        for part, named in found.items():
+            shown = {state: named[state] for state in ("train", "validation", part) if state in named}
+            if shown:
+                parts.setdefault(part, {})[run] = shown
+    validated = {part: {run: dict(states["validation"]) for run, states in by_run.items() if "validation" in states}
+                 for part, by_run in parts.items()}
+    return Training(parts, [_equal_step(part, by_run, len(outcomes)) for part, by_run in validated.items() if by_run])
+
+
+def _equal_step(part: str, by_run: Mapping[int, Mapping[int, float]], runs: int) -> EqualStep:
+    steps = set.intersection(*(set(curve) for curve in by_run.values()))
+    step = max(steps, default=None)
+    ends = [(max(by_run[run]), by_run[run][max(by_run[run])]) if run in by_run else None for run in range(runs)]
+    values = [by_run[run][step] if run in by_run and step is not None else None for run in range(runs)]
+    return EqualStep(part, step, values, ends)
+
+
+def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[str]) -> list[Sentence]:
+    """Held-out pairs as all runs speak them, SENTENCES at most, evenly spread over their names: a choice that knows
+    nothing of the results. A run without recordings is left out and added to `missing`.
+    """
+    _, conditions = blocks_of(outcomes)[0]
+    tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
+    wanted: list[tuple[int | None, Outcome, str]] = []
+    for run, (outcome, condition) in enumerate(zip(outcomes, conditions, strict=True)):
+        try:
+            outcome.audio(common[0], condition)
+            wanted.append((run, outcome, condition))
+        except KoeError as error:
+            missing.append(str(error))
+    try:
+        first = outcomes[0]
+        references = [(None, first, condition) for condition in ("source", "target")] if wanted else []
+        differences = largest_differences(tables)
+        return [_sentence(pair, first, [*references, *wanted], differences[pair])
+                for pair in spread(common, SENTENCES if wanted else 0)]
+    except KoeError as error:
+        missing.append(str(error))
+        return []
+
+
+def largest_differences(tables: Sequence[pd.DataFrame]) -> dict[str, dict[str, float]]:
+    """For each pair and metric, the largest distance of a run to the first; only what was measured."""
+    names = [metric.name for metric in METRICS]
+    values = np.stack([table[names].to_numpy(float) for table in tables])
+    distances = np.abs(values[1:] - values[0])
+    largest = np.where(np.isnan(distances), -1.0, distances).max(axis=0)
+    return {pair: {name: float(value) for name, value in zip(names, row, strict=True) if value >= 0}
+            for pair, row in zip(tables[0].index, largest, strict=True)}
+
+
+def _sentence(
+    pair: str, first: Outcome, wanted: Sequence[tuple[int | None, Outcome, str]], differences: Mapping[str, float]
+) -> Sentence:
+    source, target = first.pairs.loc[pair, ["source", "target"]]
+    ranges = np.array([first.pitch.range_of(speaker_key(name)) for name in (source, target)])
+    pitch = PitchRange(first.pitch.method, ranges[:, 0].min(), ranges[:, 1].max())  # as it is measured
+    heard = [_heard(pair, run, outcome, condition, pitch) for run, outcome, condition in wanted]
+    text = first.utterances.set_index("pair").loc[[pair], "text"].iloc[0]
+    return Sentence(pair, direction_of(source, target), text, heard, differences)
+
+
+def _heard(pair: str, run: int | None, outcome: Outcome, condition: str, pitch: PitchRange) -> Heard:
+    rows = outcome.utterances
+    row = rows[(rows["pair"] == pair) & (rows["condition"] == condition)].to_dict("records")[0]
+    audio, mel = outcome.audio(pair, condition), outcome.mel
+    f0 = np.zeros(0, np.float32)
+    if len(audio) >= _SHORTEST_SECONDS * mel.sample_rate:
+        f0 = extract_f0(from_int16(audio), mel.sample_rate, mel.hop_length, pitch.method, pitch.floor, pitch.ceiling)
+    return Heard(run, rendering_of(condition, audio, row, mel), mel, f0)

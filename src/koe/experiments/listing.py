@@ -1,0 +1,78 @@
+"""What `koe exp list` and `koe exp show` print: experiments of experiments/, runs, and the notes on them."""
+
+from itertools import groupby
+
+import yaml
+
+from koe.errors import KoeError, ParameterError
+from koe.experiments.dvc import commit_of, git, run_of, run_references
+from koe.experiments.named import compose, differences, experiment_names, read_experiment
+from koe.experiments.notes import notes_of
+from koe.params import check_params, read_values
+
+
+def print_list() -> None:
+    """Every experiment and its purpose, by folder, with the notes on it; then runs that are of no file."""
+    runs = {name: list(group) for name, group in groupby(run_references(), lambda run: run.name)}
+    experiments = [read_experiment(name) for name in experiment_names()]
+    others = [name for name in runs if name not in {experiment.run_name for experiment in experiments}]
+    width = max(map(len, [*(experiment.name for experiment in experiments), *others]), default=0)
+    for folder, group in groupby(experiments, lambda experiment: experiment.name.rpartition("/")[0]):
+        if folder:
+            print(f"\n{folder}/")
+        for experiment in group:
+            date = f"{experiment.date}  " if experiment.date else ""
+            print(f"{experiment.name:{width}}  {date}{experiment.purpose}")
+            for run in runs.get(experiment.run_name, []):
+                _print_notes(run.commit, width + 2)
+    if others:
+        print("\nother runs")
+    for run in (run for name in others for run in runs[name]):
+        date, = git("log", "-1", "--format=%cs", run.commit)
+        print(f"{run.name:{width}}  {date}, from {run.baseline[:7]}")
+        _print_notes(run.commit, width + 2)
+
+
+def print_experiment(name: str) -> None:
+    """What an experiment is for, and every parameter that differs from params.yaml, with where it says so."""
+    experiment, values = read_experiment(name), read_values()
+    composed = compose(values, experiment)
+    print(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
+    if experiment.found:
+        print(f"found: {experiment.found}")
+    for difference in differences(values, composed):
+        origin = experiment.origin(difference.parameter)
+        print(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
+    try:
+        check_params(composed, f"experiments/{name}.yaml")
+    except ParameterError as error:
+        if not experiment.refused:
+            raise
+        print(f"is refused: {error}")
+    if run_of(name):
+        _print_notes(name)
+
+
+def print_run(name: str) -> None:
+    """When a run was, and every parameter in which it differs from the commit that it started from; its notes.
+
+    Raises KoeError if there is no run or revision of that name, or if it is the workspace.
+    """
+    commit = commit_of(name)
+    if commit is None:
+        raise KoeError("koe exp show: the workspace is no run; dvc params diff shows what was changed in it")
+    run = run_of(name)
+    date, subject = git("log", "-1", "--format=%cs%n%s", run.commit if run else commit)
+    print(f"{date}: run from {run.baseline[:7]}" if run else f"{date}: {subject} ({commit[:7]})")
+    for difference in differences(_params(run.baseline), _params(run.commit)) if run else ():
+        print(f"  {difference}")
+    _print_notes(name)
+
+
+def _params(commit: str) -> dict[str, object]:
+    return yaml.safe_load("\n".join(git("show", f"{commit}:params.yaml")))
+
+
+def _print_notes(name: str, indent: int = 0) -> None:
+    for note in notes_of(name):
+        print(f"{'':{indent}}{note}")

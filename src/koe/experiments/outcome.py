@@ -1,0 +1,173 @@
+"""What a run left: its parameters, metrics, curves and held-out recordings, read without checking anything out.
+
+A run is a revision, whose files are in git and in DVC's cache or on a remote, or the workspace, whose files lie there.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from koe.corpus.pairing import read_pairs
+from koe.errors import KoeError, ParameterError
+from koe.evaluation.measure import TEXT_COLUMNS
+from koe.experiments.dvc import WORKSPACE, commit_of
+from koe.files import read_table
+from koe.params import CorpusParams, MelParams, PitchParams, SpeakerPitch, read_values
+from koe.report.data import Curve, folder_of, load_curves
+from koe.store import ShardReader
+from koe.workspace import work_root
+
+Files = Callable[[str], Path]  # from a path in the project to where it can be read; KoeError if it cannot be
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's files, each read when it is first asked for. KoeError says which is missing, of what, and what to do."""
+
+    name: str  # what the user calls it
+    commit: str | None  # None: the workspace
+    files: Files
+
+    @property
+    def label(self) -> str:
+        """Its name, with the revision where that says more."""
+        return self.name if self.commit is None or self.commit.startswith(self.name) else (
+            f"{self.name} ({self.commit[:7]})")
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The tree of params.yaml, not checked: it may be another version's."""
+        return read_values(self.files("params.yaml"))
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """The stages of dvc.lock: with which parameters, code and data the files were made."""
+        # Its own reader, for it is YAML 1.2, where 1e-05 is a number. Here, because it takes a second to load.
+        from dvc.utils.serialize import load_yaml
+
+        return load_yaml(str(self.files("dvc.lock"))).get("stages", {})
+
+    @cached_property
+    def utterances(self) -> pd.DataFrame:
+        """metrics/evaluation.csv: a row for each held-out pair and condition."""
+        return read_table(self.files("metrics/evaluation.csv"), text=TEXT_COLUMNS)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """data/pairs/pairs.csv, indexed by pair."""
+        return read_pairs(self.files("data/pairs")).set_index("pair")
+
+    @cached_property
+    def mel(self) -> MelParams:
+        return self._section("mel", MelParams.model_validate)
+
+    @cached_property
+    def pitch(self) -> SpeakerPitch:
+        """How F0 was looked for, with the speakers' own ranges."""
+        corpora = self._section("corpora", lambda tree: {
+            name: CorpusParams.model_validate(corpus) for name, corpus in tree.items()})
+        return SpeakerPitch.of(self._section("pitch", PitchParams.model_validate), corpora)
+
+    @property
+    def vocoder(self) -> str:
+        """The kind of its trained vocoder, as conditions name it."""
+        return self.params["vocoder"]["model"]
+
+    def curves(self, training: str) -> dict[str, dict[str, Curve]]:
+        """The curves of `train_acoustic` or `finetune_vocoder`, as `koe.report.data.load_curves` has them."""
+        return load_curves(self.files(f"metrics/{training}"))
+
+    def audio(self, pair: str, condition: str) -> np.ndarray:
+        """A held-out recording, int16 (samples,) at `mel.sample_rate`."""
+        folder = folder_of(condition)
+        if folder not in self._shards:
+            self._shards[folder] = ShardReader(self.files(f"data/{folder}"))
+        return self._shards[folder].get(pair, condition)
+
+    @cached_property
+    def _shards(self) -> dict[str, ShardReader]:
+        return {}
+
+    def _section(self, name: str, check: Callable[[Any], Any]) -> Any:
+        try:
+            return check(self.params[name])
+        except (KeyError, ValidationError) as error:
+            raise ParameterError(f"{self.label}: {name} of its params.yaml is not as this version has it; compare it "
+                                 f"with the version of Koe that made it: {error}") from None
+
+
+def open_outcome(name: str) -> Outcome:
+    """The outcome of what the user calls a run (`koe.experiments.dvc.commit_of`), in the project around."""
+    commit = commit_of(name)
+    return Outcome(name, commit, _lying_here if commit is None else RevisionFiles(name, commit))
+
+
+def _lying_here(path: str) -> Path:
+    if not Path(path).exists():
+        raise KoeError(f"{WORKSPACE}: {path} does not exist; run dvc repro, or get it from a remote (dvc pull {path})")
+    return Path(path)
+
+
+class RevisionFiles:
+    """Files of a revision, from git, DVC's cache or its remote; kept in `work/outcomes`, for they cannot change."""
+
+    def __init__(self, name: str, commit: str) -> None:
+        self.name, self.commit = name, commit
+
+    @cached_property
+    def _system(self) -> Any:
+        from dvc.api import DVCFileSystem  # a second to load
+
+        return DVCFileSystem(".", rev=self.commit)
+
+    def __call__(self, path: str) -> Path:
+        kept = work_root() / "outcomes" / self.commit[:16] / path
+        if kept.exists():
+            return kept
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as temporary:
+            here = Path(temporary) / kept.name
+            self._fetch(path, here)
+            if not kept.exists():
+                here.replace(kept)
+        return kept
+
+    def _fetch(self, path: str, here: Path) -> None:
+        """Copies a file or a folder. DVC's errors are of several kinds, and say neither of what nor what to do."""
+        from dvc_data.index.index import DataIndexError
+
+        run = f"{self.name} ({self.commit[:7]})"
+        try:
+            if not self._system.exists(path):
+                raise KoeError(f"{run} has no {path}; was it run to the end, and dvc.lock committed with it?")
+            self._system.get(path, str(here), recursive=self._system.isdir(path))
+        except (OSError, DataIndexError) as error:
+            raise KoeError(f"{run}: {path} is neither in DVC's cache nor on a remote; push it from where it was run "
+                           f"(dvc push, or dvc exp push), or make it again (dvc repro on that revision). DVC says: "
+                           f"{' '.join(str(error).split())}") from error
+
+
+def parameters_used(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """What dvc.lock says the stages were run with: values by the dotted names that dvc.yaml declares."""
+    declared = (stage.get("params", {}).get("params.yaml", {}) for stage in lock.values())
+    return {name: value for values in declared for name, value in values.items()}
+
+
+def code_used(lock: Mapping[str, Any]) -> dict[str, str]:
+    """The modules and scripts that the stages were run with, and their hashes."""
+    return {entry["path"]: entry.get("md5", "") for stage in lock.values() for entry in stage.get("deps", ())
+            if re.match(r"(src|stages)/", entry["path"])}
+
+
+def made(lock: Mapping[str, Any], folder: str) -> dict[str, str]:
+    """What the stages wrote at or under `folder`, and its hashes."""
+    return {entry["path"]: entry.get("md5", "") for stage in lock.values() for entry in stage.get("outs", ())
+            if f"{entry['path']}/".startswith(f"{folder}/")}

@@ -1,0 +1,70 @@
+"""Running named experiments through DVC, one after another or queued (`koe exp run`)."""
+
+from collections.abc import Sequence
+
+from koe.errors import KoeError
+from koe.experiments.dvc import dvc, dvc_aloud, git, run_references
+from koe.experiments.idea import on as idea_on
+from koe.experiments.named import Experiment, arguments, compose, differences, read_experiment
+from koe.params import check_params, read_values
+
+
+def run(names: Sequence[str], other: str | None = None, queue: bool = False, options: Sequence[str] = ()) -> None:
+    """Runs experiments by `dvc exp run -n NAME -S …`, each from the parameters that params.yaml has now.
+
+    Names and parameters of all are checked before the first starts; where one fails, the next ones still run.
+    `other`: the experiment at whose size their ideas are run (koe.experiments.idea). `queue`: they are queued, and
+    start when told. `options`: further ones of `dvc exp run`. Raises KoeError naming those that cannot run or failed.
+    """
+    values = read_values()
+    experiments = [_at_size_of(other, read_experiment(name)) if other else read_experiment(name) for name in names]
+    _require_new([experiment.run_name for experiment in experiments], options)
+    whole = []
+    for experiment in experiments:
+        composed = compose(values, experiment)
+        check_params(composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
+        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
+    options = [*(["--queue"] if queue else []), *options]
+    failed = [experiment.run_name for experiment in whole if _run(experiment, options)]
+    if failed:
+        raise KoeError(f"{len(failed)} of {len(whole)} failed, as said above: {', '.join(failed)}")
+    if queue:
+        print(f"queued: {', '.join(experiment.run_name for experiment in whole)}. They start with dvc queue start, or "
+              "with -j 2 two at a time; dvc queue status shows them, dvc queue logs NAME what one prints")
+
+
+def _run(experiment: Experiment, options: Sequence[str]) -> int:
+    """The status of `dvc exp run`; what the run before it has left in params.yaml is set back by the arguments."""
+    return dvc_aloud("exp", "run", "-n", experiment.run_name, *arguments(read_values(), experiment), *options)
+
+
+def _at_size_of(other: str, experiment: Experiment) -> Experiment:
+    """The experiment's idea on the other one, and prints what was taken over and what was not."""
+    values, base = read_values(), read_experiment(other)
+    made, behind = idea_on(experiment, base, values)
+    print(f"{made.run_name}: {made.purpose}")
+    for difference in differences(compose(values, base), compose(values, made)):
+        print(f"  {difference}")
+    if behind:
+        print(f"  as {other} has it: {', '.join(difference.parameter for difference in behind)}")
+    return made
+
+
+def _require_new(run_names: Sequence[str], options: Sequence[str]) -> None:
+    """Raises KoeError naming experiments given twice, or run or queued before, unless `options` say -f."""
+    if twice := sorted({name for name in run_names if run_names.count(name) > 1}):
+        raise KoeError(f"given twice: {', '.join(twice)}")
+    if {"-f", "--force"} & {*options}:
+        return
+    head, = git("rev-parse", "HEAD")
+    ran = {run.name for run in run_references() if run.baseline == head}
+    for what, there in (("run from this commit already", ran), ("queued or running", _queued())):
+        if again := [name for name in run_names if name in there]:
+            raise KoeError(f"{what}: {', '.join(again)} (dvc exp show, dvc queue status); with -f a new run takes the "
+                           "place of that one")
+
+
+def _queued() -> set[str]:
+    """Names of experiments that wait in DVC's queue or run from it."""
+    rows = [line.split() for line in dvc("queue", "status")]
+    return {row[1] for row in rows if len(row) > 2 and row[-1] in ("Queued", "Running")}

@@ -1,0 +1,226 @@
+"""A sweep's trial as a DVC experiment: `dvc exp run --temp`, watched while it trains, stopped when it is not worth it.
+
+Trials keep their checkpoints in a folder of the sweep (KOE_WORK), not in work/: the curves of the one that runs are
+found there whatever its key is, and what a stopped one leaves can be removed. They are there as often as the training
+writes a checkpoint (`checkpoint_every`).
+"""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import yaml
+
+from koe.errors import KoeError
+from koe.experiments.dvc import environment, git, run_references
+from koe.workspace import work_root
+
+LOOK_EVERY = 0.5  # seconds
+PATIENCE = 60  # seconds that a trial has to stop by itself
+
+Points = list[tuple[int, float]]  # optimizer step and value, of a curve
+Watch = Callable[[Points], None]
+
+
+class Training(NamedTuple):
+    """A stage that trains: its name for `dvc repro`, what its work folder begins with, its section of params.yaml."""
+
+    target: str
+    work: str
+    section: str
+
+
+TRAININGS = {
+    "train_acoustic": Training("train_acoustic", "acoustic", "acoustic"),
+    "finetune_vocoder": Training("finetune_vocoder", "vocoder", "vocoder"),
+    "train_vocoder": Training("universal/dvc.yaml:train_vocoder", "vocoder", "vocoder"),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What trials are judged by: a training's curve, `<stage>/<curve>`, or a number of metrics/summary.json."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        stage, slash, _ = self.name.partition("/")
+        if slash and stage not in TRAININGS:
+            raise KoeError(f"metric {self.name}: expected a number of metrics/summary.json, such as mcd_db, or "
+                           f"<stage>/<curve>, a stage of {', '.join(TRAININGS)}: train_acoustic/validation/mcd_db")
+
+    @property
+    def training(self) -> Training | None:
+        """The training whose curve it is."""
+        return TRAININGS.get(self.name.partition("/")[0]) if "/" in self.name else None
+
+    @property
+    def curve(self) -> str:
+        return self.name.partition("/")[2]
+
+    @property
+    def target(self) -> str:
+        """The stage that makes it."""
+        return self.training.target if self.training else "evaluate"
+
+    def value(self, commit: str) -> float:
+        """The metric of a finished experiment, of a curve its last value.
+
+        Raises KoeError if there is no such metric, TrialFailed if it is no number.
+        """
+        stage = self.name.partition("/")[0]
+        path = f"metrics/{stage}/plots/metrics/{self.curve}.tsv" if self.training else "metrics/summary.json"
+        text = _read(path, commit)
+        if self.training is None and self.name not in json.loads(text):
+            raise KoeError(f"{path} has no {self.name}; it has {', '.join(json.loads(text))}")
+        value = float(text.split()[-1]) if self.training else json.loads(text)[self.name]
+        if value is None or not math.isfinite(value):
+            raise TrialFailed(f"{path} of {commit[:7]}: {self.name} is {value}")
+        return value
+
+
+def _read(path: str, commit: str) -> str:
+    from dvc.api import read
+    from dvc.exceptions import DvcException
+
+    try:
+        return read(path, repo=".", rev=commit)
+    except (DvcException, FileNotFoundError) as error:
+        raise KoeError(f"{path} of {commit[:7]}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is to run: an experiment's name, its whole parameters, and how `dvc exp run` comes to them (-S …)."""
+
+    name: str
+    values: Mapping[str, Any]
+    arguments: list[str]
+
+
+class TrialFailed(KoeError):
+    """A trial came to no result; another may. Every other error ends the sweep."""
+
+
+# Runs a trial to its end and returns its metric. Calls Watch about once a second with the curve so far, which raises
+# something to stop the trial; raises TrialFailed.
+Runner = Callable[[Trial, Watch], float]
+
+
+@dataclass(frozen=True)
+class DvcRunner:
+    """Runs trials as experiments of DVC. `until`: a stage to run too; `folder`: where logs and checkpoints go."""
+
+    objective: Objective
+    until: str | None
+    folder: Path
+
+    def __call__(self, trial: Trial, watch: Watch) -> float:
+        commit = self._finished(trial)
+        if commit is None:
+            self._run(trial, watch)
+            commit = self._finished(trial)
+        if commit is None:
+            raise KoeError(f"{trial.name}: dvc exp run ended well and left no experiment; see {self._log(trial)}")
+        return self.objective.value(commit)
+
+    def _finished(self, trial: Trial) -> str | None:
+        """The commit of this trial's experiment, if it is there. Raises KoeError if it is of other parameters."""
+        name, (head,) = trial.name, git("rev-parse", "HEAD")
+        commit = next((run.commit for run in run_references() if (run.name, run.baseline) == (name, head)), None)
+        if commit is None or yaml.safe_load("\n".join(git("show", f"{commit}:params.yaml"))) == trial.values:
+            return commit
+        raise KoeError(f"an experiment {name} of other parameters is there already; give the sweep another name, or "
+                       f"remove that: dvc exp remove {name}")
+
+    def _run(self, trial: Trial, watch: Watch) -> None:
+        targets = dict.fromkeys([self.objective.target, *([self.until] if self.until else [])])
+        command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", trial.name, *trial.arguments, *targets]
+        try:
+            with self._log(trial).open("w") as log, _running(command, log, self._work) as process:
+                while process.poll() is None:
+                    watch(self._points())
+                    time.sleep(LOOK_EVERY)
+        except optuna.TrialPruned:
+            self._clear()
+            raise
+        if process.returncode:
+            self._clear()
+            raise TrialFailed(f"{trial.name}: {_reason(self._log(trial))} ({self._log(trial)})")
+        self._keep()
+
+    @property
+    def _work(self) -> Path:
+        return self.folder / "work"
+
+    def _log(self, trial: Trial) -> Path:
+        return self.folder / f"{trial.name}.log"
+
+    def _points(self) -> Points:
+        """The curve so far of the training that runs."""
+        if self.objective.training is None:
+            return []
+        try:
+            lines = [line for curves in self._work.glob(f"{self.objective.training.work}-*/curves.jsonl")
+                     for line in curves.read_text().splitlines()]
+        except FileNotFoundError:  # the training has just ended
+            return []
+        rows = map(json.loads, lines)
+        return [(row["step"], row["values"][self.objective.curve]) for row in rows
+                if self.objective.curve in row["values"]]
+
+    def _left(self) -> Iterator[Path]:
+        """Work folders of trainings, not what the scan and init.from keep there."""
+        return (path for path in self._work.glob("*-*") if path.is_dir())
+
+    def _clear(self) -> None:
+        """Removes what a stopped trial leaves."""
+        for path in self._left():
+            shutil.rmtree(path)
+
+    def _keep(self) -> None:
+        """Puts the checkpoints that a finished trial keeps (`keep_every`) where every run's are."""
+        for path in self._left():
+            if (place := work_root() / path.name).exists():
+                shutil.rmtree(path)
+            else:
+                path.rename(place)
+
+
+@contextmanager
+def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process and its children, which are interrupted, not left, when this ends before they do.
+
+    They are a group of their own, so that Ctrl-C is for the sweep alone.
+    """
+    variables = environment() | {"KOE_WORK": str(work.resolve())}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=variables,
+                               start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _reason(log: Path) -> str:
+    """What a failed `dvc exp run` said: the stage's last words, and DVC's."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    first = next((place for place, line in enumerate(lines) if line.startswith("ERROR")), len(lines))
+    return "; ".join(lines[max(first - 1, 0) : first + 1]) or "failed and said nothing"

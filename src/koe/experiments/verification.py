@@ -1,0 +1,95 @@
+"""Whether a run can be repeated: computed again from nothing, its metrics must be equal to the digit."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from dvc.api import DVCFileSystem
+
+from koe.errors import KoeError
+from koe.experiments.dvc import commit_of, dvc, dvc_aloud, git
+from koe.experiments.named import Difference, differences
+
+
+class Verification(NamedTuple):
+    """How a run's metrics compare with the same ones computed again."""
+
+    commit: str
+    files: int
+    metrics: int
+    different: list[Difference]
+
+
+def verify(name: str) -> Verification:
+    """Runs every stage of a run's commit again, in a checkout of its own, and compares all metrics.
+
+    The code is the commit's. Nothing that the run left is used: no stage is taken from its lock file or from the run
+    cache (--force), and trainings have a work folder of their own, in which no checkpoint is to continue from. Nothing
+    is left behind either: outputs stay out of DVC's cache (--no-commit). DVC's cache gives data that was added to it
+    (*.dvc); recordings elsewhere, and models to start from, are found as queued experiments find them.
+
+    Raises KoeError if there is no such run, if it has no metrics or they are not on this machine, or if a stage fails.
+    """
+    commit = commit_of(name)
+    if commit is None:
+        raise KoeError("koe exp verify: the workspace is no revision; commit it, or name an experiment that was run")
+    recorded = _recorded_metrics(name, commit)
+    with _clean_checkout(commit) as (checkout, work):
+        if dvc_aloud("repro", "--force", "--no-commit", folder=checkout, variables={"KOE_WORK": str(work)}):
+            raise KoeError(f"{name} ({commit[:7]}) cannot be run again: a stage failed, as said above")
+        again = {path: _metrics((checkout / path).read_text(encoding="utf-8"))
+                 for path in recorded if (checkout / path).exists()}
+    return Verification(commit, len(recorded), _count(recorded), list(differences(recorded, again)))
+
+
+def _recorded_metrics(name: str, commit: str) -> dict[str, Any]:
+    """All JSON files below metrics/ that the stages of the pipeline wrote at a commit, by path."""
+    try:
+        lock = yaml.safe_load("\n".join(git("show", f"{commit}:dvc.lock")))
+    except KoeError:
+        raise KoeError(f"{name} ({commit[:7]}) has no metrics: dvc.lock is not in it, so nothing was run, or it was "
+                       "not committed (dvc repro; git add dvc.lock; git commit)") from None
+    outputs = [output["path"] for stage in lock["stages"].values() for output in stage.get("outs", [])]
+    files, recorded = DVCFileSystem(str(Path.cwd()), rev=commit), {}
+    try:
+        for output in (path for path in outputs if path.startswith("metrics/")):
+            for path in files.find(output):
+                if path.endswith(".json"):
+                    recorded[path.lstrip("/")] = _metrics(files.read_text(path, encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KoeError(f"metrics of {name} ({commit[:7]}) are neither in DVC's cache nor on its remote; push them from "
+                       f"where it was run (dvc push, or dvc exp push): {error}") from error
+    if not recorded:
+        raise KoeError(f"{name} ({commit[:7]}) has no metrics: no stage of its dvc.lock wrote metrics/**/*.json")
+    return recorded
+
+
+def _metrics(text: str) -> Any:
+    return json.loads(text, parse_constant=str)  # so that NaN is equal to NaN
+
+
+def _count(value: Any) -> int:
+    return sum(map(_count, value.values())) if isinstance(value, dict) else 1
+
+
+@contextmanager
+def _clean_checkout(commit: str) -> Iterator[tuple[Path, Path]]:
+    """A checkout of a commit and an empty work folder, both removed in the end.
+
+    It lies where the temporary ones of queued experiments do, so that what is relative to the main one is found.
+    """
+    root = Path(git("rev-parse", "--show-toplevel")[0])
+    place = root / ".dvc/tmp/exps"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix="verify-") as folder:
+        checkout = Path(folder) / "checkout"
+        git("clone", "--quiet", "--shared", "--no-checkout", str(root), str(checkout))
+        git("checkout", "--quiet", "--detach", commit, folder=checkout)
+        dvc("config", "--local", "cache.dir", dvc("cache", "dir")[0], folder=checkout)
+        if added := git("ls-files", "*.dvc", folder=checkout):
+            dvc("checkout", *added, folder=checkout)
+        yield checkout, Path(folder) / "work"
