@@ -323,6 +323,7 @@ def test_what_is_frozen_stays_as_it_was_bit_by_bit(tmp_path: Path, values: dict[
     params = made_tiny(values)
     for part in ("encoder", "decoder", "postnet"):
         values["acoustic"][part]["norm"] = norm
+    values["acoustic"]["training"]["replicas"] = 1
     params = check_params(values)
     model = base(tmp_path / "model", params)
     initial = start(params, model, speakers_of(params), freeze=["encoder.", "reduce.weight", "postnet"])

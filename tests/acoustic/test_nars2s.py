@@ -28,7 +28,7 @@ def merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def tiny(values: dict[str, Any], **changes: Any) -> AcousticParams:
     """The project's acoustic parameters at a size that runs in milliseconds, without dropout, with nested changes."""
-    shrink_acoustic(values["acoustic"], 16)
+    shrink_acoustic(values["acoustic"], 16, replicas=1)
     for name in ("encoder", "decoder", "duration", "pitch", "energy", "postnet"):
         values["acoustic"][name]["dropout"] = 0.0
     return check_params(merged(values, {"acoustic": changes})).acoustic

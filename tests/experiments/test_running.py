@@ -61,6 +61,15 @@ def test_each_is_run_from_the_parameters_before_the_first(asked: Asked) -> None:
     assert asked.parameters == [compose(before, read_experiment(name)) for name in ("flow", "log/deep", "slow")]
 
 
+def test_an_experiment_runs_the_pipeline_that_it_or_its_base_names(asked: Asked) -> None:
+    Path("experiments/alone.yaml").write_text(
+        "purpose: …\npipeline: universal/dvc.yaml\nparameters: {pitch.floor: 61.0}\n")
+    Path("experiments/longer.yaml").write_text(
+        "base: alone\npurpose: …\nparameters: {vocoder.training.steps: 1000}\n")
+    run(["longer", "flow"], queue=True)
+    assert [command[-1] for command in asked.commands] == ["universal/dvc.yaml", "--queue"]
+
+
 def test_all_are_checked_before_the_first_starts(asked: Asked) -> None:
     with pytest.raises(ParameterError, match=r"acoustic\.training\.steps"):
         run(["flow", "wrong"])

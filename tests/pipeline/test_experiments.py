@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
+from koe.files import read_json
+
 from .conftest import Project, make_project
 
 pytestmark = pytest.mark.slow
 
 EXPERIMENTS = {
     "flow": {"acoustic.pitch.stop_gradient": False},
-    "long": {"acoustic.training.steps": 600, "acoustic.training.validate_every": 600,
+    "long": {"acoustic.training.steps": 400, "acoustic.training.validate_every": 400,
              "acoustic.training.checkpoint_every": 5},
 }
 RESUMED = "continuing a run that was interrupted, from step"
@@ -137,16 +139,20 @@ def test_an_experiment_is_noted_shared_applied_and_removed(ran: Project) -> None
     assert "flow" not in clone.run("dvc", "exp", "list", "--name-only", "--all-commits")
 
 
-def test_a_clone_without_data_has_nothing_to_do_and_fetches_what_it_needs(ran: Project) -> None:
+def test_a_clone_without_data_has_nothing_to_do_and_trains_on_pulled_features(ran: Project) -> None:
     ran.run("git", "push", "-q", "origin", "HEAD:master")
     ran.run("dvc", "push", "-q")
     clone = copy_of(ran, "box")
     again = clone.run("dvc", "repro", "--pull", "--allow-missing")
     assert clone.stages_run(again) == ["scan"]
     assert not (clone.folder / "data/corpus").exists()
-    trained = clone.run("dvc", "repro", "--pull", "--allow-missing", "-f", "-s", "train_acoustic")
+    clone.run("dvc", "pull", "extract", "pair", "stats", "align", "embed")
+    trained = clone.run("dvc", "exp", "run", "-s", "-n", "wide", "-S", "acoustic.encoder.hidden=48", "train_acoustic")
     assert clone.stages_run(trained) == ["train_acoustic"]
-    assert not (clone.folder / "data/corpus").exists() and (clone.folder / "data/features").exists()
+    clone.run("dvc", "exp", "push", "-q", "origin", "wide")
+    ran.run("dvc", "exp", "pull", "-q", "origin", "wide")
+    ran.run("dvc", "get", "-q", ".", "models/acoustic/model.json", "--rev", "wide", "-o", "work/wide.json")
+    assert read_json(ran.folder / "work/wide.json")["acoustic"]["encoder"]["hidden"] == 48
 
 
 def test_the_same_commit_gives_the_same_metrics_to_the_digit(ran: Project) -> None:

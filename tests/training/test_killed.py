@@ -35,6 +35,7 @@ def params_of(**training: Any) -> Params:
     values = yaml.safe_load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
     values["acoustic"]["teacher_forcing"] |= {"start": 1.0, "end": 0.0, "from_step": 10, "until_step": 50}
     values["acoustic"]["encoder"]["norm"] = "batch"
+    values["acoustic"]["training"]["replicas"] = 1  # which that norm wants
     values["acoustic"]["training"]["schedule"] |= {"name": "noam_per_step", "anneal_steps": [30], "anneal_rate": 0.5}
     return small_params(values, **{
         "steps": 60, "batch_size": None, "batch_frames": 100, "accumulate": 2, "ema": 0.9, "average_best": 3,

@@ -23,7 +23,8 @@ def run(names: Sequence[str], other: str | None = None, queue: bool = False, opt
     for experiment in experiments:
         composed = compose(values, experiment)
         check_params(composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
-        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
+        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed,
+                                pipeline=next(iter(experiment.targets), None)))
     options = [*(["--queue"] if queue else []), *options]
     failed = [experiment.run_name for experiment in whole if _run(experiment, options)]
     if failed:
@@ -35,7 +36,8 @@ def run(names: Sequence[str], other: str | None = None, queue: bool = False, opt
 
 def _run(experiment: Experiment, options: Sequence[str]) -> int:
     """The status of `dvc exp run`; what the run before it has left in params.yaml is set back by the arguments."""
-    return dvc_aloud("exp", "run", "-n", experiment.run_name, *arguments(read_values(), experiment), *options)
+    settings = arguments(read_values(), experiment)
+    return dvc_aloud("exp", "run", "-n", experiment.run_name, *settings, *options, *experiment.targets)
 
 
 def _at_size_of(other: str, experiment: Experiment) -> Experiment:
