@@ -1,12 +1,14 @@
 """Fixtures that several test modules share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from real_browser import started
 
 from koe.params import Params, check_params
 
@@ -63,3 +65,10 @@ def synthetic_voice(
 def voice() -> Any:
     """The function `synthetic_voice`."""
     return synthetic_voice
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, for tests that are marked NEEDS_BROWSER."""
+    with started(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver

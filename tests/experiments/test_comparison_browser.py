@@ -1,25 +1,18 @@
 """The page of a comparison in a real browser, from disk: it sorts, plays, takes blind votes and tests them."""
 
 import json
-from collections.abc import Iterator
 from math import comb
 from pathlib import Path
 from typing import Any
 
 import pytest
 from compared_runs import Voice, write_two_runs
-from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, started, until
+from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
 from koe.experiments.comparison import compare
 from koe.experiments.comparison_page import build_comparison_page
 
 pytestmark = NEEDS_BROWSER
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with started(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,16 @@
 """The page in a real browser, from disk, with no network."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, started, until
+from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
 from koe.params import Params
 from koe.report.data import load_report
 from koe.report.page import build_page
 
 pytestmark = NEEDS_BROWSER
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with started(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

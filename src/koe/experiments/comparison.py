@@ -19,7 +19,7 @@ from koe.evaluation.bootstrap import FEWEST, interval, paired_resamples
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import POOLED
 from koe.experiments.dvc import WORKSPACE, git
-from koe.experiments.named import experiment_names, read_experiment
+from koe.experiments.named import experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
 from koe.experiments.outcome import Outcome, code_used, made, parameters_used
 from koe.params import MelParams
@@ -159,7 +159,7 @@ def remarks(outcome: Outcome) -> list[str]:
     """What is known of a run: the purpose of the experiment of experiments/ that it is, or its commit's first line; and
     the notes on it.
     """
-    named = [name for name in experiment_names() if outcome.name in (name, name.replace("/", "-"))]
+    named = [name for name in experiment_names() if outcome.name in (name, run_name_of(name))]
     purposes = [read_experiment(name).purpose for name in named]
     if outcome.commit is None:
         return purposes

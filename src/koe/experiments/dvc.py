@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from koe.errors import KoeError
-from koe.experiments.named import FOLDER, read_experiment
+from koe.experiments.named import FOLDER, run_name_of
 
 WORKSPACE = "workspace"  # DVC's own word for the files as they lie there
 
@@ -92,7 +92,7 @@ def run_of(name: str) -> RunReference | None:
     Of several with one name the nearest to HEAD is taken. Raises KoeError if none of them is in this branch.
     """
     runs = run_references()
-    called = [name, read_experiment(name).run_name] if _is_named(name) else [name]
+    called = [name, run_name_of(name)] if _is_named(name) else [name]
     return next((_nearest(same) for word in called if (same := [run for run in runs if run.name == word])), None)
 
 
@@ -110,7 +110,7 @@ def commit_of(name: str) -> str | None:
     there = ", ".join(dict.fromkeys(run.name for run in run_references())) or "none"
     if _is_named(name):
         raise KoeError(f"experiments/{name}.yaml was not run here; run it (koe exp run {name}), or get its results "
-                       f"from where it was (dvc exp pull origin {read_experiment(name).run_name}). Were run: {there}")
+                       f"from where it was (dvc exp pull origin {run_name_of(name)}). Were run: {there}")
     raise KoeError(f"{name} is neither an experiment that was run, nor one of {FOLDER}/, nor a git revision, nor "
                    f"{WORKSPACE}. Were run: {there}. From other machines: dvc exp pull, git fetch")
 

@@ -57,8 +57,8 @@ class Experiment(BaseModel):
 
     @property
     def run_name(self) -> str:
-        """What `koe exp run` calls it in DVC, whose names have no slash: so acoustic.init.from names it too."""
-        return self.name.replace("/", "-")
+        """What `koe exp run` calls it in DVC, and so acoustic.init.from too."""
+        return run_name_of(self.name)
 
     def origin(self, parameter: str) -> str:
         """The last experiment of the lineage that says something of a parameter, of a part of it, or of its section."""
@@ -84,6 +84,11 @@ class Difference:
         if self.after is ABSENT:
             return f"~{self.parameter}"
         return f"{'+' if self.before is ABSENT else ''}{self.parameter}={_hydra(self.after)}"
+
+
+def run_name_of(name: str) -> str:
+    """An experiment's name in DVC, whose names have no slash."""
+    return name.replace("/", "-")
 
 
 def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ...] = ()) -> Experiment:
