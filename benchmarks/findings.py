@@ -46,7 +46,8 @@ SMALL: dict[str, Any] = {
     **{f"acoustic.{part}.filter": 128 for part in ("duration", "pitch", "energy", "postnet")},
     "acoustic.postnet.dropout": 0.1,
     "acoustic.training.shift": False, "acoustic.training.pictures": 0, "acoustic.training.average_best": None,
-    "acoustic.training.ema": None, "acoustic.training.optimizer.weight_decay": 0.01,
+    "acoustic.training.ema": None, "acoustic.energy.stop_gradient": False,
+    "acoustic.training.optimizer.name": "adamw", "acoustic.training.optimizer.weight_decay": 0.01,
     "acoustic.training.batch_size": 4, "acoustic.training.schedule.learning_rate": 1e-3,
     "acoustic.training.schedule.warmup_steps": 40, "acoustic.reduction.factor": 3,
 }
@@ -61,6 +62,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "R = 4": {"acoustic.reduction.factor": 4},
     "no teacher forcing": NO_FORCING,
     "pitch gradient flows": FREE_PITCH,
+    "energy gradient stopped": {"acoustic.energy.stop_gradient": True},
+    "Muon, twice the learning rate": {
+        "acoustic.training.optimizer.name": "muon", "acoustic.training.schedule.learning_rate": 2e-3},
 }
 MEASURES = {
     "validation/mcd_db": "free-running MCD, dB",

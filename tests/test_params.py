@@ -93,6 +93,7 @@ CONTRADICTIONS = [
     ({"acoustic.postnet.norm": "batch"}, r"acoustic\.training\.replicas: 2 parts .* \(postnet\) want it whole"),
     ({"acoustic.training.batch_size": None}, r"acoustic\.training\.batch_size, acoustic\.training\.batch_frames: one"),
     ({"acoustic.training.optimizer.name": "adam"}, r"optimizer\.weight_decay: 0\.1 with adam"),
+    ({"vocoder.model": "hifigan", "vocoder.training.optimizer.name": "muon"}, r"optimizer\.name: muon is for linear"),
     ({"acoustic.training.optimizer.betas": [0.9, 1.0]}, r"optimizer\.betas: \[0\.9, 1\.0\]"),
     ({"acoustic.training.schedule.name": "noam_per_step", "acoustic.training.schedule.warmup_steps": 0},
      r"schedule\.warmup_steps: 0; noam_per_step"),

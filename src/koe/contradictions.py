@@ -269,6 +269,9 @@ def _schedule_contradictions(training: str, schedule: "ScheduleParams", steps: i
 def _vocoder_contradictions(vocoder: "VocoderParams", mel: "MelParams") -> Iterator[str]:
     if vocoder.model == "hifigan":
         yield from hifigan_contradictions(vocoder.hifigan, mel)
+        if vocoder.training.optimizer.name == "muon":
+            yield ("vocoder.training.optimizer.name: muon is for linear layers, and hifigan has convolutions alone; "
+                   "adamw")
     else:
         yield from _harmonic_noise_contradictions(vocoder.harmonic_noise, mel)
     training = vocoder.training

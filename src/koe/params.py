@@ -317,7 +317,7 @@ class AcousticLossParams(Section):
 
 
 class OptimizerParams(Section):
-    name: Literal["adam", "adamw", "radam"]
+    name: Literal["adam", "adamw", "radam", "muon"]
     betas: tuple[float, float]
     epsilon: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]

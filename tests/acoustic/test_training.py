@@ -267,7 +267,7 @@ def test_an_exploding_gradient_stops_and_the_checkpoint_stays(tmp_path: Path, va
     assert read_checkpoint(session.folder / "last.safetensors", ["network"])
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "radam"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "radam", "muon"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_optimizer_and_precision_learns(
     tmp_path: Path, values: dict[str, Any], name: str, precision: str

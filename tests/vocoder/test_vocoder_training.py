@@ -35,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "longer than the utterances": {"training.segment_size": 80 * 256},
     "bfloat16": {"training.precision": "bfloat16"},
     "radam": {"training.optimizer": {"name": "radam", "betas": [0.8, 0.99], "epsilon": 1e-8, "weight_decay": 0.01}},
+    "muon": {"vocoder.model": "harmonic_noise",
+             "training.optimizer": {"name": "muon", "betas": [0.8, 0.99], "epsilon": 1e-8, "weight_decay": 0.01}},
 }
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from koe.errors import KoeError
 from koe.params import OptimizerParams
+from koe.training.muon import Muon, hidden_weights
 
 
 def make_optimizer(network: nn.Module, params: OptimizerParams) -> torch.optim.Optimizer:
@@ -16,6 +17,8 @@ def make_optimizer(network: nn.Module, params: OptimizerParams) -> torch.optim.O
     """
     groups = parameter_groups(network, params.weight_decay)
     common: dict[str, Any] = {"lr": 0.0, "betas": params.betas, "eps": params.epsilon}
+    if params.name == "muon":
+        return Muon(_with_orthogonal(groups, network), **common)
     if params.name == "radam":
         return torch.optim.RAdam(groups, **common, decoupled_weight_decay=True, foreach=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.name]
@@ -27,6 +30,15 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     rest = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _with_orthogonal(groups: list[dict[str, Any]], network: nn.Module) -> list[dict[str, Any]]:
+    """The groups, with those that Muon takes in one of their own, the first."""
+    taken = list(hidden_weights(network))
+    ids = {id(weight) for weight in taken}
+    decayed, rest = groups
+    others = [parameter for parameter in decayed["params"] if id(parameter) not in ids]
+    return [{**decayed, "params": taken, "orthogonal": True}, {**decayed, "params": others}, rest]
 
 
 def take_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], parameter: str, new: str) -> None:
