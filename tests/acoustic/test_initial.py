@@ -282,8 +282,8 @@ def test_lesson_19_the_optimizer_is_new_unless_it_is_asked_for(tmp_path: Path, t
     assert trainer_of(tmp_path / "fresh", tiny, fresh).optimizer.state_dict()["state"] == {}
     moments = trainer_of(tmp_path / "on", tiny, going_on).optimizer.state_dict()["state"]
     for index, theirs in trainer.optimizer.state_dict()["state"].items():
-        assert torch.equal(moments[index]["exp_avg"], theirs["exp_avg"])
-        assert moments[index]["step"] == 4
+        assert all(torch.equal(moments[index][name], value) for name, value in theirs.items())
+    assert {int(state["step"]) for state in moments.values() if "step" in state} == {4}  # Muon's matrices count none
 
 
 def test_a_schedule_begins_anew_unless_it_is_asked_to_go_on(tmp_path: Path, tiny: Params) -> None:
@@ -298,7 +298,7 @@ def test_a_schedule_begins_anew_unless_it_is_asked_to_go_on(tmp_path: Path, tiny
     kept = next((tmp_path / "twice").rglob("kept/00000002.safetensors"))
     assert read_checkpoint(kept, [])["step"] == 2 + 2  # so that a third training goes on where this one was
     assert going_on.rate(0) == pytest.approx(cosine_per_step(
-        2, 1e-3, tiny.acoustic.training.schedule.warmup_steps, 2 + going_on.total_steps, 2e-5))
+        2, 2e-3, tiny.acoustic.training.schedule.warmup_steps, 2 + going_on.total_steps, 2e-5))
 
 
 def test_lesson_21_steps_and_the_best_of_a_training_can_be_started_from(tmp_path: Path, tiny: Params) -> None:

@@ -184,7 +184,8 @@ def test_lesson_21_training_goes_on_from_a_kept_checkpoint(other: Project) -> No
     before = json.loads((other.folder / "work/base/model.json").read_text())["provenance"]
     assert (provenance["init"]["from"], provenance["init"]["run"]) == ("work/base@3", before["run"])
     kept = other.folder / "work" / provenance["run"] / "kept/00000006.safetensors"
-    steps = {int(state["step"]) for state in read_checkpoint(kept, ("optimizer",))["optimizer"]["state"].values()}
+    states = read_checkpoint(kept, ("optimizer",))["optimizer"]["state"].values()
+    steps = {int(state["step"]) for state in states if "step" in state}  # Muon's matrices count none
     assert steps == {3 + 6}
 
 

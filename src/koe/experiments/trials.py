@@ -153,8 +153,9 @@ class DvcRunner:
                     watch(self._points())
                     time.sleep(LOOK_EVERY)
         except optuna.TrialPruned:
-            self._clear()
-            raise
+            if process.returncode:
+                self._clear()
+                raise  # else it was at its end already, and is an experiment
         if process.returncode:
             self._clear()
             raise TrialFailed(f"{trial.name}: {_reason(self._log(trial))} ({self._log(trial)})")
