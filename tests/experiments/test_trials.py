@@ -1,7 +1,9 @@
 """A sweep's trial that is to be stopped: what it leaves, and what if it is at its end already."""
 
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,17 @@ ENDS_WELL = ("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);
              "time.sleep(1)")
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def started_in(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Shells make what a script starts in the background ignore interrupts."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    assert signal.signal(signal.SIGINT, before) is request.param
+
+
 @pytest.mark.parametrize(("script", "finished"), [(STOPS, False), (ENDS_WELL, True)])
 def test_a_trial_that_ends_before_it_is_stopped_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, finished: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_in: None, script: str, finished: bool
 ) -> None:
     monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
     runner = DvcRunner(Objective("train_acoustic/validation/mcd_db"), None, tmp_path / "sweep")

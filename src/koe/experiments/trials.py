@@ -206,8 +206,9 @@ def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Po
     They are a group of their own, so that Ctrl-C is for the sweep alone.
     """
     variables = environment() | {"KOE_WORK": str(work.resolve())}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=variables,
-                               start_new_session=True)
+    with _interruptible():
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                   env=variables, start_new_session=True)
     try:
         yield process
     finally:
@@ -218,6 +219,20 @@ def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Po
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What a script starts in the background (`koe exp sweep … &`) ignores interrupts, and so would what it starts."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _reason(log: Path) -> str:
