@@ -224,11 +224,7 @@ def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Po
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """What a script starts in the background (`koe exp sweep … &`) ignores interrupts, and so would what it starts."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
