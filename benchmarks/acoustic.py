@@ -30,29 +30,26 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
-from koe.acoustic.data import Batch, PairReader
-from koe.acoustic.inference import convert_items
-from koe.acoustic.losses import acoustic_losses, weighted_sum
-from koe.acoustic.nars2s import NARS2S, Output, Prosody, Source
-from koe.acoustic.reduction import steps_of
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer
-from koe.corpus.alignment import read_durations
+from koe.align.pairs import read_durations
+from koe.audio.grid import frame_count, mel_contract
 from koe.corpus.dataset import Dataset
-from koe.corpus.pairing import Pair, pairs_in, read_pairs
+from koe.corpus.pairing import pairs_in, read_pairs
 from koe.corpus.statistics import Normalization, measure, read_statistics
 from koe.device import resolve_device
 from koe.experiments.named import compose, read_experiment
-from koe.params import (
-    AcousticParams,
-    ConformerParams,
-    Params,
-    PostnetParams,
-    PredictorParams,
-    check_params,
-    read_values,
-)
+from koe.names import Pair
+from koe.nn.params import ConformerParams, PostnetParams, PredictorParams
+from koe.params.reading import read_values
+from koe.steps import steps_of
 from koe.store import ShardWriter
+from koe.tasks.conversion.data import Batch, PairReader
+from koe.tasks.conversion.inference import convert_items
+from koe.tasks.conversion.losses import acoustic_losses, weighted_sum
+from koe.tasks.conversion.nars2s import NARS2S, Output, Prosody, Source
+from koe.tasks.conversion.params import AcousticParams
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import Speakers
+from koe.tasks.conversion.training import AcousticTrainer
 
 PEAK_RATE = 1.0e-3  # of both, after 40 steps of warm-up: the log's own warm-up of 4 000 steps would hardly begin
 WARMUP_STEPS = 40
@@ -294,10 +291,10 @@ def synthetic_speech(folder: Path, params: Params) -> tuple[PairReader, list[Pai
     bases = [gaussian_filter1d(generator.standard_normal((8, params.mel.n_mels)), 3, axis=1) for _ in range(2)]
     lengths = {f"{number:03d}": (int(generator.integers(408, 433)), int(generator.integers(420, 433)))
                for number in range(sum(SENTENCES.values()))}
-    ten_seconds = params.mel.frames(10 * params.mel.sample_rate)
+    ten_seconds = frame_count(10 * params.mel.sample_rate, params.mel)
     durations: dict[str, np.ndarray] = {}
     pairs: list[Pair] = []
-    with ShardWriter(folder / "features" / "bench", {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(folder / "features" / "bench", {"mel": mel_contract(params.mel)}) as writer:
         for sentence, frames in {**lengths, TEN_SECONDS: (ten_seconds, ten_seconds)}.items():
             pair = (f"bench/{sentence}/source-target", f"bench/source/{sentence}", f"bench/target/{sentence}")
             pairs.append(pair)

@@ -28,17 +28,19 @@ from fastdtw import fastdtw
 from librosa.filters import mel as mel_filterbank
 from scipy.spatial.distance import euclidean
 
-from koe.corpus.alignment import align_pairs
-from koe.corpus.dataset import Dataset, from_int16
+from koe.align.pairs import align_pairs
+from koe.audio.samples import from_int16
+from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import extract_corpus
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.pairing import pair_corpora
+from koe.corpus.params import CorpusParams
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.statistics import measure_pairs
 from koe.corpus.trimming import trim_corpus
 from koe.files import read_table
-from koe.params import CorpusParams, Params, load_params
 from koe.store import ShardReader
+from koe.tasks.conversion.schema import Params, load_params
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub looks for ffmpeg, which WAV does not need
@@ -89,9 +91,9 @@ def koe_steps(root: Path, params: Params) -> dict[str, float]:
     clock.time("resample", lambda: resample_corpus(
         folders["corpus"], folders["resampled"], params.mel.sample_rate, params.resample))
     clock.time("trim", lambda: trim_corpus(folders["resampled"], folders["trim"], params.trim))
-    clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.speaker_pitch, factor))
+    clock.time("extract", lambda: extract_corpus(dataset, folders["features"], params.speaker_pitch))
     pair = params.pair.model_copy(update={"validation": 1, "test": 1})
-    pairs = pair_corpora(dataset, pair, params.acoustic.conditioning, params.seed, data / "pairs")
+    pairs = pair_corpora(dataset, pair, params.seed, data / "pairs")
     clock.time("align", lambda: align_pairs(dataset, pairs, params.align, factor, data / "alignment"))
     clock.time("stats", lambda: measure_pairs(dataset, pairs, params.stats, data / "stats"))
     return clock.seconds

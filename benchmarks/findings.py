@@ -23,20 +23,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from koe.acoustic.data import PairReader
-from koe.acoustic.initial import initial_network
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer
 from koe.align.aligner import Side, align_pair
 from koe.align.neural import network_params, save_aligner
 from koe.align.registry import aligner_of
 from koe.align.steps import StepReader
 from koe.align.training import AlignerTrainer
 from koe.align.training import initial_network as initial_aligner
-from koe.corpus.dataset import Dataset, speaker_key
+from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, pairs_in, read_pairs
 from koe.corpus.statistics import read_statistics
-from koe.params import Params, check_params, read_values
+from koe.names import speaker_key
+from koe.params.reading import read_values
+from koe.tasks.conversion.data import PairReader
+from koe.tasks.conversion.initial import initial_network
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import Speakers
+from koe.tasks.conversion.training import AcousticTrainer
 from koe.training.session import Session
 
 SMALL: dict[str, Any] = {

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koe.params import load_params
+from koe.audio.grid import frame_rate, mel_contract
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import load_params
 
 FIELDS = ("mel", "f0", "energy")
 SECONDS = 8.0  # for one step, the first run of it aside: a disk has its moods
@@ -89,8 +90,8 @@ def main() -> None:
     mel = load_params().mel
 
     def pack(folder: Path) -> None:
-        with ShardWriter(folder, {"mel": mel.contract()}) as writer:
-            for name, arrays in features(utterances, mel.frame_rate, mel.n_mels):
+        with ShardWriter(folder, {"mel": mel_contract(mel)}) as writer:
+            for name, arrays in features(utterances, frame_rate(mel), mel.n_mels):
                 writer.add(name, **arrays)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -30,18 +30,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm, weight_norm
 
+from koe.audio.grid import frame_count, mel_contract
 from koe.audio.mel import log_mel, mel_filterbank
-from koe.corpus.dataset import Dataset, to_int16
+from koe.audio.params import MelParams
+from koe.audio.samples import to_int16
+from koe.corpus.dataset import Dataset
 from koe.device import resolve_device, resolve_precision
 from koe.experiments.named import compose, read_experiment
 from koe.files import write_table
-from koe.params import HiFiGANParams, MelParams, Params, check_params, read_values
+from koe.params.reading import read_values
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params, check_params
 from koe.vocoder.data import MelAudio, SegmentBatch
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.excitation import excitation
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.normalization import published_names
+from koe.vocoder.params import HiFiGANParams
 from koe.vocoder.synthesis import NeuralVocoder
 from koe.vocoder.training import VocoderTrainer
 
@@ -239,7 +244,7 @@ class PlainTrainer:
 def plain_copies(generator: Generator, discriminators: Discriminators, params: Params
                  ) -> tuple[PlainGenerator, PlainDiscriminators]:
     """Plain networks of the same weights."""
-    plain = PlainGenerator(params.vocoder.hifigan, params.mel.n_mels), PlainDiscriminators()
+    plain = PlainGenerator(params.vocoder.part(HiFiGANParams), params.mel.n_mels), PlainDiscriminators()
     for copy, network in zip(plain, (generator, discriminators), strict=True):
         state = published_names(network.state_dict())
         copy.load_state_dict({name: state[name] for name in copy.state_dict()})
@@ -264,7 +269,7 @@ def synthetic_speech(folder: Path, mel: MelParams) -> tuple[MelAudio, MelAudio]:
     cuts = []
     with (
         ShardWriter(folder / "resampled" / "bench") as audio,
-        ShardWriter(folder / "features" / "bench", {"mel": mel.contract()}) as features,
+        ShardWriter(folder / "features" / "bench", {"mel": mel_contract(mel)}) as features,
     ):
         for name in names:
             f0 = speech_f0(int(generator.integers(300, 400)), generator)
@@ -320,7 +325,8 @@ def compare(what: str, sides: Mapping[str, Callable[[], object]], rounds: int) -
 def networks(params: Params) -> tuple[Generator, Discriminators]:
     """Always of the same weights."""
     torch.manual_seed(params.seed)
-    return (Generator(params.vocoder.hifigan, params.mel.n_mels), Discriminators(params.vocoder.discriminators))
+    vocoder = params.vocoder
+    return Generator(vocoder.part(HiFiGANParams), params.mel.n_mels), Discriminators(vocoder.discriminators)
 
 
 def plain_generator(params: Params) -> PlainGenerator:
@@ -334,7 +340,7 @@ def vocoder(params: Params, device: str, precision: str) -> NeuralVocoder:
 
 def measure_synthesis(params: Params, data: MelAudio, rounds: int) -> Iterator[str]:
     """The held-out mel, cut or repeated to five seconds, by all sides, and how far ours are from the plain one's."""
-    frames = params.mel.frames(SYNTHESIS_SECONDS * params.mel.sample_rate)
+    frames = frame_count(SYNTHESIS_SECONDS * params.mel.sample_rate, params.mel)
     mel = np.resize(data.read(0).mel, (frames, params.mel.n_mels))
     plain, tensor = plain_generator(params), torch.from_numpy(mel.T.copy())[None]
 

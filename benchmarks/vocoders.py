@@ -29,14 +29,16 @@ import torch
 from torch import Tensor, nn
 
 from koe.audio.mel import log_mel
+from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import pairs_in, read_pairs
-from koe.evaluation.intelligibility import count_errors, transcribe
-from koe.evaluation.mos import estimate_mos
+from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.pesq import wide_band_pesq
-from koe.listening import at_16_khz
-from koe.params import HarmonicNoiseParams, MelParams, Params, VocoderParams, load_params
+from koe.listeners.mos import estimate_mos
+from koe.listeners.packaged import at_16_khz
+from koe.listeners.recogniser import transcribe
 from koe.randomness import seed_for
+from koe.tasks.conversion.schema import Params, load_params
 from koe.training.means import RunningMeans
 from koe.vocoder.data import MelAudio
 from koe.vocoder.discriminators import Discriminators
@@ -45,6 +47,7 @@ from koe.vocoder.harmonic_noise import ConvNeXtBlock, HarmonicNoise, MelCorrecti
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import HarmonicNoiseParams, HiFiGANParams, VocoderParams
 from koe.vocoder.short_time import ShortTime
 from koe.vocoder.synthesis import NeuralVocoder, Vocoder
 from koe.vocoder.training import VocoderTrainer
@@ -98,7 +101,7 @@ class InverseSTFT(VocoderNetwork):
 
 
 def sizes(params: Params, corrected: bool) -> HarmonicNoiseParams:
-    chosen = params.vocoder.harmonic_noise
+    chosen = params.vocoder.part(HarmonicNoiseParams)
     return chosen if corrected else chosen.model_copy(update={"corrections": 0})
 
 
@@ -107,7 +110,7 @@ TRAINED: dict[str, Callable[[Params], VocoderNetwork]] = {
     "harmonic_noise_uncorrected": lambda params: HarmonicNoise(sizes(params, False), params.mel),
     "istft": lambda params: InverseSTFT(sizes(params, False), params.mel),
     "istft_corrected": lambda params: InverseSTFT(sizes(params, True), params.mel),
-    "hifigan": lambda params: Generator(params.vocoder.hifigan, params.mel.n_mels),
+    "hifigan": lambda params: Generator(params.vocoder.part(HiFiGANParams), params.mel.n_mels),
 }
 REFERENCES = ("griffin_lim", "recordings")
 

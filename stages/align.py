@@ -4,8 +4,8 @@ from pathlib import Path
 
 from common import read_params, run
 
+from koe.align.pairs import align_pairs
 from koe.align.registry import aligner_of
-from koe.corpus.alignment import align_pairs
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 

@@ -3,14 +3,14 @@
 from common import read_params, run
 
 from koe.corpus.dataset import Dataset
+from koe.corpus.params import speaker_pitch
 from koe.files import write_json
-from koe.params import SpeakerPitch
 from koe.report.checks import count_data
 
 
 def main() -> None:
     params = read_params("corpora", "mel", "pitch")
-    pitch = SpeakerPitch.of(params.pitch, params.corpora)
+    pitch = speaker_pitch(params.pitch, params.corpora)
     counts = count_data(Dataset(list(params.corpora), params.mel), pitch)
     write_json("metrics/data.json", counts)
     print(f"{counts['utterances']['kept']} of {counts['utterances']['imported']} utterances kept, "

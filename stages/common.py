@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from koe.errors import KoeError
-from koe.params import load_params
+from koe.tasks.conversion.schema import load_params
 
 # Read when PyTorch is loaded, after this. Its threads wait for each other in a busy loop by default, which is 5 %
 # faster on an idle machine, and ten times slower on one where anything else runs.

@@ -3,8 +3,8 @@
 from common import read_params, run
 
 from koe.corpus.dataset import Dataset
-from koe.corpus.embedding import embed_pairs
 from koe.corpus.pairing import read_pairs
+from koe.tasks.conversion.embedding import embed_pairs
 
 
 def main() -> None:

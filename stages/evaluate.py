@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 from common import read_params, run
 
-from koe.convert import Converter, Heard
 from koe.corpus.dataset import Dataset
-from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.corpus.pairing import directions_of, read_pairs
+from koe.corpus.params import speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
 from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
 from koe.files import read_table, write_json, write_table
-from koe.params import SpeakerPitch
+from koe.tasks.conversion.convert import Converter, Heard
+from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.vocoder.registry import load_vocoder
 
 
@@ -39,7 +39,7 @@ def main() -> None:
         )),
     ]
     references = references_of(
-        dataset, test, SpeakerPitch.of(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
+        dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
     measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
     rows = pd.concat([measured_before, rows], ignore_index=True)

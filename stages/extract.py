@@ -6,14 +6,14 @@ from common import read_params, run
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import extract_corpus
-from koe.params import SpeakerPitch
+from koe.corpus.params import speaker_pitch
 
 
 def main(corpus: str) -> None:
-    params = read_params("corpora", "mel", "pitch", "acoustic.reduction.factor")
-    pitch = SpeakerPitch.of(params.pitch, {corpus: params.corpora[corpus]})
+    params = read_params("corpora", "mel", "pitch")
+    pitch = speaker_pitch(params.pitch, {corpus: params.corpora[corpus]})
     dataset = Dataset([corpus], params.mel)
-    table, quarantine = extract_corpus(dataset, f"data/features/{corpus}", pitch, params.factor)
+    table, quarantine = extract_corpus(dataset, f"data/features/{corpus}", pitch)
     print(f"{corpus}: features of {len(table)} recordings, {table['voiced'].mean():.0%} of the frames voiced")
     if quarantine.rows:
         print(f"  {quarantine.summary()}")

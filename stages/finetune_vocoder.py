@@ -6,8 +6,9 @@ from common import code_revision, read_params, run
 from revisions import find_model
 
 from koe.corpus.dataset import Dataset
-from koe.corpus.pairing import Pair, draw_pairs, pairs_in, read_pairs
-from koe.params import SpeakerPitch
+from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
+from koe.corpus.params import speaker_pitch
+from koe.names import Pair
 from koe.store import ShardReader
 from koe.training.references import VOCODER
 from koe.training.session import fingerprint
@@ -30,7 +31,7 @@ def main() -> None:
                   for corpus in params.corpora]
     train_vocoder(
         params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed, start,
-        SpeakerPitch.of(params.pitch, params.corpora),
+        speaker_pitch(params.pitch, params.corpora),
         fingerprint([*recordings, Path("data/pairs"), Path("data/generated")]), code_revision(),
         Path("metrics/finetune_vocoder"), Path("models/vocoder"),
     )

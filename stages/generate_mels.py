@@ -7,13 +7,13 @@ from pathlib import Path
 
 from common import read_params, run
 
-from koe.acoustic.generation import generate_mels
-from koe.acoustic.model_file import load_acoustic
-from koe.corpus.alignment import read_durations
+from koe.align.pairs import read_durations
 from koe.corpus.dataset import Dataset
-from koe.corpus.embedding import UTTERANCES, read_embeddings
 from koe.corpus.pairing import pairs_in, read_pairs
 from koe.device import resolve_device
+from koe.tasks.conversion.embedding import UTTERANCES, read_embeddings
+from koe.tasks.conversion.generation import generate_mels
+from koe.tasks.conversion.model_file import load_acoustic
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from common import read_params, run
 
 from koe.corpus.dataset import Dataset
-from koe.corpus.embedding import SPEAKERS, read_embeddings
 from koe.corpus.pairing import read_pairs
+from koe.corpus.params import speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
 from koe.files import write_table
-from koe.params import SpeakerPitch
+from koe.tasks.conversion.embedding import SPEAKERS, read_embeddings
 from koe.vocoder.griffin_lim import GriffinLim
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         )),
     ]
     references = references_of(
-        dataset, test, SpeakerPitch.of(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
+        dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, folder)
     write_table(folder / "reference.csv", rows)
     print(f"reference: {len(test)} held-out pairs measured")

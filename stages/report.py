@@ -5,10 +5,10 @@ from pathlib import Path
 from common import code_revision, read_params, run
 
 from koe.files import replacing
-from koe.params import Params
 from koe.report.data import load_report
 from koe.report.page import build_page
 from koe.report.summary import print_summary
+from koe.tasks.conversion.schema import Params
 
 PAGE = Path("metrics/report/index.html")
 

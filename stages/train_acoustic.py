@@ -5,18 +5,18 @@ from pathlib import Path
 from common import code_revision, read_params, run
 from revisions import find_model
 
-from koe.acoustic.data import PairReader
-from koe.acoustic.initial import initial_network
-from koe.acoustic.model_file import AcousticModel, Preparation, save_acoustic
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer
-from koe.corpus.alignment import read_durations, read_positions
+from koe.align.pairs import read_durations, read_positions
 from koe.corpus.dataset import Dataset
-from koe.corpus.embedding import SPEAKERS, UTTERANCES, read_embeddings
-from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs, require_conditioning
+from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs
+from koe.corpus.params import speaker_pitch
 from koe.corpus.statistics import read_statistics
 from koe.device import resolve_device
-from koe.params import SpeakerPitch
+from koe.tasks.conversion.data import PairReader
+from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
+from koe.tasks.conversion.initial import initial_network
+from koe.tasks.conversion.model_file import AcousticModel, Preparation, save_acoustic
+from koe.tasks.conversion.speakers import Speakers, require_conditioning
+from koe.tasks.conversion.training import AcousticTrainer
 from koe.training.references import ACOUSTIC
 from koe.training.session import Session, code_fingerprint, fingerprint
 
@@ -55,7 +55,7 @@ def main() -> None:
     session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects,
                       tensorboard=params.acoustic.training.tensorboard)
     trainer.run(session)
-    pitch = SpeakerPitch.of(params.pitch, params.corpora)
+    pitch = speaker_pitch(params.pitch, params.corpora)
     preparation = Preparation(params.mel, params.resample, params.trim, pitch)
     provenance = {**identity, "run": session.folder.name, "revision": code_revision(),
                   "steps": trainer.steps_done,

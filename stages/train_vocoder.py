@@ -6,8 +6,8 @@ from common import code_revision, read_params, run
 from revisions import find_model
 
 from koe.corpus.dataset import Dataset
+from koe.corpus.params import speaker_pitch
 from koe.errors import KoeError
-from koe.params import SpeakerPitch
 from koe.training.references import VOCODER
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio, hold_out
@@ -30,7 +30,7 @@ def main() -> None:
     recordings = [Path("data") / stage / corpus for stage in ("resampled", "trim", "features")
                   for corpus in params.corpora]
     train_vocoder(
-        params.vocoder, train, validation, params.seed, start, SpeakerPitch.of(params.pitch, params.corpora),
+        params.vocoder, train, validation, params.seed, start, speaker_pitch(params.pitch, params.corpora),
         fingerprint(recordings), code_revision(), Path("metrics/train_vocoder"), Path(OUTPUT),
     )
 

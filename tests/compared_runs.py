@@ -14,8 +14,8 @@ from koe.errors import KoeError
 from koe.evaluation.measure import TEXT_COLUMNS
 from koe.experiments.outcome import Outcome
 from koe.files import read_table, write_table
-from koe.params import check_params
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import check_params
 
 VALUES = yaml.safe_load((Path(__file__).resolve().parents[1] / "params.yaml").read_text(encoding="utf-8"))
 Voice = Callable[..., np.ndarray]  # conftest's `synthetic_voice`

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from real_browser import started
 
-from koe.params import Params, check_params
+from koe.tasks.conversion.schema import Params, check_params
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,12 +15,13 @@ import pandas as pd
 import soundfile
 import torch
 
+from koe.audio.grid import mel_contract
 from koe.audio.mel import mel_and_energy
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.corpus.quarantine import Quarantine
 from koe.files import write_json, write_table
-from koe.params import Params
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params
 from koe.training.pictures import mel_picture
 
 SPLITS = {"s1": "train", "s2": "train", "s3": "validation", "s4": "test", "s5": "test"}
@@ -131,7 +132,7 @@ def _trim(folder: Path, audio: dict[str, np.ndarray], params: Params) -> dict[st
 
 def _features(folder: Path, audio: dict[str, np.ndarray], params: Params) -> dict[str, np.ndarray]:
     mels, rows = {}, []
-    with ShardWriter(folder, {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(folder, {"mel": mel_contract(params.mel)}) as writer:
         for name, wave in audio.items():
             parts = mel_and_energy(torch.from_numpy(wave / np.float32(32768)), params.mel)
             mel, energy = (part.numpy() for part in parts)

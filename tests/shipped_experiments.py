@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from koe.experiments.named import Experiment, compose, experiment_names, read_experiment
-from koe.params import Params, check_params
+from koe.tasks.conversion.schema import Params, check_params
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "experiments"

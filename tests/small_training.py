@@ -7,15 +7,16 @@ import numpy as np
 import torch
 from small_parameters import shrink_acoustic
 
-from koe.acoustic.data import PairReader
-from koe.acoustic.initial import initial_network
-from koe.acoustic.reduction import steps_of
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer
+from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, measure
-from koe.params import Params, check_params
+from koe.steps import steps_of
 from koe.store import ShardWriter
+from koe.tasks.conversion.data import PairReader
+from koe.tasks.conversion.initial import initial_network
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import Speakers
+from koe.tasks.conversion.training import AcousticTrainer
 from koe.training.session import Session
 
 EMBEDDINGS = {f"toy/{name}": np.eye(2, 256, dtype=np.float32)[index] for index, name in enumerate("xy")}
@@ -55,7 +56,7 @@ def make_trainer(root: Path, params: Params, **fields: Any) -> AcousticTrainer:
 
 def _write_features(folder: Path, params: Params) -> None:
     generator = np.random.default_rng(0)
-    with ShardWriter(folder, {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(folder, {"mel": mel_contract(params.mel)}) as writer:
         for sentence, lengths in FRAMES.items():
             for speaker, frames in zip(("x", "y"), lengths, strict=True):
                 f0 = np.where(generator.random(frames) < 0.8, generator.uniform(80, 200, frames), 0)

@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
-from koe.corpus.dataset import Dataset, to_int16
+from koe.audio.params import MelParams
+from koe.audio.samples import to_int16
+from koe.corpus.dataset import Dataset
 from koe.files import write_table
-from koe.params import MelParams, Params, check_params
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import Params, check_params
 from koe.training.references import ModelReference
 from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
@@ -68,8 +71,8 @@ def write_corpus(data: Path, mel: MelParams) -> Corpus:
     items, cuts = [], []
     with (
         ShardWriter(data / "resampled" / "toy") as audio,
-        ShardWriter(data / "features" / "toy", {"mel": mel.contract()}) as features,
-        ShardWriter(data / "generated", {"mel": mel.contract()}) as generated,
+        ShardWriter(data / "features" / "toy", {"mel": mel_contract(mel)}) as features,
+        ShardWriter(data / "generated", {"mel": mel_contract(mel)}) as generated,
     ):
         for index, frames in enumerate(FRAMES):
             utterance, samples = f"toy/target/{index:03d}", frames * mel.hop_length

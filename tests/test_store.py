@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from koe.audio.grid import mel_contract
 from koe.errors import ContractError, StoreError
 from koe.parallel import thread_map
-from koe.params import Params
 from koe.store import ShardReader, ShardWriter, _read_header, compare_contracts
+from koe.tasks.conversion.schema import Params
 
 ARRAYS = {
     "demo/heart/001": {"mel": np.arange(12, dtype=np.float32).reshape(4, 3), "f0": np.arange(4, dtype=np.float32)},
@@ -269,7 +270,7 @@ def test_a_reader_crosses_processes(tmp_path: Path) -> None:
 
 
 def test_lesson_13_a_contract_that_differs_shows_both_values(tmp_path: Path, params: Params) -> None:
-    contract = params.mel.contract()
+    contract = mel_contract(params.mel)
     reader = ShardReader(write(tmp_path, metadata={"mel": {**contract, "fmax": 11025.0}}))
     with pytest.raises(ContractError, match=r"fmax: 11025.0 in .*, 8000.0 in the parameters") as raised:
         reader.require(contract)
@@ -280,7 +281,7 @@ def test_lesson_13_a_contract_that_differs_shows_both_values(tmp_path: Path, par
 @pytest.mark.parametrize("name", ["sample_rate", "n_fft", "hop_length", "win_length", "n_mels", "fmin", "fmax",
                                   "floor", "log", "scale", "padding", "normalized"])
 def test_lesson_13_every_setting_counts(params: Params, name: str) -> None:
-    contract = params.mel.contract()
+    contract = mel_contract(params.mel)
     compare_contracts("a", contract, "b", dict(contract))
     with pytest.raises(ContractError, match=f"{name}: .* in a, other in b"):
         compare_contracts("a", contract, "b", {**contract, name: "other"})

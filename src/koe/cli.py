@@ -11,7 +11,7 @@ from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
 
 if TYPE_CHECKING:
-    from koe.convert import Converter
+    from koe.tasks.conversion.convert import Converter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Koe: parallel recordings in, a voice converter out. The pipeline itself is run by dvc repro.")
@@ -41,9 +41,9 @@ def convert(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Converts recordings, of any length, into a target speaker's voice."""
-    from koe.acoustic.inference import Adjustment
-    from koe.convert import convert_file, convert_files
     from koe.progress import progress
+    from koe.tasks.conversion.convert import convert_file, convert_files
+    from koe.tasks.conversion.inference import Adjustment
 
     *paths, destination = source
     if not paths:
@@ -67,7 +67,7 @@ def convert(
 
 
 def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str) -> "Converter":
-    from koe.convert import Converter
+    from koe.tasks.conversion.convert import Converter
     from koe.vocoder.registry import load_vocoder
 
     if onnx is None:
@@ -89,7 +89,7 @@ def _require_files(paths: list[Path]) -> None:
 
 def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str | None]":
     """The converter and the name of the target: of the training's speakers, or somebody new, introduced by files."""
-    from koe.convert import hear_file
+    from koe.tasks.conversion.convert import hear_file
 
     if len(names) < 2 and not any(Path(name).is_file() for name in names):
         return converter, names[0] if names else None
@@ -213,9 +213,9 @@ def check(
     Of what lies in data/, as far as the stages got; where there is no data, of metrics/data.json.
     """
     from koe.files import read_json
-    from koe.params import load_params
     from koe.report.checks import count_present
     from koe.report.health import print_health
+    from koe.tasks.conversion.schema import load_params
 
     counts = count_present(load_params(), Path("data")) if metrics is None else None
     recorded = (metrics or Path("metrics")) / "data.json"
@@ -229,7 +229,7 @@ def check_params(
     path: Annotated[Path, typer.Argument(help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Checks every parameter, and their agreement, without running anything."""
-    from koe.params import load_params
+    from koe.tasks.conversion.schema import load_params
 
     load_params(path)
     print(f"{path}: every parameter is valid, and they agree with each other")

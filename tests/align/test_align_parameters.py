@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from koe.errors import ParameterError
-from koe.params import check_params
+from koe.tasks.conversion.schema import check_params
 
 
 @pytest.mark.parametrize("change, message", [

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from koe.acoustic.reduction import steps_of
 from koe.align.aligner import Alignment, Found, Side, align_pair, dtw_aligner
 from koe.align.durations import path_along
-from koe.params import AlignParams, Params
+from koe.align.params import AlignParams
+from koe.audio.grid import frame_rate
+from koe.steps import steps_of
+from koe.tasks.conversion.schema import Params
 
 
 def sounds(frames: int, seed: int = 0) -> np.ndarray:
@@ -60,7 +62,7 @@ def test_lesson_08_a_long_run_and_skipped_steps_are_measured(params: Params) -> 
     align = params.align.model_copy(update={"normalize": False})  # the held sound would be most of the mean
     held = np.concatenate([source[:60], np.repeat(source[60:61], 60, axis=0), source[61:]])
     diagnostics = align_dtw(source, held, params, align, 3).diagnostics
-    assert 45 <= diagnostics.longest_run * params.mel.frame_rate <= 66
+    assert 45 <= diagnostics.longest_run * frame_rate(params.mel) <= 66
     left_out = np.concatenate([source[:60], source[84:]])
     diagnostics = align_dtw(source, left_out, params, align, 3).diagnostics
     assert 6 / 40 <= diagnostics.skipped <= 9 / 40

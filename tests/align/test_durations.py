@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koe.acoustic.reduction import steps_of
-from koe.align.durations import durations_of, path_along, source_positions, spread_silence
+from koe.align.durations import durations_of, path_along, spread_silence
+from koe.dtw import source_positions
+from koe.steps import steps_of
 
 
 @st.composite

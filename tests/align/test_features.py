@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koe.align.features import comparison_features, mel_bands, mel_cepstra, silent_frames
-from koe.params import Params
+from koe.tasks.conversion.schema import Params
 
 
 @pytest.fixture()

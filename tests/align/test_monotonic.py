@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koe.acoustic.reduction import steps_of
 from koe.align.durations import durations_of
 from koe.align.forward_sum import IMPOSSIBLE, forward_sum
 from koe.align.monotonic import best_path, focus_rate, log_prior, longest_advance, positions_between
+from koe.steps import steps_of
 
 
 def all_paths(target_steps: int, source_steps: int) -> list[tuple[int, ...]]:

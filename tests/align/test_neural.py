@@ -7,19 +7,21 @@ import pytest
 import torch
 from test_aligner import sounds, warp
 
-from koe.acoustic.reduction import steps_of
 from koe.align.aligner import Aligner, Side, align_pair, dtw_aligner
 from koe.align.attention import AttentionTeacher, guided_attention_loss
 from koe.align.forward_sum import IMPOSSIBLE
 from koe.align.neural import NETWORKS, NeuralAligner, load_aligner, network_params, save_aligner
+from koe.align.params import AlignMethod, AlignParams
 from koe.align.registry import aligner_of
 from koe.align.steps import StepBatch, StepReader
 from koe.align.training import AlignerTrainer, initial_network
+from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
-from koe.corpus.statistics import Moments
 from koe.errors import KoeError
-from koe.params import AlignMethod, AlignParams, Params
+from koe.statistics import Moments
+from koe.steps import steps_of
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params
 from koe.training.session import Session
 
 FACTOR = 3
@@ -32,7 +34,7 @@ class Corpus:
     def __init__(self, folder: Path, params: Params) -> None:
         self.origins = {}
         mels: dict[str, list[np.ndarray]] = {"x": [], "y": []}
-        with ShardWriter(folder / "features/demo", {"mel": params.mel.contract()}) as writer:
+        with ShardWriter(folder / "features/demo", {"mel": mel_contract(params.mel)}) as writer:
             for number, name in enumerate(NAMES):
                 source = sounds(150, seed=100 + number).astype(np.float32)
                 target, self.origins[name] = warp(source, seed=200 + number)

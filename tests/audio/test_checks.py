@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from koe.audio.checks import check_content, clipped_share, decibels, loudest, noise_floor
 from koe.errors import AudioError
-from koe.params import Params
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyloudnorm import Meter
 
 from koe.audio.loudness import GATE_LUFS, integrated_loudness, normalize_loudness
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 
 
 def tone(seconds: float, level_db: float = 0.0, rate: int = 48000) -> np.ndarray:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.audio.mel import log_mel, magnitude_frames, mel_and_energy, mel_filterbank, minimum_samples
+from koe.audio.params import MelParams
 from koe.errors import AudioError
-from koe.params import MelParams
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "mel_golden.npz"
 HOP_256 = MelParams(

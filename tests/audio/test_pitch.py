@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from koe.audio.params import PitchParams
 from koe.audio.pitch import EXTRACTORS, continuous_log_f0, extract_f0
 from koe.errors import AudioError, ParameterError
-from koe.params import PitchParams
 
 METHODS = sorted(EXTRACTORS)
 QUICK = ["dio", "dio_plain"]

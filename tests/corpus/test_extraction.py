@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koe.corpus.dataset import Dataset, to_int16
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams, SpeakerPitch
+from koe.audio.samples import to_int16
+from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import Features, _check_grid, _row, extract_corpus, extract_features
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import AudioError, KoeError, StoreError
 from koe.files import write_table
-from koe.params import MelParams, Params, SpeakerPitch
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import Params
 
 
 def write_trimmed(data: Path, waves: dict[str, np.ndarray], corpus: str = "toy") -> None:
@@ -41,7 +44,7 @@ def dataset(tmp_path: Path, waves: dict[str, np.ndarray], params: Params) -> Dat
 
 
 def extract(dataset: Dataset, params: Params, threads: int = 2, name: str = "features") -> pd.DataFrame:
-    return extract_corpus(dataset, dataset.data / name / "toy", params.speaker_pitch, 3, threads)[0]
+    return extract_corpus(dataset, dataset.data / name / "toy", params.speaker_pitch, threads)[0]
 
 
 def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Dataset, params: Params) -> None:
@@ -62,7 +65,7 @@ def test_lesson_06_and_24_everything_stored_lies_on_one_frame_grid(dataset: Data
 def test_stored_features_are_those_of_the_single_path(dataset: Dataset, params: Params) -> None:
     extract(dataset, params)
     name = "toy/ann/b"
-    features = extract_features(dataset.wave(name), params.mel, params.speaker_pitch, "ann", 3)
+    features = extract_features(dataset.wave(name), params.mel, params.speaker_pitch, "ann")
     assert np.array_equal(dataset.f0(name), features.f0)
     assert np.allclose(dataset.mel(name), features.mel, atol=1e-5)
     assert np.allclose(dataset.energy(name), features.energy, atol=1e-5)
@@ -70,7 +73,7 @@ def test_stored_features_are_those_of_the_single_path(dataset: Dataset, params: 
 
 def test_shards_carry_the_mel_contract_and_the_pitch_settings(dataset: Dataset, params: Params) -> None:
     extract(dataset, params)
-    store = ShardReader(dataset.data / "features" / "toy").require(params.mel.contract())
+    store = ShardReader(dataset.data / "features" / "toy").require(mel_contract(params.mel))
     assert store.metadata["pitch"]["method"] == "dio"
     assert store.get("toy/ann/a", "mel").dtype == np.float32
 
@@ -92,7 +95,7 @@ def test_lesson_23_what_is_left_out_has_a_row_with_its_reason(
     write_trimmed(tmp_path, waves)
     dataset = Dataset(["toy"], params.mel, tmp_path)
     folder = tmp_path / "features" / "toy"
-    table, quarantine = extract_corpus(dataset, folder, params.speaker_pitch, 3, 1)
+    table, quarantine = extract_corpus(dataset, folder, params.speaker_pitch, 1)
     assert sorted(table["utterance"]) == ["toy/ann/a", "toy/ann/b", "toy/ann/c", "toy/ann/d"]
     assert ShardReader(folder).utterances() == sorted(table["utterance"])
     rows = read_quarantine([folder]).set_index("utterance")
@@ -104,7 +107,7 @@ def test_lesson_23_what_is_left_out_has_a_row_with_its_reason(
 @pytest.mark.parametrize("frames, reason", [(5, "too_short"), (6, "unvoiced_throughout")])
 def test_one_reduced_step_is_long_enough(params: Params, frames: int, reason: str) -> None:
     with pytest.raises(AudioError) as raised:
-        extract_features(np.zeros(frames * 256, dtype=np.float32), params.mel, params.speaker_pitch, "ann", 6)
+        extract_features(np.zeros(frames * 256, dtype=np.float32), params.mel, params.speaker_pitch, "ann")
     assert raised.value.reason == reason
 
 
@@ -112,7 +115,7 @@ def test_nothing_left_stops_with_the_reason(tmp_path: Path, params: Params) -> N
     write_trimmed(tmp_path, {"toy/ann/mute": np.zeros(9000, dtype=np.float32)})
     dataset = Dataset(["toy"], params.mel, tmp_path)
     with pytest.raises(KoeError, match="unvoiced_throughout"):
-        extract_corpus(dataset, tmp_path / "features" / "toy", params.speaker_pitch, 3, 1)
+        extract_corpus(dataset, tmp_path / "features" / "toy", params.speaker_pitch, 1)
 
 
 def test_a_speaker_is_heard_in_its_own_range(tmp_path: Path, voice: Callable[..., np.ndarray], params: Params) -> None:
@@ -156,7 +159,7 @@ def test_lesson_24_mel_f0_and_energy_have_the_same_frames_for_any_length(extra: 
 def test_lesson_06_a_frame_too_many_is_refused_on_read(tmp_path: Path, params: Params, field: str) -> None:
     arrays = {"f0": np.zeros(5, np.float32), "energy": np.zeros(5, np.float32)}
     arrays[field] = np.zeros(6, np.float32)
-    with ShardWriter(tmp_path / "features" / "toy", {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(tmp_path / "features" / "toy", {"mel": mel_contract(params.mel)}) as writer:
         writer.add("toy/ann/a", mel=np.zeros((5, params.mel.n_mels), np.float32), **arrays)
     dataset = Dataset(["toy"], params.mel, tmp_path)
     with pytest.raises(StoreError, match=f"toy/ann/a.*{field} has shape .6,., its mel 5 frames"):

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from koe.corpus.importers.registry import COLUMNS, Imported, import_corpus
+from koe.corpus.params import CorpusParams
 from koe.errors import KoeError
 from koe.files import read_table
-from koe.params import CorpusParams
 
 RATE = 16000
 

@@ -17,14 +17,16 @@ from koe.corpus.pairing import (
     pair_corpora,
     read_pairs,
 )
+from koe.corpus.params import PairParams
 from koe.corpus.quarantine import COLUMNS, read_quarantine
 from koe.errors import KoeError, ParameterError
 from koe.files import read_table, write_table
-from koe.params import ConditioningParams, PairParams, Params, check_params
+from koe.tasks.conversion.params import ConditioningParams
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import require_conditioning
 
 ROLES = {"heart": "source", "joe": "target"}
 FOUR = {"ann": "", "bob": "", "cat": "", "dan": ""}
-LEARNED = ConditioningParams(by="learned", level="speaker", size=8)
 NONE = ConditioningParams(by="none", level="speaker", size=8)
 
 
@@ -74,10 +76,8 @@ class Data:
     def dataset(self, *corpora: str) -> Dataset:
         return Dataset(list(corpora or ["demo"]), self.mel, self.folder)
 
-    def pair(
-        self, *corpora: str, seed: int = 1, conditioning: ConditioningParams = LEARNED, **updates: Any
-    ) -> pd.DataFrame:
-        return pair_corpora(self.dataset(*corpora), rules(**updates), conditioning, seed, self.folder / "pairs")
+    def pair(self, *corpora: str, seed: int = 1, **updates: Any) -> pd.DataFrame:
+        return pair_corpora(self.dataset(*corpora), rules(**updates), seed, self.folder / "pairs")
 
     @property
     def quarantine(self) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def splits_of(pairs: pd.DataFrame) -> dict[str, str]:
 
 def test_one_way_joins_the_sources_recording_with_the_targets(data: Data) -> None:
     write_corpus(data.folder, numbered(10), speakers={**ROLES, "other": ""})
-    pairs = data.pair(conditioning=NONE)
+    pairs = data.pair()
     assert list(pairs["pair"]) == [f"demo/{number}/heart-joe" for number in numbered(10)]
     assert list(pairs["source"]) == [f"demo/heart/{number}" for number in numbered(10)]
     assert list(pairs["target"]) == [f"demo/joe/{number}" for number in numbered(10)]
@@ -171,7 +171,7 @@ def test_a_speaker_that_is_not_there_or_twice_is_named(data: Data, name: str, me
 def test_sentences_pair_across_corpora_only_if_asked(data: Data) -> None:
     write_corpus(data.folder, numbered(10), corpus="jsut", speakers={"jsut": "source"})
     write_corpus(data.folder, numbered(10), corpus="jsss", speakers={"jsss": "target"})
-    pairs = data.pair("jsut", "jsss", across_corpora=True, conditioning=NONE)
+    pairs = data.pair("jsut", "jsss", across_corpora=True)
     assert pairs["pair"].iloc[0] == "jsut+jsss/000/jsut-jsss"
     assert set(directions_of(pairs)) == {("jsut/jsut", "jsss/jsss")}
     with pytest.raises(KoeError, match=r"pair\.rule: one_way finds no two .* pair\.across_corpora pairs those"):
@@ -415,5 +415,5 @@ def test_lesson_22_what_only_the_data_shows_is_refused_before_training(data: Dat
     for corpus in ("one", "two"):
         write_corpus(data.folder, numbered(10, 0 if corpus == "one" else 10), corpus=corpus)
     with pytest.raises(KoeError, match=r"acoustic\.conditioning\.by: none, but the pairs have 2 directions"):
-        data.pair("one", "two", conditioning=NONE)
+        require_conditioning(data.pair("one", "two"), NONE)
     assert len(data.pair("one", "two")) == 20

@@ -8,12 +8,12 @@ import pytest
 import soundfile
 
 from koe.audio.loudness import integrated_loudness
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.corpus.resampling import COLUMNS, loudness_note, rates_note, resample_corpus
 from koe.errors import KoeError
 from koe.files import read_table, write_table
-from koe.params import Params
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

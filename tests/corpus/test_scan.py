@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from koe.corpus import scan
+from koe.corpus.params import CorpusParams
 from koe.corpus.scan import scan_corpus
 from koe.errors import KoeError
 from koe.files import read_json
-from koe.params import CorpusParams
 
 LONG_AGO = 1_600_000_000_000_000_000  # ns
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from long_recordings import LongRecording, long_recording
 
 from koe.corpus import segments
+from koe.corpus.params import SegmentParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.segments import choose_pieces, cut_long
 from koe.corpus.sentences_file import read_sentences
 from koe.errors import KoeError
-from koe.params import SegmentParams
 
 PARAMS = SegmentParams(longer_than=20, min_seconds=3, max_seconds=15, min_pause_seconds=0.3)
 RATE = 16000

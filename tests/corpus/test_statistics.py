@@ -12,25 +12,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
-from koe.corpus.statistics import (
-    STD_FLOOR,
-    Moments,
-    Statistics,
-    measure_pairs,
-    read_statistics,
-    statistics_of,
-    within_fences,
-)
+from koe.corpus.params import StatsParams
+from koe.corpus.statistics import Statistics, measure_pairs, read_statistics, statistics_of, within_fences
 from koe.errors import ContractError, KoeError
-from koe.params import Params, StatsParams
+from koe.statistics import STD_FLOOR, Moments
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params
 
 
 @pytest.fixture()
 def dataset(tmp_path: Path, params: Params) -> Dataset:
     generator = np.random.default_rng(1)
-    with ShardWriter(tmp_path / "features" / "toy", {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(tmp_path / "features" / "toy", {"mel": mel_contract(params.mel)}) as writer:
         for speaker, level in (("ann", -4.0), ("bob", -7.0)):
             for sentence, frames in (("1", 40), ("2", 70), ("3", 50), ("4", 60)):
                 f0 = generator.uniform(100, 200, frames).astype(np.float32)

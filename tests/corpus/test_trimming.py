@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.corpus.quarantine import COLUMNS as QUARANTINE_COLUMNS
 from koe.corpus.trimming import COLUMNS, trim_corpus
 from koe.files import read_table
-from koe.params import Params
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koe.corpus.dataset import Dataset, from_int16, to_int16
+from koe.audio.samples import from_int16, to_int16
+from koe.corpus.dataset import Dataset
 from koe.errors import KoeError
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.params import Params
 from koe.store import ShardReader
+from koe.tasks.conversion.schema import Params
 
 PAIRS = pd.DataFrame([
     {"pair": f"demo/s{number}/heart-joe", "sentence": f"s{number}", "source": f"demo/heart/s{number}",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.evaluation import measure as module
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import (
@@ -22,8 +22,8 @@ from koe.evaluation.measure import (
     summarize,
     summarize_directions,
 )
+from koe.evaluation.params import EvaluationParams
 from koe.files import read_table, write_json, write_table
-from koe.params import EvaluationParams
 
 ALL = EvaluationParams(headline="griffin_lim", pairs=9, pairs_per_direction=None, mcd_order=24, mcd_silence_db=-40,
                        wer=True, mos=True, speaker=True)

@@ -9,7 +9,7 @@ import yaml
 from koe.errors import KoeError, ParameterError
 from koe.experiments.idea import on
 from koe.experiments.named import Difference, Experiment, compose, experiment_names, read_experiment
-from koe.params import check_params
+from koe.tasks.conversion.schema import check_params
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 import koe.cli
 from koe.errors import ParameterError
 from koe.experiments.named import Experiment, differences
-from koe.params import AcousticTraining, Params, VocoderTraining
+from koe.tasks.conversion.params import AcousticTraining
+from koe.tasks.conversion.schema import Params
 from koe.training.references import split_reference
+from koe.vocoder.params import VocoderTraining
 
 COUNTS = {"hifigan": 19, "nars2s": 45}
 BY_RUN_NAME = {shipped(name).run_name: name for name in RUNS}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import koe.cli
 from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, arguments, compose, differences, experiment_names, read_experiment
-from koe.params import Params, check_params
+from koe.tasks.conversion.schema import Params, check_params
 
 
 @pytest.mark.parametrize("name", NAMES)

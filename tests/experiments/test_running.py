@@ -13,7 +13,7 @@ from koe.experiments import running
 from koe.experiments.dvc import RunReference, git
 from koe.experiments.named import compose, read_experiment
 from koe.experiments.running import run
-from koe.params import read_values
+from koe.params.reading import read_values
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = {

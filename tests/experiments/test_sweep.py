@@ -15,7 +15,7 @@ from koe.experiments.space import Choices, Range, grid, parse_setting, read_spac
 from koe.experiments.sweep import FAILURES, Budget, Sweep, define, folder_of, open_study, run_sweep
 from koe.experiments.sweep_summary import print_summary, rows_of, short_names, weights_of, write_page
 from koe.experiments.trials import Objective, Trial, TrialFailed, Watch
-from koe.params import read_values
+from koe.params.reading import read_values
 
 RATE, LAYERS = "acoustic.training.schedule.learning_rate", "acoustic.encoder.layers"
 SETTINGS = [f"{RATE}=1e-4..1e-2:log", f"{LAYERS}=[1, 2, 4]"]

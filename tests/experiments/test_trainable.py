@@ -13,14 +13,15 @@ import small_vocoder
 import torch
 from shipped_experiments import RUNS, VALUES, composed, params_of, shipped
 
-from koe.acoustic.data import PairReader
-from koe.acoustic.nars2s import NARS2S
-from koe.acoustic.speakers import Speakers
-from koe.acoustic.training import AcousticTrainer
+from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, measure
-from koe.params import Params, check_params
 from koe.store import ShardWriter
+from koe.tasks.conversion.data import PairReader
+from koe.tasks.conversion.nars2s import NARS2S
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import Speakers
+from koe.tasks.conversion.training import AcousticTrainer
 from koe.training.session import Session
 
 Losses = dict[str, float]
@@ -49,7 +50,7 @@ FRAMES = {"first": (31, 34), "second": (28, 25), "third": (26, 30)}
 def one_step(params: Params, folder: Path) -> Losses:
     """Trains an optimizer step on two made-up pairs and validates on a third, with float32 and from random weights."""
     generator = np.random.default_rng(0)
-    with ShardWriter(folder / "features/toy", {"mel": params.mel.contract()}) as writer:
+    with ShardWriter(folder / "features/toy", {"mel": mel_contract(params.mel)}) as writer:
         for sentence, lengths in FRAMES.items():
             for speaker, frames in zip("xy", lengths, strict=True):
                 f0 = np.where(generator.random(frames) < 0.8, generator.uniform(100, 200, frames), 0)

@@ -6,8 +6,8 @@ import pytest
 from long_recordings import long_recording
 
 from koe.corpus.importers.registry import import_corpus
+from koe.corpus.params import CorpusParams, SegmentParams
 from koe.corpus.sentences_file import read_sentences
-from koe.params import CorpusParams, SegmentParams
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 
 from koe.audio.trim import find_cuts
-from koe.params import Params
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

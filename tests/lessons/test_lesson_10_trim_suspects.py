@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from koe.audio.params import TrimParams
 from koe.audio.trim import find_cuts
-from koe.params import Params, TrimParams
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

@@ -6,17 +6,18 @@ import pytest
 from spoken_sentences import HELLO, STELLA, THANKS, WEATHER, record
 from typer.testing import CliRunner
 
+from koe.align.pairs import align_pairs
 from koe.cli import app
-from koe.corpus.alignment import align_pairs
 from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import extract_corpus
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.pairing import directions_of, pair_corpora
+from koe.corpus.params import CorpusParams
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.trimming import trim_corpus
 from koe.files import write_json
-from koe.params import ConditioningParams, CorpusParams, Params
 from koe.report.checks import count_data
+from koe.tasks.conversion.schema import Params
 
 TEXTS = {f"VOICEACTRESS100_{number:03d}": text for number, text in enumerate((HELLO, THANKS, WEATHER), start=1)}
 
@@ -47,12 +48,11 @@ def test_lesson_12_a_mixture_of_corpora_is_parameters_and_a_table(params: Params
         import_corpus(name, corpus, data / "corpus" / name)
         resample_corpus(data / "corpus" / name, data / "resampled" / name, params.mel.sample_rate, params.resample)
         trim_corpus(data / "resampled" / name, data / "trim" / name, params.trim)
-        extract_corpus(Dataset([name], params.mel, data), data / "features" / name, params.speaker_pitch, 3)
+        extract_corpus(Dataset([name], params.mel, data), data / "features" / name, params.speaker_pitch)
     dataset = Dataset(list(corpora), params.mel, data)
     rules = params.pair.model_copy(
         update={"rule": "sampled", "targets_per_source": 1, "across_corpora": True, "validation": 1, "test": 1})
-    learned = ConditioningParams(by="learned", level="speaker", size=8)
-    pairs = pair_corpora(dataset, rules, learned, params.seed, data / "pairs")
+    pairs = pair_corpora(dataset, rules, params.seed, data / "pairs")
     assert {source for source, _ in directions_of(pairs)} == {"jsut/jsut", "jvs/jvs001", "jvs/jvs002"}
     align_pairs(dataset, pairs, params.align, 3, data / "alignment")
 

@@ -8,8 +8,8 @@ import soundfile
 
 from koe.corpus.resampling import resample_corpus
 from koe.files import write_table
-from koe.params import Params
 from koe.store import ShardReader
+from koe.tasks.conversion.schema import Params
 
 RATE = 22050
 

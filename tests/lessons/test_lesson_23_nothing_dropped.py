@@ -11,11 +11,12 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import extract_corpus
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.pairing import pair_corpora
+from koe.corpus.params import CorpusParams
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.trimming import trim_corpus
 from koe.files import write_table
-from koe.params import CorpusParams, Params
 from koe.report.checks import count_data
+from koe.tasks.conversion.schema import Params
 
 SPEAKERS = ("ann", "bob", "cid")
 
@@ -58,10 +59,9 @@ def test_lesson_23_every_recording_ends_in_a_pair_or_in_a_quarantine(
     resample_corpus(stage["corpus"], stage["resampled"], 22050, params.resample, 1)
     trim_corpus(stage["resampled"], stage["trim"], params.trim, 1)
     dataset = Dataset(["my"], params.mel, tmp_path / "data")
-    kept, _ = extract_corpus(dataset, stage["features"], params.speaker_pitch, 3, 1)
+    kept, _ = extract_corpus(dataset, stage["features"], params.speaker_pitch, 1)
     rule = params.pair.model_copy(update={"rule": "all", "validation": 2, "test": 2})
-    learned = params.acoustic.conditioning.model_copy(update={"by": "learned"})
-    pairs = pair_corpora(dataset, rule, learned, params.seed, tmp_path / "data/pairs")
+    pairs = pair_corpora(dataset, rule, params.seed, tmp_path / "data/pairs")
     aligned = pairs[["pair"]].assign(suspect=0)
     write_table(tmp_path / "data/alignment/alignment.csv", aligned)
     write_table(tmp_path / "data/alignment/quarantine.csv", aligned[:0].reindex(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from koe.experiments.named import Difference, compose, differences, read_experiment
-from koe.params import Params, check_params
+from koe.tasks.conversion.schema import Params, check_params
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 

@@ -9,17 +9,18 @@ import pytest
 import torch
 from small_parameters import shrink_acoustic
 
-from koe.acoustic.data import SourceItem
-from koe.acoustic.inference import Adjustment, convert_items
-from koe.acoustic.model_file import AcousticModel, Preparation, build_network, save_acoustic
-from koe.acoustic.speakers import Speakers
-from koe.corpus.statistics import Moments, Normalization, Statistics
+from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import ContractError, KoeError, StoreError
 from koe.onnx import files, runtime
 from koe.onnx.export import export_acoustic, export_onnx, export_vocoder
-from koe.params import Params, check_params
+from koe.statistics import Moments
+from koe.tasks.conversion.data import SourceItem
+from koe.tasks.conversion.inference import Adjustment, convert_items
+from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network, save_acoustic
+from koe.tasks.conversion.schema import Params, check_params
+from koe.tasks.conversion.speakers import Speakers
 from koe.vocoder.model_file import VocoderModel
-from koe.vocoder.network import make_network
+from koe.vocoder.networks import make_network
 from koe.vocoder.synthesis import NeuralVocoder
 
 pytest.importorskip("onnx")

@@ -9,8 +9,8 @@ from fake_project import write_project
 
 from koe.corpus.dataset import Dataset
 from koe.files import write_json
-from koe.params import Params, check_params
 from koe.report.checks import count_data
+from koe.tasks.conversion.schema import Params, check_params
 
 
 @pytest.fixture(scope="session")

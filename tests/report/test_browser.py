@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
-from koe.params import Params
 from koe.report.data import load_report
 from koe.report.page import build_page
+from koe.tasks.conversion.schema import Params
 
 pytestmark = NEEDS_BROWSER
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koe.params import Params
 from koe.report.data import Tables, load_report
 from koe.report.data_charts import MOST_ROWS, DataChart, data_charts
+from koe.tasks.conversion.schema import Params
 
 
 @pytest.fixture(scope="module")

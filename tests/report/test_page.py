@@ -19,7 +19,6 @@ from fake_project import TEXTS
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
 from koe.files import read_json, read_table, write_table
-from koe.params import Params
 from koe.report.data import (
     ReportData,
     aligner_trainings,
@@ -35,6 +34,7 @@ from koe.report.data import (
 from koe.report.metrics import METRICS, MISSING
 from koe.report.page import _HEADLINE, build_page, compare_words, flatten
 from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.schema import Params
 
 VOID = {"meta", "link", "img", "br", "input"}
 

@@ -8,8 +8,8 @@ import pytest
 from fake_project import SPEAKERS
 
 from koe.corpus.dataset import Dataset
-from koe.params import Params
 from koe.report.recordings import ratios_table, recordings_table
+from koe.tasks.conversion.schema import Params
 
 
 def test_every_imported_utterance_has_a_row_and_nan_where_it_did_not_get_to(

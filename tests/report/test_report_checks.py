@@ -10,8 +10,8 @@ import pytest
 
 from koe.corpus.dataset import Dataset
 from koe.files import read_json, read_table, write_table
-from koe.params import Params
 from koe.report.checks import LISTED, _directions, _duplicates, count_data
+from koe.tasks.conversion.schema import Params
 
 
 @pytest.fixture()

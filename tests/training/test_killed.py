@@ -19,14 +19,14 @@ import yaml
 from safetensors.torch import save_file
 from small_training import files_in, make_session, make_trainer, small_params
 
-from koe.params import Params
+from koe.tasks.conversion.schema import Params
 
 pytestmark = pytest.mark.slow
 KILLS = 4
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
-    ["koe.acoustic.training", "koe.acoustic.initial", "koe.vocoder.training", "koe.vocoder.initial", "torch._dynamo",
-     "dvc.repo", "pytest"])
+    ["koe.tasks.conversion.training", "koe.tasks.conversion.initial", "koe.vocoder.training", "koe.vocoder.initial",
+     "torch._dynamo", "dvc.repo", "pytest"])
 Train = Callable[[str, Params], None]
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from koe.params import OptimizerParams
 from koe.training.checkpoint import load_checkpoint, save_checkpoint
 from koe.training.muon import Muon, hidden_weights, orthogonalized
 from koe.training.optimizers import make_optimizer
+from koe.training.params import OptimizerParams
 
 MUON = OptimizerParams(name="muon", betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.1)
 

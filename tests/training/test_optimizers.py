@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from koe.errors import KoeError
-from koe.params import OptimizerParams
 from koe.training.optimizers import make_optimizer, take_optimizer_state
+from koe.training.params import OptimizerParams
 
 
 def params_of(name: str, weight_decay: float = 0.0) -> OptimizerParams:

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koe.params import ScheduleParams, TeacherForcingParams
-from koe.training.schedules import cosine_per_step, exponential_per_epoch, noam_per_step, rate, teacher_forced_share
+from koe.tasks.conversion.params import TeacherForcingParams
+from koe.tasks.conversion.teacher_forcing import teacher_forced_share
+from koe.training.params import ScheduleParams
+from koe.training.schedules import cosine_per_step, exponential_per_epoch, noam_per_step, rate
 
 
 def schedule(name: str, **changes: Any) -> ScheduleParams:

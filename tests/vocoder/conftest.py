@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from small_vocoder import Corpus, small_params, write_corpus
 
-from koe.params import Params, VocoderParams, load_params
+from koe.tasks.conversion.schema import Params, load_params
+from koe.vocoder.params import VocoderParams
 
 
 @pytest.fixture()

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 import torch
 
-from koe.params import DiscriminatorParams
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.normalization import internal_names, published_names
+from koe.vocoder.params import DiscriminatorParams
 
 PUBLISHED = DiscriminatorParams(periods=[2, 3, 5, 7, 11], period_channels=32, scales=3, scale_channels=128, spectra=[],
                                 spectrum_channels=16)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koe.params import MelParams, load_params
+from koe.audio.params import MelParams
+from koe.tasks.conversion.schema import load_params
 from koe.vocoder import excitation as module
 from koe.vocoder.excitation import excitation, source_of
 

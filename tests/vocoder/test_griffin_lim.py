@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from koe.audio.mel import log_mel
+from koe.audio.params import MelParams
 from koe.audio.pitch import extract_f0
-from koe.params import MelParams, Params
+from koe.tasks.conversion.schema import Params
 from koe.vocoder.griffin_lim import GriffinLim
 
 

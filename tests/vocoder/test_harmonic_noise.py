@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from koe.audio.mel import log_mel
-from koe.params import HarmonicNoiseParams, MelParams, load_params
+from koe.audio.params import MelParams
+from koe.tasks.conversion.schema import load_params
 from koe.vocoder.excitation import source_of
 from koe.vocoder.harmonic_noise import HarmonicNoise, MelCorrection, bands_to_bins
+from koe.vocoder.params import HarmonicNoiseParams
 
 MEL = load_params(Path(__file__).parents[2] / "params.yaml").mel
 SMALL = HarmonicNoiseParams(

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from koe.audio.mel import log_mel
-from koe.params import HiFiGANParams, Params
+from koe.tasks.conversion.schema import Params
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.losses import mel_loss
 from koe.vocoder.normalization import internal_names, published_names
+from koe.vocoder.params import HiFiGANParams
 
 V1 = HiFiGANParams(
     upsample_rates=[8, 8, 2, 2], upsample_kernels=[16, 16, 4, 4], upsample_channels=512, resblock="1",

@@ -11,15 +11,17 @@ import pytest
 import torch
 import yaml
 
+from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
-from koe.corpus.dataset import Dataset, to_int16
+from koe.audio.samples import to_int16
+from koe.corpus.dataset import Dataset
 from koe.experiments.named import compose, experiment_names, read_experiment
 from koe.files import write_table
-from koe.params import Params, check_params
 from koe.store import ShardWriter
+from koe.tasks.conversion.schema import Params, check_params
 from koe.vocoder.data import MelAudio
 from koe.vocoder.discriminators import Discriminators
-from koe.vocoder.network import make_network
+from koe.vocoder.networks import make_network
 from koe.vocoder.training import VocoderTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +53,7 @@ def trainer_of(params: Params, data: Path, recordings: int = 3) -> VocoderTraine
     draw = np.random.default_rng(0)
     utterances = [f"toy/x/{index}" for index in range(recordings)]
     with (ShardWriter(data / "resampled/toy") as audio,
-          ShardWriter(data / "features/toy", {"mel": mel.contract()}) as features):
+          ShardWriter(data / "features/toy", {"mel": mel_contract(mel)}) as features):
         for utterance in utterances:
             wave, _ = to_int16(draw.normal(0, 0.1, frames * mel.hop_length).clip(-1, 1).astype(np.float32))
             audio.add(utterance, audio=wave)

@@ -24,11 +24,12 @@ from typer.testing import CliRunner
 import koe.cli
 from koe.errors import KoeError, StoreError
 from koe.experiments.named import compose, read_experiment
-from koe.params import VocoderParams, check_params
+from koe.tasks.conversion.schema import check_params
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
-from koe.vocoder.network import make_network
+from koe.vocoder.networks import make_network
 from koe.vocoder.parallel_wavegan import import_parallel_wavegan
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.published import PUBLISHED, caveats, export_hifigan, import_hifigan, published_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`:FutureWarning")

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from koe.params import MelParams, Params, VocoderParams, load_params
+from koe.audio.params import MelParams
+from koe.tasks.conversion.schema import Params, load_params
 from koe.vocoder.grouping import BATCH_FRAMES
-from koe.vocoder.network import VocoderNetwork, make_network
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.networks import make_network
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.streaming import chunks_of, stream
 from koe.vocoder.synthesis import NeuralVocoder
 

@@ -5,10 +5,11 @@ from torch import nn
 
 from koe.audio.mel import log_mel
 from koe.errors import KoeError
-from koe.params import HiFiGANParams, Params, VocoderParams
+from koe.tasks.conversion.schema import Params
 from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
 from koe.vocoder.hifigan import Generator
-from koe.vocoder.network import make_network
+from koe.vocoder.networks import make_network
+from koe.vocoder.params import HiFiGANParams, VocoderParams
 from koe.vocoder.synthesis import NeuralVocoder
 
 CPU = torch.device("cpu")

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from koe.audio.mel import log_mel
+from koe.audio.params import MelParams
 from koe.audio.pitch import extract_f0
-from koe.params import MelParams, Params, VocoderValidation
+from koe.tasks.conversion.schema import Params
 from koe.vocoder import validation
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import VocoderValidation
 from koe.vocoder.validation import ValidationItem, validate
 
 FRAMES, SIZES = 90, [512, 256]

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import koe.store
+from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
 from koe.corpus.dataset import Dataset
 from koe.errors import ContractError, KoeError, StoreError
-from koe.params import VocoderParams, VocoderTraining
 from koe.randomness import numpy_generator
 from koe.store import ShardReader, ShardWriter
 from koe.vocoder.data import MelAudio, SegmentSampler, hold_out
 from koe.vocoder.excitation import source_of
+from koe.vocoder.params import VocoderParams, VocoderTraining
 
 
 def training(small: VocoderParams, **changes: Any) -> VocoderTraining:
@@ -149,7 +150,7 @@ def test_lesson_06_features_of_another_length_than_their_wave_are_refused(
 
 def test_lesson_13_generated_mels_of_other_settings_are_refused(corpus: Any, tmp_path: Path) -> None:
     dataset, items, _ = corpus
-    with ShardWriter(tmp_path / "generated", {"mel": {**dataset.mel_params.contract(), "fmax": 11025.0}}) as writer:
+    with ShardWriter(tmp_path / "generated", {"mel": {**mel_contract(dataset.mel_params), "fmax": 11025.0}}) as writer:
         writer.add(items[0][0], mel=np.zeros((70, 80), dtype=np.float32))
     with pytest.raises(ContractError, match=r"fmax: 11025\.0 .*8000\.0"):
         MelAudio(dataset, items[:1], ShardReader(tmp_path / "generated"))

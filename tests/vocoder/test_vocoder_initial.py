@@ -10,13 +10,15 @@ import yaml
 from small_vocoder import Corpus, make_session, make_trainer, small_params
 from torch import nn
 
+from koe.audio.params import MelParams
 from koe.errors import ContractError, KoeError
 from koe.files import read_json
-from koe.params import MelParams, Params, VocoderParams
+from koe.tasks.conversion.schema import Params
 from koe.training.references import VOCODER, ModelReference, find_reference
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import Initial, initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.run import train_vocoder
 from koe.vocoder.training import VocoderTrainer
 

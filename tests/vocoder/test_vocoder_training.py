@@ -11,7 +11,7 @@ from small_vocoder import Corpus, make_session, make_trainer
 from torch import Tensor, nn
 
 from koe.errors import KoeError
-from koe.params import Params
+from koe.tasks.conversion.schema import Params
 from koe.vocoder.training import VocoderTrainer
 
 WithParams = Callable[..., Params]

@@ -9,10 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from koe.align.dtw import distances, dtw
-from koe.align.durations import durations_of, path_along, source_positions, spread_silence
+from koe.align.durations import durations_of, path_along, spread_silence
 from koe.align.features import comparison_features, silent_frames
-from koe.params import AlignParams, MelParams
+from koe.align.params import AlignParams
+from koe.audio.grid import frame_rate
+from koe.audio.params import MelParams
+from koe.dtw import distances, dtw, source_positions
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def dtw_aligner(mel: MelParams, params: AlignParams) -> Aligner:
 
 
 def _align_dtw(mel: MelParams, params: AlignParams, source: Side, target: Side) -> Found:
-    path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * mel.frame_rate))
+    path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * frame_rate(mel)))
     return Found(path, source_positions(path))
 
 
@@ -83,7 +85,7 @@ def align_pair(
     diagnostics = Diagnostics(
         cost=float(_costs(source, target, params)[path[:, 0], path[:, 1]].mean()),
         slope=_slope(positions, len(source.mel)),
-        longest_run=float(durations.max()) * reduction_factor / mel.frame_rate,
+        longest_run=float(durations.max()) * reduction_factor / frame_rate(mel),
         skipped=float(np.mean(durations == 0)),
         focus=found.focus,
     )

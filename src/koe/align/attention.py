@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from koe.align.forward_sum import IMPOSSIBLE
+from koe.align.params import AttentionAlignParams
 from koe.align.steps import StepBatch
-from koe.params import AttentionAlignParams
 
 _READING_LAYERS = 2  # between what the attention found and the prediction
 

@@ -2,16 +2,7 @@
 
 import numpy as np
 
-from koe.acoustic.reduction import steps_of
-
-
-def source_positions(path: np.ndarray) -> np.ndarray:
-    """Each target frame's place in the source, in frames: float64, shape (target frames,), never decreasing.
-
-    `path` is (length, 2) of (source frame, target frame), as `koe.align.dtw.dtw` returns it. Where it passes
-    through several source frames at one target frame, their mean counts.
-    """
-    return np.bincount(path[:, 1], weights=path[:, 0]) / np.bincount(path[:, 1])
+from koe.steps import steps_of
 
 
 def path_along(positions: np.ndarray, source_frames: int) -> np.ndarray:

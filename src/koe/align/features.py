@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.fft import dct
 
-from koe.params import AlignParams
+from koe.align.params import AlignParams
 
 
 def level_db(mel: np.ndarray) -> np.ndarray:

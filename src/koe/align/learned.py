@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from koe.align.forward_sum import IMPOSSIBLE, forward_sum
 from koe.align.monotonic import best_path
+from koe.align.params import LearnedAlignParams
 from koe.align.steps import StepBatch
-from koe.params import LearnedAlignParams
 
 
 class LearnedAligner(nn.Module):

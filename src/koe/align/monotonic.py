@@ -35,7 +35,7 @@ def best_path(log_attention: np.ndarray) -> np.ndarray:
 
 
 def _compiled(signature: str) -> Any:
-    return numba.njit(signature, cache=True, nogil=True)  # as in koe.align.dtw
+    return numba.njit(signature, cache=True, nogil=True)  # as in koe.dtw
 
 
 @_compiled("int64[::1](float32[:,::1], int64)")

@@ -19,11 +19,13 @@ from koe.align.attention import AttentionTeacher
 from koe.align.durations import path_along
 from koe.align.learned import LearnedAligner
 from koe.align.monotonic import best_path, focus_rate, positions_between
+from koe.align.params import AlignParams, AttentionAlignParams, LearnedAlignParams
 from koe.align.steps import StepReader
-from koe.corpus.statistics import Moments
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
-from koe.params import AlignParams, AttentionAlignParams, LearnedAlignParams, MelParams
+from koe.statistics import Moments
 from koe.store import compare_contracts
 
 Method = Literal["attention", "learned"]
@@ -36,7 +38,7 @@ _WEIGHTS, _CARD = "model.safetensors", "model.json"
 
 def network_params(method: str, align: AlignParams) -> NetworkParams:
     """The section of `align` that belongs to a method of NETWORKS."""
-    return align.attention if method == "attention" else align.learned
+    return align.part(AttentionAlignParams) if method == "attention" else align.part(LearnedAlignParams)
 
 
 def build_network(method: str, params: NetworkParams, n_mels: int, factor: int) -> Network:
@@ -70,7 +72,7 @@ def save_aligner(
     write_json(folder / _CARD, {
         "method": method,
         "params": network.params.model_dump(mode="json"),
-        "contract": mel.contract(),
+        "contract": mel_contract(mel),
         "factor": reader.factor,
         "speakers": {name: moments.to_json() for name, moments in sorted(reader.speakers.items())},
         "provenance": dict(provenance),
@@ -82,7 +84,7 @@ def load_aligner(folder: Path, params: NetworkParams, mel: MelParams, factor: in
     if not (folder / _CARD).exists():
         raise StoreError(f"{folder / _CARD} does not exist; run dvc repro train_aligner")
     card = read_json(folder / _CARD)
-    compare_contracts(str(folder), card["contract"], "the parameters", mel.contract())
+    compare_contracts(str(folder), card["contract"], "the parameters", mel_contract(mel))
     if card["params"] != params.model_dump(mode="json") or card["factor"] != factor:
         raise StoreError(f"{folder} was trained with other parameters; run dvc repro train_aligner")
     network = build_network(card["method"], params, mel.n_mels, factor)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from koe.align.aligner import Aligner, dtw_aligner
-from koe.params import AlignParams, MelParams
+from koe.align.params import AlignParams
+from koe.audio.params import MelParams
 
 
 def aligner_of(method: str, mel: MelParams, params: AlignParams, factor: int, folder: Path) -> Aligner:

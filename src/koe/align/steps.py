@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koe.acoustic.reduction import batch_steps, stack_frames, steps_of
 from koe.align.aligner import Side
 from koe.align.forward_sum import IMPOSSIBLE
 from koe.align.monotonic import log_prior
-from koe.corpus.statistics import Moments
 from koe.errors import KoeError
+from koe.statistics import Moments
+from koe.steps import batch_steps, stack_frames, steps_of
 
 
 @dataclass(frozen=True)

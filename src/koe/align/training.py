@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from koe.align.aligner import Side
 from koe.align.monotonic import focus_rate
 from koe.align.neural import Network, NetworkParams, build_network
+from koe.align.params import AlignTraining
 from koe.align.steps import StepBatch, StepReader
-from koe.corpus.dataset import Dataset, speaker_key
-from koe.corpus.pairing import Pair
+from koe.corpus.dataset import Dataset
 from koe.errors import KoeError
-from koe.params import AlignTraining
+from koe.names import Pair, speaker_key
 from koe.randomness import seed_for
 from koe.training.batching import Batching
 from koe.training.checkpoint import Stateful

@@ -5,8 +5,8 @@ Every check raises AudioError with one of the reasons below, under which the rec
 
 import numpy as np
 
+from koe.audio.params import ResampleParams
 from koe.errors import AudioError
-from koe.params import ResampleParams
 
 UNREADABLE = "unreadable"
 TRUNCATED = "truncated"

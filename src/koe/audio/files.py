@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from koe.audio.checks import NOT_FINITE, OUT_OF_RANGE, TRUNCATED, UNREADABLE, ZERO_SAMPLES
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 

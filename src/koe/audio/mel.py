@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from koe.audio.checks import TOO_SHORT
+from koe.audio.grid import frame_count
+from koe.audio.params import MelParams
 from koe.errors import AudioError
-from koe.params import MelParams
 
 MAGNITUDE_EPSILON = 1e-9  # under the root, as in HiFi-GAN: keeps its gradient finite at silence
 
@@ -57,7 +58,7 @@ def magnitude_frames(wave: Tensor, params: MelParams) -> Tensor:
         hann_window(params, wave.device, wave.dtype), center=False, return_complex=True,
     )
     magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + MAGNITUDE_EPSILON)
-    return magnitude.transpose(1, 2).reshape(*wave.shape[:-1], params.frames(samples), -1)
+    return magnitude.transpose(1, 2).reshape(*wave.shape[:-1], frame_count(samples, params), -1)
 
 
 def minimum_samples(params: MelParams) -> int:

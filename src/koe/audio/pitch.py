@@ -12,6 +12,7 @@ import soxr
 
 from koe.audio import world
 from koe.audio.checks import TOO_SHORT, UNVOICED
+from koe.audio.params import SpeakerPitch
 from koe.errors import AudioError, ParameterError
 
 Extractor = Callable[[np.ndarray, int, int, float, float], np.ndarray]
@@ -133,3 +134,8 @@ EXTRACTORS: dict[str, Extractor] = {
     "harvest": _harvest,
     "crepe": _crepe,
 }
+
+
+def pitch_range(pitch: SpeakerPitch, speaker: str) -> tuple[float, float]:
+    """Floor and ceiling of F0 for a speaker `<corpus>/<speaker>`, Hz: the speaker's own range, or the general one."""
+    return pitch.ranges.get(speaker, (pitch.floor, pitch.ceiling))

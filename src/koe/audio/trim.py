@@ -11,7 +11,7 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
 from koe.audio.checks import FLOOR_DB, loudest
-from koe.params import TrimParams
+from koe.audio.params import TrimParams
 
 HIGH_PASS = 100.0  # Hz; rumble and hum are below it, and drown the end of a word that is not (heard in m001)
 FRAME_SECONDS = 0.02  # of the short-time level

@@ -10,24 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from koe.audio.grid import frame_count, mel_contract
+from koe.audio.params import MelParams
+from koe.audio.samples import from_int16
 from koe.errors import StoreError
 from koe.files import read_table
-from koe.params import MelParams
+from koe.names import corpus_of
 from koe.store import ShardReader
-
-
-def corpus_of(utterance: str) -> str:
-    return utterance.split("/", 1)[0]
-
-
-def speaker_of(utterance: str) -> str:
-    return utterance.split("/", 2)[1]
-
-
-def speaker_key(utterance: str) -> str:
-    """`<corpus>/<speaker>`: a speaker's name is its corpus's own."""
-    corpus, speaker, _ = utterance.split("/", 2)
-    return f"{corpus}/{speaker}"
 
 
 class Dataset:
@@ -51,7 +40,7 @@ class Dataset:
 
     @cached_property
     def _features(self) -> dict[str, ShardReader]:
-        contract = self.mel_params.contract()
+        contract = mel_contract(self.mel_params)
         return {corpus: reader.require(contract) for corpus, reader in self._folders("features").items()}
 
     def _table(self, stage: str, name: str) -> pd.DataFrame:
@@ -87,7 +76,7 @@ class Dataset:
     def samples(self, utterance: str) -> int:
         """Samples of the trimmed waveform: a whole number of hops."""
         start, end = self._cut_points[utterance]
-        return self.mel_params.frames(end - start) * self.mel_params.hop_length
+        return frame_count(end - start, self.mel_params) * self.mel_params.hop_length
 
     def wave(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
         """Trimmed waveform, float32 in [-1, 1], shape (frames * hop_length,); a part of it by frames if asked for.
@@ -141,15 +130,3 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:  # another process opens the shards anew
         return {"corpora": self.corpora, "mel_params": self.mel_params, "data": self.data}
-
-
-def from_int16(audio: np.ndarray) -> np.ndarray:
-    """16-bit samples as float32 in [-1, 1)."""
-    return audio.astype(np.float32) / 32768.0
-
-
-def to_int16(wave: np.ndarray) -> tuple[np.ndarray, int]:
-    """float32 waveform as 16-bit samples, and how many of them were out of range and clipped (lesson 15)."""
-    scaled = np.round(np.asarray(wave, dtype=np.float64) * 32768.0)
-    outside = int(np.count_nonzero((scaled > 32767) | (scaled < -32768)))
-    return np.clip(scaled, -32768, 32767).astype(np.int16), outside

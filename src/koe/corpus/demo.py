@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_sentences
 from koe.corpus.voices import BLOCK, DEFAULT_SPEAKERS, VOICES, Voice, speak
 from koe.errors import KoeError
 from koe.parallel import parallel_map
-from koe.params import CorpusParams
 from koe.progress import progress
 from koe.store import ShardWriter
 

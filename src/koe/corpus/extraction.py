@@ -14,19 +14,23 @@ import pandas as pd
 import torch
 
 from koe.audio.checks import TOO_SHORT, UNVOICED
+from koe.audio.grid import frame_count, mel_contract
 from koe.audio.mel import mel_and_energy, minimum_samples
-from koe.audio.pitch import extract_f0
-from koe.corpus.dataset import Dataset, speaker_key
+from koe.audio.params import MelParams, SpeakerPitch
+from koe.audio.pitch import extract_f0, pitch_range
+from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError, StoreError
 from koe.files import write_table
+from koe.names import speaker_key
 from koe.parallel import thread_map
-from koe.params import MelParams, SpeakerPitch
+from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
 
 TABLE = "table.csv"
 COLUMNS = ["utterance", "frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]
+SHORTEST_FRAMES = LARGEST_FACTOR  # so that no experiment with steps needs other features
 PRESSED = 0.03  # F0 this near to floor or ceiling, as a share of them, may be beyond it
 
 
@@ -40,19 +44,19 @@ class Features:
 
 
 def extract_features(
-    wave: np.ndarray, mel: MelParams, pitch: SpeakerPitch, speaker: str, reduction_factor: int = 1
+    wave: np.ndarray, mel: MelParams, pitch: SpeakerPitch, speaker: str
 ) -> Features:
     """Features of a trimmed waveform, float32 (samples,), at `mel.sample_rate`; F0 in the speaker's range.
 
-    Raises AudioError for a waveform shorter than one reduced step or unvoiced throughout.
+    Raises AudioError for a waveform shorter than SHORTEST_FRAMES or unvoiced throughout.
     """
-    shortest = max(minimum_samples(mel), reduction_factor * mel.hop_length)
+    shortest = max(minimum_samples(mel), SHORTEST_FRAMES * mel.hop_length)
     if len(wave) < shortest:
         raise AudioError(
-            TOO_SHORT, f"{len(wave) / mel.sample_rate:.3f} s of speech; one reduced step "
-            f"(acoustic.reduction.factor × mel.hop_length) takes {shortest / mel.sample_rate:.3f} s"
+            TOO_SHORT, f"{len(wave) / mel.sample_rate:.3f} s of speech; {SHORTEST_FRAMES} frames, the longest step "
+            f"that a model can take in, are {shortest / mel.sample_rate:.3f} s"
         )
-    floor, ceiling = pitch.range_of(speaker)
+    floor, ceiling = pitch_range(pitch, speaker)
     f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
     if not f0.any():
         raise AudioError(UNVOICED, f"no F0 from {floor:g} to {ceiling:g} Hz in any of {len(f0)} frames; "
@@ -66,7 +70,7 @@ def extract_features(
 
 def _check_grid(features: Features, mel: MelParams, samples: int) -> None:
     """Raises StoreError unless all three lie on the one frame grid (lessons 6 and 24)."""
-    frames = mel.frames(samples)
+    frames = frame_count(samples, mel)
     expected = {"mel": (frames, mel.n_mels), "f0": (frames,), "energy": (frames,)}
     for field, shape in expected.items():
         found: np.ndarray = getattr(features, field)
@@ -75,12 +79,12 @@ def _check_grid(features: Features, mel: MelParams, samples: int) -> None:
 
 
 def extract_corpus(
-    dataset: Dataset, folder: str | Path, pitch: SpeakerPitch, reduction_factor: int, threads: int | None = None
+    dataset: Dataset, folder: str | Path, pitch: SpeakerPitch, threads: int | None = None
 ) -> tuple[pd.DataFrame, Quarantine]:
     """Features of every trimmed recording of `dataset`: shards, table.csv and quarantine.csv in `folder`.
 
-    Quarantined: shorter than one reduced step of `reduction_factor` frames, unvoiced throughout. Returns the
-    table and the quarantine. Raises KoeError if nothing is left.
+    Quarantined: shorter than SHORTEST_FRAMES, unvoiced throughout. Returns the table and the quarantine. Raises
+    KoeError if nothing is left.
     """
     folder, mel = Path(folder), dataset.mel_params
     quarantine, rows = Quarantine("extract"), []
@@ -89,11 +93,11 @@ def extract_corpus(
     def extract(utterance: str) -> Features | AudioError:
         wave = dataset.wave(utterance)
         try:
-            return extract_features(wave, mel, pitch, speaker_key(utterance), reduction_factor)
+            return extract_features(wave, mel, pitch, speaker_key(utterance))
         except AudioError as error:
             return error
 
-    metadata = {"mel": mel.contract(), "pitch": pitch.model_dump(mode="json")}
+    metadata = {"mel": mel_contract(mel), "pitch": pitch.model_dump(mode="json")}
     with one_thread(), ShardWriter(folder, metadata) as writer:
         results = progress(thread_map(extract, utterances, threads), f"extract {folder.name}", len(utterances))
         for utterance, result in zip(utterances, results, strict=True):
@@ -112,7 +116,7 @@ def extract_corpus(
 def _row(utterance: str, features: Features, pitch: SpeakerPitch) -> dict[str, object]:
     voiced = features.f0[features.f0 > 0]
     low, median, high = np.quantile(voiced, [0.05, 0.5, 0.95])
-    floor, ceiling = pitch.range_of(speaker_key(utterance))
+    floor, ceiling = pitch_range(pitch, speaker_key(utterance))
     pressed = np.mean((voiced <= floor * (1 + PRESSED)) | (voiced >= ceiling * (1 - PRESSED)))
     frames = len(features.f0)
     return {"utterance": utterance, "frames": frames, "voiced": len(voiced) / frames, "f0_median": median,

@@ -10,30 +10,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, speaker_key
+from koe.corpus.dataset import Dataset
+from koe.corpus.params import PairParams
 from koe.corpus.quarantine import Quarantine, read_quarantine
-from koe.corpus.texts import canonical, same_text
 from koe.errors import KoeError
 from koe.files import read_table, write_table
-from koe.params import ConditioningParams, PairParams
+from koe.names import Direction, Pair, find_speaker, pair_name, speaker_key
 from koe.randomness import seed_for
+from koe.text.comparison import canonical, same_text
 
 TABLE = "pairs.csv"
 COLUMNS = ["pair", "sentence", "source", "target", "split"]
 SPLITS = ("train", "validation", "test")
 STAGES_BEFORE = ("corpus", "resampled", "trim", "features")  # whose quarantine may explain a partner
-Direction = tuple[str, str]  # source and target speaker, each `<corpus>/<speaker>`
-Pair = tuple[str, str, str]  # pair, source utterance, target utterance
 
 
-def pair_corpora(
-    dataset: Dataset, params: PairParams, conditioning: ConditioningParams, seed: int, folder: str | Path
-) -> pd.DataFrame:
+def pair_corpora(dataset: Dataset, params: PairParams, seed: int, folder: str | Path) -> pd.DataFrame:
     """Pairs what `extract` kept and splits it; writes pairs.csv and quarantine.csv; returns the pairs.
 
     Every utterance that is in no pair has a row in the quarantine (lesson 23). Raises KoeError if too few sentences
-    are left, if a parameter names a speaker that is not there, or if several directions meet a model that is not
-    told who speaks (lesson 22).
+    are left, or if a parameter names a speaker that is not there.
     """
     quarantine = Quarantine("pair")
     kept = _kept(dataset, quarantine)
@@ -47,7 +43,6 @@ def pair_corpora(
                        "training pair leave none of its pairs")
     quarantine.write(folder)
     enrolment_utterances(dataset, pairs)  # a held-out speaker whom nothing introduces is refused here
-    require_conditioning(pairs, conditioning)
     write_table(Path(folder) / TABLE, pairs[COLUMNS])
     return pairs[COLUMNS]
 
@@ -138,12 +133,6 @@ def _ordered_pairs(members: np.ndarray) -> np.ndarray:
     return np.stack([left, right])[:, left != right]
 
 
-def pair_name(sentence: str, source: str, target: str) -> str:
-    """`<corpus>/<sentence>/<source>-<target>`; `<corpus>+<other>` where the two are of different corpora."""
-    (corpus, speaker, _), (other, other_speaker, _) = source.split("/", 2), target.split("/", 2)
-    return f"{corpus if corpus == other else f'{corpus}+{other}'}/{sentence}/{speaker}-{other_speaker}"
-
-
 def choose_directions(
     possible: set[Direction], roles: dict[str, str], asked: Iterable[Direction], params: PairParams, seed: int
 ) -> set[Direction]:
@@ -166,19 +155,6 @@ def choose_directions(
     forward = {(source, target) for source, target in possible
                if roles[source] == "source" and roles[target] == "target"}
     return forward | {(target, source) for source, target in forward} if params.rule == "both" else forward
-
-
-def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:
-    """The `<corpus>/<speaker>` that `name` (with or without corpus) means. Raises KoeError if none, or several, do."""
-    speakers = sorted(speakers)
-    if name in speakers:
-        return name
-    found = [speaker for speaker in speakers if speaker.partition("/")[2] == name]
-    if len(found) != 1:
-        what = f"speaker {name!r} is in {', '.join(found)}; write corpus/speaker" if found else (
-            f"no speaker {name!r}; there are {', '.join(speakers[:20])}" + (" …" if len(speakers) > 20 else ""))
-        raise KoeError(f"{parameter}: {what}")
-    return found[0]
 
 
 def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
@@ -270,19 +246,10 @@ def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterabl
     return left.reset_index(drop=True)
 
 
-def require_conditioning(pairs: pd.DataFrame, conditioning: ConditioningParams) -> None:
-    """Raises KoeError if more than one direction is mixed and nothing tells the model who speaks (lesson 22)."""
-    directions = sorted(set(directions_of(pairs)))
-    if len(directions) > 1 and conditioning.by == "none":
-        shown = ", ".join(f"{source} → {target}" for source, target in directions[:4])
-        raise KoeError(f"acoustic.conditioning.by: none, but the pairs have {len(directions)} directions ({shown}"
-                       f"{' …' if len(directions) > 4 else ''}); use learned or encoder, or a rule that leaves one")
-
-
 def directions_of(pairs: pd.DataFrame) -> list[Direction]:
     """Source and target speaker of each pair, in order."""
     sides = zip(pairs["source"], pairs["target"], strict=True)
-    return [(speaker_key(source), speaker_key(target)) for source, target in sides]
+    return [Direction(speaker_key(source), speaker_key(target)) for source, target in sides]
 
 
 def _sides(pairs: pd.DataFrame) -> set[str]:
@@ -344,14 +311,14 @@ def read_pairs(folder: str | Path) -> pd.DataFrame:
 def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[Pair]:
     """Name and sides of the pairs in the given splits, or of all."""
     chosen = pairs[pairs["split"].isin(splits)] if splits else pairs
-    return list(chosen[["pair", "source", "target"]].itertuples(index=False, name=None))
+    return [Pair(*row) for row in chosen[["pair", "source", "target"]].itertuples(index=False)]
 
 
 def draw_pairs(pairs: list[Pair], most: int, seed: int) -> list[Pair]:
     """At most so many of the pairs, in their order, drawn by a hash of the seed and their names."""
     if len(pairs) <= most:
         return pairs
-    drawn = set(sorted(pairs, key=lambda pair: seed_for(seed, "draw", pair[0]))[:most])
+    drawn = set(sorted(pairs, key=lambda pair: seed_for(seed, "draw", pair.name))[:most])
     return [pair for pair in pairs if pair in drawn]
 
 

@@ -16,12 +16,12 @@ import pandas as pd
 from koe.audio.checks import check_content, check_length, decibels, noise_floor
 from koe.audio.files import audio_info, read_channels, resample
 from koe.audio.loudness import integrated_loudness, normalize_loudness
-from koe.corpus.dataset import from_int16, to_int16
+from koe.audio.params import ResampleParams
+from koe.audio.samples import from_int16, to_int16
 from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError
 from koe.files import read_table, write_table
 from koe.parallel import thread_map
-from koe.params import ResampleParams
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 

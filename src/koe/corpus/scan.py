@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from koe.corpus.params import CorpusParams
 from koe.errors import KoeError
 from koe.files import read_json, write_json
 from koe.parallel import thread_map
-from koe.params import CorpusParams
 
 JUST_NOW = 2 * 10**9  # ns; a file as young as that may change again within one tick of a coarse clock
 THREADS = 8  # they wait for the disk, or for a network mount

@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from koe.align.dtw import distances, dtw
-from koe.align.durations import source_positions
 from koe.audio.files import read_channels, resample
 from koe.audio.mel import log_mel
+from koe.audio.params import MelParams
 from koe.audio.vad import RATE, SHORTEST_PAUSE, speech_spans
+from koe.corpus.params import SegmentParams
 from koe.corpus.quarantine import Quarantine
+from koe.dtw import distances, dtw, source_positions
 from koe.errors import AudioError, KoeError
 from koe.parallel import thread_map
-from koe.params import MelParams, SegmentParams
 from koe.progress import progress
 
 NO_SPEECH = "no_speech"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from koe.audio.params import TrimParams
+from koe.audio.samples import from_int16
 from koe.audio.trim import find_cuts
-from koe.corpus.dataset import from_int16
 from koe.corpus.quarantine import Quarantine
 from koe.files import write_table
 from koe.parallel import thread_map
-from koe.params import TrimParams
 from koe.progress import progress
 from koe.store import ShardReader
 

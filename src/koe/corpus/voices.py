@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from koe.corpus.dataset import to_int16
+from koe.audio.samples import to_int16
 from koe.errors import KoeError
 
 BLOCK = 45  # sentences that one call of `speak` gets

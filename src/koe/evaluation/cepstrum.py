@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from koe.audio.pitch import continuous_log_f0, extract_f0
-from koe.listening import SAMPLE_RATE
+from koe.listeners.packaged import SAMPLE_RATE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pyworld 0.3.5 imports pkg_resources, which warns of its own removal

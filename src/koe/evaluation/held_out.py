@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, speaker_key, to_int16
+from koe.audio.params import SpeakerPitch
+from koe.audio.pitch import pitch_range
+from koe.audio.samples import to_int16
+from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, draw_pairs, pairs_in
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import COLUMNS, Reference, measure_pairs, missing_metrics
-from koe.params import EvaluationParams, SpeakerPitch
+from koe.evaluation.params import EvaluationParams
+from koe.names import speaker_key
 from koe.progress import progress
 from koe.randomness import seed_for
 from koe.store import ShardWriter
@@ -46,7 +50,7 @@ def references_of(
     references = []
     for row in pairs.to_dict("records"):
         source, target = row["source"], row["target"]
-        (low, high), (low_target, high_target) = (pitch.range_of(speaker_key(name)) for name in (source, target))
+        (low, high), (low_target, high_target) = (pitch_range(pitch, speaker_key(name)) for name in (source, target))
         references.append(Reference(
             pair=row["pair"],
             text=str(dataset.utterances.at[target, "text"]),

@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 
 import jiwer
-import numpy as np
 
-from koe.evaluation.text import normalize
-from koe.listening import SAMPLE_RATE, speech_recognizer
-
-LANGUAGES = ("en",)  # what the recogniser that comes with pip knows
+from koe.text.normalization import normalize
 
 
 @dataclass(frozen=True)
@@ -19,19 +15,6 @@ class Errors:
     words: int
     character_errors: int
     characters: int
-
-
-def transcribe(wave: np.ndarray) -> str:
-    """What Whisper tiny.en hears in a waveform (samples,) at 16 kHz.
-
-    Beam of 5, temperature 0 alone (the usual fallback draws at random), no timestamps, and at most 10 tokens a
-    second (speech has 4 to 6): on noise a small Whisper repeats itself until it is stopped.
-    """
-    segments, _ = speech_recognizer().transcribe(
-        wave, language="en", beam_size=5, temperature=0.0, without_timestamps=True, condition_on_previous_text=False,
-        max_new_tokens=10 + round(10 * len(wave) / SAMPLE_RATE),
-    )
-    return " ".join(segment.text.strip() for segment in segments)
 
 
 def count_errors(text: str, transcript: str) -> Errors:

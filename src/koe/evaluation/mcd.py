@@ -12,7 +12,7 @@ the mean of
 
 import numpy as np
 
-from koe.align.dtw import distances, dtw
+from koe.dtw import distances, dtw
 from koe.evaluation.cepstrum import Analysis
 
 

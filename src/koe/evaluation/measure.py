@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from koe.corpus.dataset import from_int16
+from koe.audio.samples import from_int16
 from koe.corpus.pairing import directions_of
 from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
-from koe.evaluation.intelligibility import LANGUAGES, count_errors, transcribe
+from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.mcd import align, mel_cepstral_distortion
-from koe.evaluation.mos import estimate_mos
-from koe.evaluation.text import normalize
-from koe.listening import (
+from koe.evaluation.params import EvaluationParams
+from koe.listeners.mos import estimate_mos
+from koe.listeners.packaged import (
     SAMPLE_RATE,
     at_16_khz,
     mos_predictor,
@@ -27,9 +27,10 @@ from koe.listening import (
     speaker_encoder,
     speech_recognizer,
 )
+from koe.listeners.recogniser import LANGUAGES, transcribe
+from koe.listeners.speaker import embed, similarity
 from koe.parallel import cores
-from koe.params import EvaluationParams
-from koe.speaker import embed, similarity
+from koe.text.normalization import normalize
 
 POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
@@ -47,7 +48,7 @@ class Reference:
     """What the conditions of a pair are measured against.
 
     `target`: the target's trimmed recording, int16 (samples,) at `sample_rate`. The embeddings (256,) are the two
-    speakers', from training utterances (`koe.speaker.enrol`).
+    speakers', from training utterances (`koe.listeners.speaker.enrol`).
     """
 
     pair: str

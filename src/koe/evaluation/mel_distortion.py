@@ -5,8 +5,8 @@ Not the evaluation's MCD, which is measured on waveforms (`koe.evaluation.mcd`);
 
 import numpy as np
 
-from koe.align.dtw import distances, dtw
 from koe.align.features import mel_cepstra
+from koe.dtw import distances, dtw
 
 ORDER = 24
 

@@ -3,7 +3,7 @@
 import numpy as np
 from pesq import PesqError, pesq
 
-from koe.listening import SAMPLE_RATE
+from koe.listeners.packaged import SAMPLE_RATE
 
 
 def wide_band_pesq(wave: np.ndarray, recording: np.ndarray) -> float | None:

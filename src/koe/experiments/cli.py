@@ -101,7 +101,7 @@ def sweep_parameters(
     from koe.experiments.sweep import Budget, define, open_study, read_sweep, run_sweep
     from koe.experiments.sweep_summary import print_summary, write_page
     from koe.experiments.trials import DvcRunner
-    from koe.params import read_values
+    from koe.params.reading import read_values
 
     given = {"settings": settings, "method": "grid" if grid else search, "metric": metric, "prune": prune,
              "until": until}

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from koe.audio.pitch import extract_f0
-from koe.corpus.dataset import from_int16, speaker_key
+from koe.audio.params import MelParams
+from koe.audio.pitch import extract_f0, pitch_range
+from koe.audio.samples import from_int16
 from koe.errors import KoeError
 from koe.evaluation.bootstrap import FEWEST, interval, paired_resamples
 from koe.evaluation.cepstrum import PitchRange
@@ -22,7 +23,7 @@ from koe.experiments.dvc import WORKSPACE, git
 from koe.experiments.named import experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
 from koe.experiments.outcome import Outcome, code_used, made, parameters_used
-from koe.params import MelParams
+from koe.names import speaker_key
 from koe.randomness import numpy_generator
 from koe.report.data import TRAININGS, Curve, Rendering, direction_of, rendering_of, spread
 from koe.report.metrics import METRICS, Metric
@@ -362,7 +363,7 @@ def _sentence(
     pair: str, first: Outcome, wanted: Sequence[tuple[int | None, Outcome, str]], differences: Mapping[str, float]
 ) -> Sentence:
     source, target = first.pairs.loc[pair, ["source", "target"]]
-    ranges = np.array([first.pitch.range_of(speaker_key(name)) for name in (source, target)])
+    ranges = np.array([pitch_range(first.pitch, speaker_key(name)) for name in (source, target)])
     pitch = PitchRange(first.pitch.method, ranges[:, 0].min(), ranges[:, 1].max())  # as it is measured
     heard = [_heard(pair, run, outcome, condition, pitch) for run, outcome, condition in wanted]
     text = first.utterances.set_index("pair").loc[[pair], "text"].iloc[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from koe.audio.grid import frame_rate
 from koe.evaluation.bootstrap import FEWEST
 from koe.experiments.comparison import Block, Cell, Comparison, EqualStep, Heard, Sentence, Training
 from koe.report.data import Curve
@@ -106,8 +107,8 @@ def _equal_step(row: EqualStep) -> dict[str, Any]:
 def _sentence(sentence: Sentence, letters: Sequence[str]) -> dict[str, Any]:
     recordings = [item.rendering.recording for item in sentence.heard]
     top = max(float(recording.mel.max(initial=-np.inf)) for recording in recordings)
-    seconds = max(len(item.rendering.recording.mel) / item.mel.frame_rate for item in sentence.heard)
-    heard = [{**player(item.rendering.recording, item.mel.sample_rate, seconds * item.mel.frame_rate, top),
+    seconds = max(len(item.rendering.recording.mel) / frame_rate(item.mel) for item in sentence.heard)
+    heard = [{**player(item.rendering.recording, item.mel.sample_rate, seconds * frame_rate(item.mel), top),
               "run": item.run, "label": item.rendering.condition if item.run is None else letters[item.run],
               "metrics": list(_beside(item)), "words": _words(sentence.text, item)} for item in sentence.heard]
     tracks = {_track(item): item for item in sentence.heard if item.rendering.condition != "source"}
@@ -115,7 +116,7 @@ def _sentence(sentence: Sentence, letters: Sequence[str]) -> dict[str, Any]:
     return {"pair": sentence.pair, "direction": sentence.direction, "text": sentence.text, "heard": heard,
             "differences": dict(sentence.differences),
             "f0": tracks_svg({name: item.f0 for name, item in tracks.items()},
-                             {name: item.mel.frame_rate for name, item in tracks.items()}, label)}
+                             {name: frame_rate(item.mel) for name, item in tracks.items()}, label)}
 
 
 def _track(item: Heard) -> str:

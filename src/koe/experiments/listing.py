@@ -8,7 +8,8 @@ from koe.errors import KoeError, ParameterError
 from koe.experiments.dvc import commit_of, git, run_of, run_references
 from koe.experiments.named import compose, differences, experiment_names, read_experiment
 from koe.experiments.notes import notes_of
-from koe.params import check_params, read_values
+from koe.params.reading import read_values
+from koe.tasks.conversion.schema import check_params
 
 
 def print_list() -> None:

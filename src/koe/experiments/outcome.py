@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from koe.audio.params import MelParams, PitchParams, SpeakerPitch
 from koe.corpus.pairing import read_pairs
+from koe.corpus.params import CorpusParams, speaker_pitch
 from koe.errors import KoeError, ParameterError
 from koe.evaluation.measure import TEXT_COLUMNS
 from koe.experiments.dvc import WORKSPACE, commit_of
 from koe.files import read_table
-from koe.params import CorpusParams, MelParams, PitchParams, SpeakerPitch, read_values
+from koe.params.reading import read_values
 from koe.report.data import Curve, folder_of, load_curves
 from koe.store import ShardReader
 from koe.workspace import work_root
@@ -74,7 +76,7 @@ class Outcome:
         """How F0 was looked for, with the speakers' own ranges."""
         corpora = self._section("corpora", lambda tree: {
             name: CorpusParams.model_validate(corpus) for name, corpus in tree.items()})
-        return SpeakerPitch.of(self._section("pitch", PitchParams.model_validate), corpora)
+        return speaker_pitch(self._section("pitch", PitchParams.model_validate), corpora)
 
     @property
     def vocoder(self) -> str:

@@ -6,7 +6,8 @@ from koe.errors import KoeError
 from koe.experiments.dvc import dvc, dvc_aloud, git, run_references
 from koe.experiments.idea import on as idea_on
 from koe.experiments.named import Experiment, arguments, compose, differences, read_experiment
-from koe.params import check_params, read_values
+from koe.params.reading import read_values
+from koe.tasks.conversion.schema import check_params
 
 
 def run(names: Sequence[str], other: str | None = None, queue: bool = False, options: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, compose
-from koe.params import Params, check_params
+from koe.tasks.conversion.schema import Params, check_params
 
 if TYPE_CHECKING:
     import optuna

@@ -28,9 +28,9 @@ from koe.experiments.named import Experiment, arguments, compose, differences
 from koe.experiments.space import Domain, grid, read_space
 from koe.experiments.trials import Objective, Points, Runner, Trial, TrialFailed
 from koe.files import read_json, write_json
-from koe.params import check_params
 from koe.randomness import seed_for
 from koe.report.metrics import METRICS
+from koe.tasks.conversion.schema import check_params
 from koe.workspace import work_root
 
 MCD = "train_acoustic/validation/mcd_db"  # free-running, as conversion works

@@ -15,13 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from koe.acoustic.layers import MaskedBatchNorm
-from koe.acoustic.model_file import AcousticModel, load_acoustic, save_card
-from koe.acoustic.nars2s import NARS2S, Control
-from koe.acoustic.reduction import values_a_step
-from koe.acoustic.speakers import EMBEDDING_SIZE
+from koe.audio.grid import mel_contract
 from koe.errors import KoeError
 from koe.files import replacing, write_json
+from koe.nn.layers import MaskedBatchNorm
 from koe.onnx.files import (
     ACOUSTIC,
     CARD,
@@ -37,6 +34,10 @@ from koe.onnx.files import (
     require,
 )
 from koe.store import compare_contracts
+from koe.tasks.conversion.model_file import AcousticModel, load_acoustic, save_card
+from koe.tasks.conversion.nars2s import NARS2S, Control
+from koe.tasks.conversion.reduction import values_a_step
+from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 from koe.vocoder.harmonic_noise import HarmonicNoise
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 
@@ -57,7 +58,7 @@ def export_onnx(folder: str | Path, acoustic: str | Path, vocoder: str | Path | 
     model = load_acoustic(acoustic)
     if vocoder is not None:
         speaker = read_vocoder(vocoder)
-        compare_contracts(str(acoustic), model.preparation.mel.contract(), str(vocoder), speaker.mel.contract())
+        compare_contracts(str(acoustic), mel_contract(model.preparation.mel), str(vocoder), mel_contract(speaker.mel))
         export_vocoder(Path(folder) / VOCODER, speaker)
     export_acoustic(Path(folder) / ACOUSTIC, model)
 
@@ -93,7 +94,7 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
     write_json(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
-        "contract": model.mel.contract(),
+        "contract": mel_contract(model.mel),
         "context_frames": network.context_frames(),
     })
 

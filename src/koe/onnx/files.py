@@ -1,8 +1,9 @@
 """The folder of exported networks, and what reading and writing them needs.
 
 `acoustic/` holds `encoder.onnx` and `decoder.onnx`, what comes before and after the length regulator, beside the card
-of the model they came from (koe.acoustic.model_file). `vocoder/` holds `network.onnx` and `vocoder.json`: the vocoder's
-parameters and mel contract, and how far its network sees. `koe.onnx.export` writes them, `koe.onnx.runtime` reads.
+of the model they came from (koe.tasks.conversion.model_file). `vocoder/` holds `network.onnx` and `vocoder.json`: the
+vocoder's parameters and mel contract, and how far its network sees. `koe.onnx.export` writes them, `koe.onnx.runtime`
+reads them.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from koe.errors import KoeError
 ACOUSTIC, VOCODER = "acoustic", "vocoder"
 ENCODER, DECODER, NETWORK, CARD = "encoder.onnx", "decoder.onnx", "network.onnx", "vocoder.json"
 
-# Names of the graphs' inputs and outputs; shapes as in koe.acoustic.nars2s, koe.vocoder.hifigan and harmonic_noise.
+# Names of the graphs' inputs and outputs; shapes as in koe.tasks.conversion.nars2s and koe.vocoder.
 ENCODER_OUTPUTS = ["encoded", "durations"]
 DECODER_INPUTS = ["hidden", "spoken", "mask", "pitch", "energy"]  # the last two: `Control`'s
 DECODER_OUTPUTS = ["predicted_pitch", "predicted_energy", "mel_before", "mel"]

@@ -9,9 +9,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from koe.acoustic.model_file import AcousticModel, load_with
-from koe.acoustic.nars2s import NARS2S, Control, Prosody
-from koe.convert import Converter
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.errors import StoreError
 from koe.files import read_json
 from koe.onnx.files import (
@@ -25,10 +24,14 @@ from koe.onnx.files import (
     encoder_inputs,
     require,
 )
-from koe.params import AcousticParams, MelParams, VocoderParams
 from koe.store import compare_contracts
+from koe.tasks.conversion.convert import Converter
+from koe.tasks.conversion.model_file import AcousticModel, load_with
+from koe.tasks.conversion.nars2s import NARS2S, Control, Prosody
+from koe.tasks.conversion.params import AcousticParams
 from koe.vocoder.harmonic_noise import HarmonicNoise
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import HarmonicNoiseParams, VocoderParams
 from koe.vocoder.synthesis import NeuralVocoder
 
 CPU = torch.device("cpu")
@@ -42,7 +45,7 @@ def load_converter(folder: str | Path, with_vocoder: bool = True) -> Converter:
     if not with_vocoder:
         return Converter(model, CPU)
     vocoder = load_vocoder(folder)
-    own = model.preparation.mel.contract()
+    own = mel_contract(model.preparation.mel)
     compare_contracts(f"{folder}/{ACOUSTIC}", own, f"{folder}/{VOCODER}", vocoder.contract)
     return Converter(model, CPU, vocoder)
 
@@ -62,7 +65,7 @@ def load_vocoder(folder: str | Path) -> NeuralVocoder:
         raise StoreError(f"{path / CARD} does not exist; export a vocoder (koe export-onnx), or name one (--vocoder)")
     card = read_json(path / CARD)
     try:
-        params, mel = VocoderParams.model_validate(card["vocoder"]), MelParams.model_validate(card["mel"])
+        params, mel = VocoderParams.of_card(card["vocoder"]), MelParams.model_validate(card["mel"])
         graph, context = Graph(path / NETWORK), int(card["context_frames"])
     except (KeyError, ValidationError) as error:
         raise StoreError(f"{path / CARD} is not an exported vocoder's card: {error}; export it again") from error
@@ -135,7 +138,7 @@ class OnnxHarmonicNoise(HarmonicNoise):
     """The harmonic-plus-noise vocoder, whose filters a graph draws; weights of the class are there, and unused."""
 
     def __init__(self, graph: Graph, params: VocoderParams, mel: MelParams) -> None:
-        super().__init__(params.harmonic_noise, mel)
+        super().__init__(params.part(HarmonicNoiseParams), mel)
         self._graph = graph
 
     def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,12 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from koe.corpus.dataset import Dataset, corpus_of
+from koe.audio.params import SpeakerPitch
+from koe.audio.pitch import pitch_range
+from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import FILE, read_quarantine
 from koe.files import read_json, read_table
-from koe.params import Params, SpeakerPitch
+from koe.names import corpus_of
 from koe.report.advice import advice, pitch_warning
 from koe.report.recordings import ratios_table, recordings_table
+from koe.tasks.conversion.schema import Params
 
 LISTED = 20  # names that a list in metrics/data.json holds at most
 _UTTERANCE_STAGES = ("corpus", "resampled", "trim", "features")
@@ -88,7 +91,7 @@ def _corpora(
         for speaker, rows in own.groupby("speaker"):
             name = speaker.partition("/")[2]
             numbers = _numbers(rows, by_speaker.get(speaker, quarantine[:0]))
-            floor, ceiling = pitch.range_of(speaker)
+            floor, ceiling = pitch_range(pitch, speaker)
             limits = {"floor": floor, "ceiling": ceiling}
             warning = pitch_warning(speaker, numbers["f0"]["pressed"], floor, ceiling)
             speakers[name] = {**numbers, "f0": {**numbers["f0"], **limits, "warning": warning}}

@@ -13,18 +13,24 @@ import pandas as pd
 import soundfile
 import torch
 
+from koe.align.pairs import COMPARISON
+from koe.align.params import AlignParams
 from koe.audio.mel import log_mel, minimum_samples
-from koe.corpus.alignment import COMPARISON
-from koe.corpus.dataset import Dataset, corpus_of, from_int16, speaker_of, to_int16
+from koe.audio.params import MelParams, SpeakerPitch
+from koe.audio.pitch import pitch_range
+from koe.audio.samples import from_int16, to_int16
+from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import read_quarantine
 from koe.corpus.voices import VOICES, Voice
 from koe.files import read_json, read_table
-from koe.params import AlignParams, CorpusParams, MelParams, Params, SpeakerPitch
+from koe.names import corpus_of, speaker_of
 from koe.report.checks import quarantine_folders
 from koe.report.metrics import METRICS, Values, conditions
 from koe.report.recordings import ratios_table, recordings_table
 from koe.store import ShardReader
+from koe.tasks.conversion.schema import Params
 
 Row = Mapping[Hashable, Any]  # a table's row, by column
 Curve = list[tuple[int, float]]  # optimizer step, value
@@ -165,7 +171,7 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
 def load_tables(dataset: Dataset, pitch: SpeakerPitch) -> Tables:
     """What was measured on each recording and each pair, for the drawings."""
     recordings = recordings_table(dataset)
-    ranges = {speaker: pitch.range_of(speaker) for speaker in recordings["speaker"].unique()}
+    ranges = {speaker: pitch_range(pitch, speaker) for speaker in recordings["speaker"].unique()}
     return Tables(recordings, ratios_table(read_pairs(dataset.data / "pairs"), recordings), ranges)
 
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from koe.evaluation.text import normalize
+from koe.audio.grid import frame_rate
 from koe.report.data import (
     Curve,
     DrawnAlignment,
@@ -42,6 +42,7 @@ from koe.report.drawing import (
     waveform_svg,
 )
 from koe.report.metrics import METRICS, MISSING, Change, Metric, Values, change, condition_label, conditions
+from koe.text.normalization import normalize
 
 HERE = Path(__file__).parent
 _HEADLINE = (
@@ -230,7 +231,7 @@ def _alignment(item: DrawnAlignment, report: ReportData) -> dict[str, Any]:
     if len(item.durations) > 1:
         label = f"How far {' and '.join(item.durations)} are ahead of a straight path, ms of the source: {row['pair']}"
         compared = {"methods": dict(zip(PATH_CLASSES, item.durations, strict=True)),
-                    "svg": paths_svg(item.durations, *frames, report.mel.frame_rate, label)}
+                    "svg": paths_svg(item.durations, *frames, frame_rate(report.mel), label)}
     return {"pair": row["pair"], "direction": item.direction, "text": item.text, "suspect": bool(row["suspect"]),
             "why": row["why"], "source": source, "target": target, "svg": drawing, "facts": facts,
             "compared": compared}

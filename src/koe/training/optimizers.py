@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from koe.errors import KoeError
-from koe.params import OptimizerParams
 from koe.training.muon import Muon, hidden_weights
+from koe.training.params import OptimizerParams
 
 
 def make_optimizer(network: nn.Module, params: OptimizerParams) -> torch.optim.Optimizer:

@@ -7,7 +7,6 @@ folders hold weights alone; what else a training can go on with (the optimizer, 
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +15,12 @@ from typing import Any, NamedTuple
 
 from koe.errors import KoeError, StoreError
 from koe.files import read_json
-
-_CHECKPOINT = re.compile(r"(?P<where>.+)@(?P<checkpoint>\d+|best)")
+from koe.training.params import CHECKPOINT
 
 
 def split_reference(text: str) -> tuple[str, str | None]:
     """`where`, and the kept checkpoint as its file is called: `00005000`, `best`, or None for the finished model."""
-    found = _CHECKPOINT.fullmatch(text)
+    found = CHECKPOINT.fullmatch(text)
     if found is None:
         return text, None
     label = found["checkpoint"]

@@ -5,7 +5,7 @@
 
 import math
 
-from koe.params import ScheduleParams, TeacherForcingParams
+from koe.training.params import ScheduleParams
 
 
 def rate(schedule: ScheduleParams, step: int, epoch: int, total_steps: int, hidden: int) -> float:
@@ -56,13 +56,3 @@ def exponential_per_step(step: int, initial: float, decay: float) -> float:
 def exponential_per_epoch(epoch: int, initial: float, decay: float) -> float:
     """`initial * decay ** epoch`, the published HiFi-GAN schedule with decay 0.999; constant within an epoch."""
     return initial * decay**epoch
-
-
-def teacher_forced_share(forcing: TeacherForcingParams, step: int) -> float:
-    """Share of a batch that is given the target's prosody in the optimizer step after `step` steps."""
-    if step >= forcing.until_step:
-        return forcing.end
-    if step <= forcing.from_step:
-        return forcing.start
-    progress = (step - forcing.from_step) / (forcing.until_step - forcing.from_step)
-    return forcing.start + (forcing.end - forcing.start) * progress

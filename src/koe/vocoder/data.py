@@ -12,13 +12,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from koe.corpus.dataset import Dataset, speaker_key
+from koe.audio.grid import mel_contract
+from koe.corpus.dataset import Dataset
 from koe.errors import KoeError, StoreError
-from koe.params import VocoderTraining
+from koe.names import speaker_key
 from koe.randomness import numpy_generator, seed_for
 from koe.store import ShardReader
 from koe.training.batching import Batching
 from koe.vocoder.excitation import source_of
+from koe.vocoder.params import VocoderTraining
 
 Item = tuple[str, str]  # name of a generated mel (a pair) or of the utterance itself; utterance that was recorded
 
@@ -63,7 +65,7 @@ class MelAudio:
         self.items = list(items)
         self.generated = generated
         if generated is not None:
-            generated.require(dataset.mel_params.contract())
+            generated.require(mel_contract(dataset.mel_params))
         self.frames = [self._checked_frames(name, utterance) for name, utterance in self.items]
 
     def _checked_frames(self, name: str, utterance: str) -> int:

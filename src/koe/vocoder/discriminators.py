@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from koe.params import DiscriminatorParams
 from koe.vocoder.hifigan import LEAKY_SLOPE
+from koe.vocoder.params import DiscriminatorParams
 from koe.vocoder.spectra import SpectrumDiscriminator
 
 _PERIOD_WIDTHS = (1, 4, 16, 32, 32)  # in multiples of the first layer's channels

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from koe.audio.params import MelParams
 from koe.audio.pitch import continuous_log_f0
-from koe.params import MelParams
 
 _BLOCK = 1 << 20  # samples computed at a time
 _BREATH = 0.03  # noise in voiced frames, relative to the pulses; from 0.1 on voicing is lost (measured)

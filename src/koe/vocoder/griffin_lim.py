@@ -25,11 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from koe.audio.grid import mel_contract
 from koe.audio.mel import mel_filterbank
-from koe.params import GriffinLimParams, MelParams
+from koe.audio.params import MelParams
 from koe.randomness import numpy_generator, torch_generator
 from koe.vocoder.excitation import excitation
 from koe.vocoder.grouping import groups_by_length
+from koe.vocoder.params import GriffinLimParams
 
 _BATCH_FRAMES = 600  # computed together: what the processor's caches hold; more is slower
 _INITIAL_STEPS = 10  # Richardson-Lucy steps from a flat spectrum before there is a waveform
@@ -44,7 +46,7 @@ class GriffinLim:
 
     def __init__(self, mel: MelParams, params: GriffinLimParams, seed: int) -> None:
         self.mel = mel
-        self.contract = mel.contract()
+        self.contract = mel_contract(mel)
         self.params = params
         self.seed = seed
         window = torch.hann_window(mel.win_length)

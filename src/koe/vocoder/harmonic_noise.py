@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from koe.audio.mel import MAGNITUDE_EPSILON, mel_filterbank
-from koe.params import HarmonicNoiseParams, MelParams
+from koe.audio.params import MelParams
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import HarmonicNoiseParams
 from koe.vocoder.short_time import ShortTime
 
 _MEL_MEAN, _MEL_DEVIATION = -5.0, 2.5  # of log-mels of speech, roughly: inputs of the network are small numbers

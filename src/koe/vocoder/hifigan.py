@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from koe.params import HiFiGANParams
 from koe.vocoder.channels_last import Conv1d, ConvTranspose1d
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.normalization import fold_normalization
+from koe.vocoder.params import HiFiGANParams
 
 LEAKY_SLOPE = 0.1  # published; before the last convolution it is PyTorch's default, 0.01
 _EDGE_KERNEL = 7  # of the first and the last convolution

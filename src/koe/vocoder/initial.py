@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.errors import ContractError, KoeError
-from koe.params import MelParams, VocoderInit, VocoderParams
 from koe.randomness import seed_for
 from koe.store import compare_contracts
 from koe.training.checkpoint import read_checkpoint
@@ -21,8 +22,10 @@ from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder
-from koe.vocoder.network import VocoderNetwork, make_network
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
+from koe.vocoder.params import HiFiGANParams, VocoderInit, VocoderParams
 
 State = Mapping[str, Tensor]
 Layers = Mapping[str, list[str]]  # of lists of layers, by name, what each one is for
@@ -88,7 +91,7 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: Mode
 def _compared_mels(model: VocoderModel, mel: MelParams, name: str, strict: bool) -> list[str]:
     """Nothing if the mel settings are the same; else lines that say so, or with `strict` a ContractError."""
     try:
-        compare_contracts(f"vocoder.init.from ({name})", model.mel.contract(), "params.yaml", mel.contract())
+        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel), "params.yaml", mel_contract(mel))
     except ContractError as error:
         if strict:
             raise
@@ -116,13 +119,14 @@ def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _F
 
 def _require_the_same(part: str, name: str, theirs: VocoderParams, ours: VocoderParams) -> None:
     """Raises KoeError listing the parameters of a network that differ, those without effect on any shape included."""
-    section = ours.model if part == "generator" else part
-    there, here = ({"model": params.model} | getattr(params, section).model_dump() for params in (theirs, ours))
-    names = [(f"{section}." if key != "model" else "") + key for key in here
-             if there[key] != here[key] and (key != "model" or part == "generator")]
-    if names:
-        rows = [f"vocoder.{key}: {there[key.rpartition('.')[2]]} there, {here[key.rpartition('.')[2]]} here"
-                for key in names]
+    if part == "generator" and theirs.model != ours.model:
+        rows = [f"vocoder.model: {theirs.model} there, {ours.model} here"]
+    else:
+        section = ours.model if part == "generator" else part
+        there, here = (getattr(params, section).model_dump() for params in (theirs, ours))
+        rows = [f"vocoder.{section}.{key}: {there[key]} there, {here[key]} here" for key in here
+                if there[key] != here[key]]
+    if rows:
         raise KoeError("\n  ".join([
             f"vocoder.init.from: {name} and the parameters of the {part} differ. Set them to that vocoder's, take what "
             f"fits with vocoder.init.strict: false, or set vocoder.init.{part}: reset", *rows]))
@@ -150,7 +154,7 @@ def _meanings(part: str, params: VocoderParams) -> Layers:
                 "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
     if params.model != "hifigan":
         return {}
-    sizes = params.hifigan
+    sizes = params.part(HiFiGANParams)
     stages = list(enumerate(zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True), 1))
     return {"ups": [f"upsampling {stage}: rate {rate}, kernel {kernel}" for stage, (rate, kernel) in stages],
             "resblocks": [f"after upsampling {stage}: kernel {kernel}, dilations {dilations}" for stage, _ in stages

@@ -14,13 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
-from koe.params import MelParams, VocoderParams
 from koe.training.transfer import differing_tensors
 from koe.vocoder.discriminators import Discriminators
-from koe.vocoder.network import VocoderNetwork, make_network
+from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
+from koe.vocoder.params import VocoderParams
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", "vocoder.json"
 
@@ -48,7 +51,7 @@ def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) ->
     write_json(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
-        "contract": model.mel.contract(),
+        "contract": mel_contract(model.mel),
         "steps": model.steps,
         "provenance": model.provenance,
     })
@@ -64,7 +67,7 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
         )
     card = read_json(folder / CARD)
     try:
-        params, mel = VocoderParams.model_validate(card["vocoder"]), MelParams.model_validate(card["mel"])
+        params, mel = VocoderParams.of_card(card["vocoder"]), MelParams.model_validate(card["mel"])
         steps, provenance = int(card["steps"]), dict(card["provenance"])
     except ValidationError as error:
         raise StoreError(f"{folder / CARD} has parameters of another version of Koe, {error.error_count()} of them "

@@ -4,8 +4,6 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from koe.params import MelParams, VocoderParams
-
 
 class VocoderNetwork(nn.Module):
     """Log-mels to waveforms: mel (batch, frames, n_mels) → (batch, frames * hop_length).
@@ -26,15 +24,3 @@ class VocoderNetwork(nn.Module):
     def fold_weight_norm(self) -> Self:
         """Replaces normalised weights by what they stand for, for synthesis; returns self."""
         return self
-
-
-def make_network(params: VocoderParams, mel: MelParams) -> VocoderNetwork:
-    """A network of random weights, `params.model` by name."""
-    from koe.vocoder.harmonic_noise import HarmonicNoise
-    from koe.vocoder.hifigan import Generator
-
-    match params.model:
-        case "harmonic_noise":
-            return HarmonicNoise(params.harmonic_noise, mel)
-        case "hifigan":
-            return Generator(params.hifigan, mel.n_mels)

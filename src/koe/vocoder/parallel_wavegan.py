@@ -16,10 +16,11 @@ import torch
 import yaml
 from torch import Tensor
 
+from koe.audio.params import MelParams
 from koe.errors import KoeError, StoreError
-from koe.params import HiFiGANParams, MelParams, VocoderParams
 from koe.vocoder.hifigan import LEAKY_SLOPE, Generator
 from koe.vocoder.model_file import VocoderModel
+from koe.vocoder.params import HiFiGANParams, VocoderParams
 from koe.vocoder.published import (
     PUBLISHED,
     explained,
@@ -54,12 +55,13 @@ def import_parallel_wavegan(checkpoint: Path, config: Path, statistics: Path) ->
     values = _read_config(config)
     with explained(config):
         params, mel = _params_of(values), _mel_of(values)
-    require_agreement(params.hifigan, mel, config)
+    sizes = params.part(HiFiGANParams)
+    require_agreement(sizes, mel, config)
     saved = read_checkpoint(checkpoint)
     parts = saved.get("model")
     state = part_of(parts if isinstance(parts, Mapping) else saved, "generator", checkpoint)
-    network = Generator(params.hifigan, mel.n_mels)
-    take_weights(network, _published(state, params.hifigan), checkpoint, config)
+    network = Generator(sizes, mel.n_mels)
+    take_weights(network, _published(state, sizes), checkpoint, config)
     _normalise(network, *read_statistics(statistics, mel.n_mels))
     steps = int(saved.get("steps", 0))
     return VocoderModel(network, None, params, mel, steps, provenance("parallel_wavegan", checkpoint, values))

@@ -17,15 +17,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from koe.contradictions import hifigan_contradictions, mel_contradictions
+from koe.audio.params import MelParams
 from koe.errors import KoeError, StoreError
 from koe.files import read_json, replacing, write_json
-from koe.params import HarmonicNoiseParams, HiFiGANParams, MelParams, VocoderParams
+from koe.params.section import all_contradictions
 from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel
 from koe.vocoder.normalization import internal_names, published_names
+from koe.vocoder.params import HiFiGANParams, VocoderParams
 
 _FLOOR = 1e-5  # at which the public code clips mel magnitudes
 _MEAN = "mel_mean"  # the one tensor that published generators do not have
@@ -33,7 +34,6 @@ _MEAN = "mel_mean"  # the one tensor that published generators do not have
 # V1 as published: the section vocoder of experiments/hifigan_v1.yaml.
 PUBLISHED: dict[str, Any] = {
     "model": "hifigan",
-    "harmonic_noise": dict.fromkeys(HarmonicNoiseParams.model_fields, 1),  # without effect, but a card says everything
     "hifigan": {
         "upsample_rates": [8, 8, 2, 2], "upsample_kernels": [16, 16, 4, 4], "upsample_channels": 512, "resblock": "1",
         "resblock_kernels": [3, 7, 11], "resblock_dilations": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
@@ -69,8 +69,9 @@ def import_hifigan(generator: Path, config: Path, discriminators: Path | None = 
     values = read_config(config)
     with explained(config):
         params, mel = _params_of(values), _mel_of(values)
-    require_agreement(params.hifigan, mel, config)
-    network = Generator(params.hifigan, mel.n_mels)
+    sizes = params.part(HiFiGANParams)
+    require_agreement(sizes, mel, config)
+    network = Generator(sizes, mel.n_mels)
     take_weights(network, part_of(read_checkpoint(generator), "generator", generator), generator, config)
     number = re.fullmatch(r"g_(\d+)(\.\w+)?", generator.name)
     steps, judges = int(number[1]) if number else 0, None
@@ -108,7 +109,7 @@ def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
 
 def caveats(model: VocoderModel) -> list[str]:
     """What the public code, as it stands, would do otherwise with an exported model; one sentence each."""
-    found, sizes = [], model.params.hifigan
+    found, sizes = [], model.params.part(HiFiGANParams)
     if any((kernel - rate) % 2 for rate, kernel in zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True)):
         found.append("an upsampling kernel and its rate differ in parity: the public code makes samples too many; use "
                      "a fork that pads odd rates by output_padding")
@@ -219,7 +220,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def require_agreement(sizes: HiFiGANParams, mel: MelParams, config: Path) -> None:
     """Raises StoreError if a model of these sizes cannot speak these mels."""
-    if wrong := [*mel_contradictions(mel), *hifigan_contradictions(sizes, mel)]:
+    of_sizes = (*all_contradictions(sizes, "vocoder.hifigan"), *sizes.mel_contradictions(mel, "vocoder.hifigan"))
+    if wrong := [*all_contradictions(mel, "mel"), *of_sizes]:
         raise StoreError(f"{config}, in Koe's names:\n  " + "\n  ".join(wrong))
 
 
@@ -267,7 +269,7 @@ def _params_of(config: Mapping[str, Any]) -> VocoderParams:
 
 def _config_of(model: VocoderModel) -> dict[str, Any]:
     params, mel = model.params, model.mel
-    sizes, training = params.hifigan, params.training
+    sizes, training = params.part(HiFiGANParams), params.training
     imported = model.provenance.get("imported", {}).get("config", {})
     return {
         "resblock": sizes.resblock, "num_gpus": 0, "batch_size": training.batch_size,

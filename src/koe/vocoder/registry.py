@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.device import resolve_device
 from koe.errors import StoreError
-from koe.params import GriffinLimParams, MelParams
 from koe.store import compare_contracts
 from koe.vocoder.griffin_lim import GriffinLim
 from koe.vocoder.model_file import CARD, read_vocoder
+from koe.vocoder.params import GriffinLimParams
 from koe.vocoder.synthesis import NeuralVocoder, Vocoder
 
 __all__ = ["Vocoder", "load_vocoder"]
@@ -32,5 +34,5 @@ def load_vocoder(
         raise StoreError(f"{which} is neither {GriffinLim.name} nor the folder of a trained vocoder, which would have "
                          f"{CARD} (dvc repro finetune_vocoder makes models/vocoder)")
     model = read_vocoder(which)
-    compare_contracts(str(which), model.mel.contract(), "the mels", mel.contract())
+    compare_contracts(str(which), mel_contract(model.mel), "the mels", mel_contract(mel))
     return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device), precision)

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from koe.audio.params import SpeakerPitch
 from koe.device import resolve_device
-from koe.params import SpeakerPitch, VocoderParams
 from koe.training.references import ModelReference
 from koe.training.session import Session, code_fingerprint
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, save_vocoder
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.training import VocoderTrainer
 
 

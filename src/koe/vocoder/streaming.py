@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from koe.params import MelParams
+from koe.audio.params import MelParams
 from koe.vocoder.network import VocoderNetwork
 
 CHUNK_FRAMES = 1000  # 12 s at the usual rate: what is computed twice is little beside it

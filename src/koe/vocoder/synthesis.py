@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.device import mixed_precision, resolve_precision
 from koe.errors import KoeError
-from koe.params import MelParams
 from koe.randomness import numpy_generator
 from koe.vocoder.excitation import source_of
 from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
@@ -42,7 +43,7 @@ class NeuralVocoder:
         self, name: str, network: VocoderNetwork, mel: MelParams, device: torch.device, precision: str = "auto"
     ) -> None:
         self.name = name
-        self.contract = mel.contract()
+        self.contract = mel_contract(mel)
         self._mel = mel
         self._device = device
         self._network = network.fold_weight_norm().eval().requires_grad_(False).to(device)

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from koe.audio.mel import log_mel
-from koe.corpus.dataset import speaker_key
+from koe.audio.params import MelParams, SpeakerPitch
 from koe.device import mixed_precision, resolve_precision
 from koe.errors import KoeError
-from koe.params import MelParams, SpeakerPitch, VocoderParams
+from koe.names import speaker_key
 from koe.randomness import seed_for
 from koe.training.averaging import averaged_copy, update_average
 from koe.training.checkpoint import Stateful
@@ -42,6 +42,7 @@ from koe.vocoder.losses import (
     stft_loss,
 )
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.validation import ValidationItem, validate
 
 JUDGED_BY = "validation/mel"  # what makes a validation better than another

@@ -15,15 +15,16 @@ import torch
 from torch.nn import functional
 
 from koe.audio.mel import log_mel
-from koe.audio.pitch import extract_f0
+from koe.audio.params import MelParams, SpeakerPitch
+from koe.audio.pitch import extract_f0, pitch_range
 from koe.evaluation.f0 import f0_metrics
-from koe.evaluation.mos import estimate_mos
 from koe.evaluation.pesq import wide_band_pesq
-from koe.listening import SAMPLE_RATE, at_16_khz, mos_predictor, one_thread_each
+from koe.listeners.mos import estimate_mos
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, one_thread_each
 from koe.parallel import cores
-from koe.params import MelParams, SpeakerPitch, VocoderValidation
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.params import VocoderValidation
 from koe.vocoder.synthesis import NeuralVocoder
 
 
@@ -89,7 +90,7 @@ def _measures(
     yield "mel", float(mel_loss(log_mel(real, mel), log_mel(made, mel)))
     silence = (0, max(0, max(stft_sizes) - len(real)))  # after utterances that are shorter than a window
     yield "stft", float(stft_loss(functional.pad(real, silence)[None], functional.pad(made, silence)[None], stft_sizes))
-    floor, ceiling = pitch.range_of(item.speaker)
+    floor, ceiling = pitch_range(pitch, item.speaker)
     f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
     frame_by_frame = np.repeat(np.arange(len(f0))[:, None], 2, axis=1)
     compared = f0_metrics(f0, item.f0, frame_by_frame)

@@ -10,8 +10,8 @@ import pytest
 from spoken_sentences import record
 
 from koe.corpus.importers.registry import COLUMNS, import_corpus
+from koe.corpus.params import CorpusParams
 from koe.files import read_json, read_table
-from koe.params import CorpusParams
 
 
 @pytest.fixture(scope="session", name="record")

@@ -6,8 +6,8 @@ names say some of it. Silence, tones and monkeys are left out.
 """
 
 from koe.corpus.importers.listing import Listing, Recording, audio_in, choose_speakers, find_root, folders_in
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
-from koe.params import CorpusParams
 
 SPEAKER = "allison"
 FOLDER = "en_US_f_Allison"

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 from koe.corpus.importers.listing import Listing, choose_speakers, contents, from_transcript, require
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
 from koe.errors import KoeError
-from koe.params import CorpusParams
 
 FOLDER = re.compile(r"cmu_us_([a-z0-9]+)_arctic")
 PROMPTS = "etc/txt.done.data"

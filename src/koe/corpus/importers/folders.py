@@ -21,10 +21,10 @@ from koe.corpus.importers.listing import (
     some,
     with_texts,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv, read_sentences
 from koe.errors import KoeError
-from koe.params import CorpusParams
 
 OUTSIDE_FOLDER = "outside_its_folder"
 NOT_IN_TABLE = "not_in_the_table"

@@ -18,9 +18,9 @@ from koe.corpus.importers.listing import (
     read_transcript,
     require,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
-from koe.params import CorpusParams
 
 SPEAKER = "jsss"
 WHOLE = {"basic5000": "short-form/basic5000", "onomatopee300": "short-form/onomatopee300",

@@ -14,8 +14,8 @@ from koe.corpus.importers.listing import (
     read_transcript,
     require,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
-from koe.params import CorpusParams
 
 SPEAKER = "jsut"
 SUBSETS = ("basic5000", "countersuffix26", "loanword128", "onomatopee300", "precedent130", "repeat500", "travel1000",

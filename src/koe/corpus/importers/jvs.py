@@ -23,9 +23,9 @@ from koe.corpus.importers.listing import (
     read_transcript,
     require,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
-from koe.params import CorpusParams
 
 SUBSETS = {"parallel100": "", "nonpara30": "", "whisper10": "whisper", "falset10": "falsetto"}  # and their styles
 GENDER_FILE = "gender_f0range.txt"

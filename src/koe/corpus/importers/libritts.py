@@ -23,9 +23,9 @@ from koe.corpus.importers.listing import (
     require,
     with_texts,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
-from koe.params import CorpusParams
 
 SUBSETS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean",
            "test-other")

@@ -14,13 +14,13 @@ from typing import TypeVar
 from unicodedata import normalize
 
 from koe.audio.files import SUFFIXES
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
-from koe.corpus.texts import canonical
 from koe.errors import AudioError, KoeError
 from koe.parallel import thread_map
-from koe.params import CorpusParams
 from koe.progress import progress
+from koe.text.comparison import canonical
 
 UNREADABLE_TEXT = "unreadable_text"
 KNOWN_ERROR = "known_error"

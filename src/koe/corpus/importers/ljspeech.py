@@ -5,8 +5,8 @@ quoted (quotation marks are the books'), and `wavs/NAME.wav`. The third column i
 """
 
 from koe.corpus.importers.listing import Listing, choose_speakers, find_root, from_transcript, read_transcript, require
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
-from koe.params import CorpusParams
 
 SPEAKER = "LJ"
 METADATA = "metadata.csv"

@@ -1,11 +1,11 @@
 """Importers, chosen by name: each turns a corpus' parameters into an utterance table and, if need be, packed audio.
 
 Called by the `import` stage. An importer of recordings on disk is a `Lister` (`koe.corpus.importers.listing`)
-entered in `LISTERS`; what is the same for all of them is done here, once: names, a sentence twice, headers,
+entered in `IMPORTERS`; what is the same for all of them is done here, once: names, a sentence twice, headers,
 `utterances`, roles, cutting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,49 @@ from koe.corpus.importers.listing import Lister, Listing, Recording, in_batches,
 from koe.corpus.importers.ljspeech import list_ljspeech
 from koe.corpus.importers.table import list_table
 from koe.corpus.importers.vctk import list_vctk
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
-from koe.corpus.texts import canonical
 from koe.errors import AudioError
 from koe.files import write_json, write_table
-from koe.params import CorpusParams
+from koe.text.comparison import canonical
 
 TABLE = "table.csv"
 ABOUT = "corpus.json"
 COLUMNS = ["utterance", "speaker", "gender", "sentence", "text", "language", "role", "path", "start", "end", "seconds",
            "sample_rate", "channels", "format"]
 
-LISTERS: dict[str, Lister] = {
-    "folders": list_folders, "table": list_table, "jsut": list_jsut, "jsss": list_jsss, "jvs": list_jvs,
-    "ljspeech": list_ljspeech, "vctk": list_vctk, "libritts": list_libritts, "cmu_arctic": list_cmu_arctic,
-    "asterisk": list_asterisk,
+
+@dataclass(frozen=True)
+class Importer:
+    """What reads a corpus as its publisher packs it.
+
+    options: the parameters of `corpora.<name>` that not every importer has; by_text: recordings pair by text unless
+    `match` says otherwise, for their numbers say nothing about what is said.
+    """
+
+    list: Lister | None  # None: the demo, which is spoken, not read
+    options: frozenset[str] = frozenset({"match", "segments"})
+    by_text: bool = False
+
+
+def _published(lister: Lister, *options: str, by_text: bool = False) -> Importer:
+    return Importer(lister, Importer.options | {*options}, by_text)
+
+
+IMPORTERS: dict[str, Importer] = {
+    "demo": Importer(None, frozenset()),
+    "folders": _published(list_folders),
+    "table": _published(list_table),
+    "jsut": _published(list_jsut, "subsets"),
+    "jsss": _published(list_jsss, "subsets"),
+    "jvs": _published(list_jvs, "subsets"),
+    "ljspeech": _published(list_ljspeech),
+    "vctk": _published(list_vctk, "microphone", by_text=True),
+    "libritts": _published(list_libritts, "subsets"),
+    "cmu_arctic": _published(list_cmu_arctic),
+    "asterisk": _published(list_asterisk),
 }
-MATCHED_BY_TEXT = {"vctk"}  # without corpora.<name>.match: where numbers say nothing about what is said
+OPTIONS = frozenset().union(*(importer.options for importer in IMPORTERS.values()))
 
 MISSING_FILE = "missing_file"
 SENTENCE_TWICE = "sentence_twice"
@@ -66,13 +92,14 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
     """
     folder = Path(folder)
     quarantine = Quarantine("import")
-    if params.importer == "demo":
+    importer = IMPORTERS[params.importer]
+    if importer.list is None:
         from koe.corpus.demo import import_demo  # the voices take longer to load than a corpus to list
 
         table, notes, licence = import_demo(name, params, folder, quarantine)
         language = str(table["language"].iloc[0])
     else:
-        listing = LISTERS[params.importer](name, params, quarantine)
+        listing = importer.list(name, params, quarantine)
         table = _tabulated(name, params, listing, quarantine)
         if strangers := sorted(set(params.pitch_ranges) - set(table["speaker"])):
             listing.notes.append(f"corpora.{name}.pitch_ranges: no recordings of {', '.join(strangers)}")
@@ -95,7 +122,7 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
 def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Quarantine) -> pd.DataFrame:
     """The utterance table of what a lister found: headers read, unusable recordings quarantined."""
     recordings = listing.recordings
-    if params.match == "text" or (params.match is None and params.importer in MATCHED_BY_TEXT):
+    if params.match == "text" or (params.match is None and IMPORTERS[params.importer].by_text):
         recordings = named_by_text(recordings)
     recordings = [_normalized(recording) for recording in recordings]
     rows = []
@@ -186,3 +213,21 @@ def _printable(text: str) -> str:
     """The text with a question mark for each control character and for what is not Unicode."""
     return "".join("?" if ord(letter) < 32 or ord(letter) == 127 else letter
                    for letter in text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def importer_contradictions(corpora: Mapping[str, CorpusParams]) -> Iterator[str]:
+    """Of corpora with what their importers have."""
+    for name, corpus in corpora.items():
+        if corpus.importer not in IMPORTERS:
+            yield (f"corpora.{name}.importer: there is no importer {corpus.importer!r}; expected one of "
+                   f"{', '.join(IMPORTERS)}")
+            continue
+        for option in sorted(OPTIONS - IMPORTERS[corpus.importer].options):
+            if getattr(corpus, option) is not None:
+                having = sorted(other for other, importer in IMPORTERS.items() if option in importer.options)
+                yield (f"corpora.{name}.{option}: importer {corpus.importer} does not have it, only "
+                       f"{', '.join(having)}; leave it out")
+        if corpus.importer == "demo" and corpus.language not in (None, "en", "ja"):
+            yield f"corpora.{name}.language: the demo's sentences are en or ja, not {corpus.language}"
+        if corpus.match == "table" and corpus.importer != "folders":
+            yield f"corpora.{name}.match: table is for importer folders"

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from koe.corpus.importers.listing import Listing, Recording, choose_speakers
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv
 from koe.errors import KoeError
-from koe.params import CorpusParams
 
 REQUIRED = ("path", "speaker", "sentence")
 OPTIONAL = ("text", "start", "end", "gender", "language")

@@ -24,10 +24,10 @@ from koe.corpus.importers.listing import (
     some,
     with_texts,
 )
+from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
 from koe.errors import KoeError
-from koe.params import CorpusParams
 
 TRIMMED = "wav48_silence_trimmed"  # 0.92
 PLAIN = "wav48"  # 0.80

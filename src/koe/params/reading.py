@@ -1,0 +1,88 @@
+"""Parameter files: read and checked in full before anything is computed.
+
+Which sections a file has is its pipeline's schema (e.g. `koe.tasks.conversion.schema`). Every error names the
+parameter, what it was and what would be valid; all that are wrong are listed at once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from koe.errors import ParameterError
+from koe.params.section import Section, all_contradictions
+
+Schema = TypeVar("Schema", bound=Section)
+
+
+def read_values(path: str | Path = "params.yaml") -> Any:
+    """A parameter file as a plain tree. Raises ParameterError if it is not there or not YAML."""
+    path = Path(path)
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} does not exist; run from the pipeline's folder (the project's root, or "
+                             "pipelines/<name>)") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+
+
+def check(schema: type[Schema], values: Any, where: str = "params.yaml") -> Schema:
+    """Types and cross-checks a parameter tree. Raises ParameterError listing everything that is wrong with it."""
+    params = typed(schema, values, where)
+    if found := list(all_contradictions(params)):
+        raise ParameterError(listed(where, found))
+    return params
+
+
+def typed(schema: type[Schema], values: Any, where: str = "params.yaml") -> Schema:
+    """A tree as a section, without cross-checks. Raises ParameterError listing every value of a wrong type."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise ParameterError(listed(where, (_explain(schema, entry) for entry in error.errors()))) from None
+
+
+def listed(where: str, messages: Iterable[str]) -> str:
+    """One message of several, under the file's name."""
+    return f"{where}:\n" + "\n".join(f"  {message}" for message in messages)
+
+
+def at(values: Any, name: str) -> Any:
+    """The value of a dotted name in a tree. Raises KeyError."""
+    for part in name.split("."):
+        if not isinstance(values, Mapping):
+            raise KeyError(name)
+        values = values[part]
+    return values
+
+
+def _explain(schema: type[Section], entry: Any) -> str:
+    name = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] == "extra_forbidden":
+        return f"{name}: no such parameter; here these exist: {', '.join(_siblings(schema, entry['loc']))}"
+    if entry["type"] == "missing":
+        return f"{name}: missing"
+    message = entry["msg"].removeprefix("Value error, ")
+    if isinstance(entry["input"], Mapping):  # a whole section: its values would hide the message
+        return f"{name}: {message}"
+    return f"{name}: {message[0].lower()}{message[1:]} (it is {entry['input']!r})"
+
+
+def _siblings(schema: type[Section], location: tuple[Any, ...]) -> list[str]:
+    """Names that are valid where an unknown one was found."""
+    sections: list[type[BaseModel]] = [schema]
+    for part in location[:-1]:
+        inside = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
+        sections = [found for annotation in inside for found in _sections_of(annotation)] or sections
+    return sorted({info.alias or name for section in sections for name, info in section.model_fields.items()})
+
+
+def _sections_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that an annotation names, inside of unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_of(argument)

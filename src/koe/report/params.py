@@ -1,0 +1,14 @@
+"""Parameters of the page."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from koe.params.section import Section
+from koe.params.types import Positive
+
+
+class ReportParams(Section):
+    utterances: Positive
+    alignments: Annotated[int, Field(ge=0)]
+    trims: Annotated[int, Field(ge=0)]

@@ -1,0 +1,181 @@
+"""Pairs as the acoustic model sees them: normalised, reduced, padded into batches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koe.align.durations import durations_of
+from koe.audio.pitch import continuous_log_f0
+from koe.corpus.dataset import Dataset
+from koe.corpus.statistics import Statistics, without_octave_errors
+from koe.names import Direction, Pair, speaker_key
+from koe.steps import average_frames, batch_steps, steps_of
+from koe.tasks.conversion.nars2s import Prosody, Source
+from koe.tasks.conversion.params import ReductionParams
+from koe.tasks.conversion.reduction import reduce_mel, reduce_prosody, steps_a_value, values_a_step, values_of
+from koe.tasks.conversion.speakers import Speakers
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One utterance's source features, normalised: mel (S, W), see `Source`; pitch and energy (S * values a step,);
+    voiced (S,) bool.
+
+    target: statistics of the speaker it is converted to; voices: see `Speakers.voices`.
+    """
+
+    mel: np.ndarray
+    pitch: np.ndarray
+    energy: np.ndarray
+    voiced: np.ndarray
+    target: Statistics
+    voices: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs, padded.
+
+    source: see `Source`; durations (B, S) whole target steps; target_mel (B, T * R, M); target_frames (B,) the true
+    lengths; prosody: the target's, see `Prosody`; reduction: how frames became steps.
+    """
+
+    source: Source
+    durations: Tensor
+    target_mel: Tensor
+    target_frames: Tensor
+    prosody: Prosody
+    reduction: ReductionParams
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(
+            self.source.to(device), self.durations.to(device), self.target_mel.to(device),
+            self.target_frames.to(device), self.prosody.to(device), self.reduction,
+        )
+
+
+def prosody_of(
+    f0: np.ndarray, energy: np.ndarray, statistics: Statistics, reduction: ReductionParams, outliers: float | None,
+    skipped: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised pitch and energy at the rate of `reduction`: (frames,) → (values,) each, see `reduce_prosody`.
+
+    F0 that the statistics left out (`stats.outliers`, octave errors) is bridged like unvoiced frames.
+    """
+    pitch = statistics.normalize_log_f0(continuous_log_f0(without_octave_errors(f0, outliers))[0])
+    energy = statistics.normalize_energy(energy)
+    return reduce_prosody(pitch[skipped:], reduction), reduce_prosody(energy[skipped:], reduction)
+
+
+def source_item(
+    mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction,
+    reduction: ReductionParams, heard: np.ndarray | None = None, skipped: int = 0,
+) -> SourceItem:
+    """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,).
+
+    `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known;
+    the first `skipped` frames are left out.
+    """
+    source, target = direction
+    statistics = speakers.of_source(source)
+    reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
+    values = len(reduced) * values_a_step(reduction)
+    pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
+                     for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers, skipped))
+    voiced = average_frames((f0[skipped:] > 0).astype(np.float32), reduction.factor) >= 0.5
+    return SourceItem(
+        reduced, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
+
+
+def pad(arrays: list[np.ndarray], length: int | None = None) -> Tensor:
+    """Arrays (…, …) → (B, length, …), zeros behind each; without `length`, that of a batch of so many steps."""
+    if length is None:
+        length = batch_steps(max(len(array) for array in arrays))
+    padded = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(padded)
+
+
+def source_batch(items: list[SourceItem]) -> Source:
+    """Pads source items into a batch."""
+    voices = [item.voices for item in items if item.voices is not None]
+    mel = pad([item.mel.astype(np.float32) for item in items])
+    values = mel.shape[1] * (len(items[0].pitch) // len(items[0].mel))
+    return Source(
+        mel=mel,
+        pitch=pad([item.pitch.astype(np.float32) for item in items], values),
+        energy=pad([item.energy.astype(np.float32) for item in items], values),
+        steps=torch.tensor([len(item.mel) for item in items]),
+        voices=torch.from_numpy(np.stack(voices)) if voices else None,
+    )
+
+
+class PairReader:
+    """Reads pairs' features and durations and makes batches of them.
+
+    Args:
+        dataset: features of both sides.
+        durations: (S,) whole target steps of each pair, by its name.
+        speakers: everyone who speaks in the pairs.
+        reduction: how frames become steps.
+        heard: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
+        positions: (target frames,) of each pair, see `koe.align.aligner.Alignment`; for batches that skip frames.
+    """
+
+    def __init__(
+        self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction: ReductionParams,
+        heard: Mapping[str, np.ndarray] | None = None, positions: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.durations = durations
+        self.speakers = speakers
+        self.reduction = reduction
+        self.heard = heard or {}
+        self.positions = positions or {}
+
+    def source(self, pair: Pair, skipped: int = 0) -> SourceItem:
+        """Source features of a pair, without the first `skipped` frames."""
+        _, source, target = pair
+        data, direction = self.dataset, (speaker_key(source), speaker_key(target))
+        return source_item(
+            data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.reduction,
+            self.heard.get(source), skipped,
+        )
+
+    def batch(self, pairs: list[Pair], skipped: np.ndarray | None = None) -> Batch:
+        """A batch of pairs. `skipped` (B, 2): so many frames of each source and target are left out at the beginning,
+        fewer than a step has.
+        """
+        data = self.dataset
+        if skipped is None:
+            skipped = np.zeros((len(pairs), 2), dtype=np.int64)
+        targets = [(name, self.speakers.of_target(speaker_key(name))) for _, _, name in pairs]
+        mels = [data.mel(name)[start:] for (name, _), start in zip(targets, skipped[:, 1], strict=True)]
+        if self.speakers.normalize_target:
+            mels = [statistics.normalize_mel(mel) for mel, (_, statistics) in zip(mels, targets, strict=True)]
+        outliers = self.speakers.outliers
+        prosody = [prosody_of(data.f0(name), data.energy(name), statistics, self.reduction, outliers, start)
+                   for (name, statistics), start in zip(targets, skipped[:, 1], strict=True)]
+        steps = batch_steps(max(steps_of(len(mel), self.reduction.factor) for mel in mels))
+        values = values_of(steps, self.reduction)
+        return Batch(
+            source=source_batch([self.source(pair, start) for pair, start in zip(pairs, skipped[:, 0], strict=True)]),
+            durations=pad([self._durations(pair, *starts).astype(np.int64)
+                           for pair, starts in zip(pairs, skipped, strict=True)]),
+            target_mel=pad([mel.astype(np.float32) for mel in mels], steps * self.reduction.factor),
+            target_frames=torch.tensor([len(mel) for mel in mels]),
+            prosody=Prosody(*(pad(list(track), values) for track in zip(*prosody, strict=True))),
+            reduction=self.reduction,
+        )
+
+    def _durations(self, pair: Pair, source_start: int, target_start: int) -> np.ndarray:
+        """(S,) whole target steps, of what is left of the pair."""
+        name, source, _ = pair
+        if not (source_start or target_start):
+            return self.durations[name]
+        positions = np.maximum(self.positions[name][target_start:] - source_start, 0)
+        return durations_of(positions, self.dataset.frames(source) - source_start, self.reduction.factor)

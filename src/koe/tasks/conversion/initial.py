@@ -1,0 +1,206 @@
+"""What a training of the acoustic model starts from: random weights, or another model's, with its statistics.
+
+`acoustic.init` says from which model (koe.training.references), whether everything must fit (`strict`), whose
+statistics normalise, and what is not trained (`freeze`). What was decided is told in lines to print.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
+from koe.corpus.statistics import Normalization
+from koe.errors import KoeError
+from koe.nn.layers import MaskedBatchNorm
+from koe.randomness import seed_for
+from koe.store import compare_contracts
+from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
+from koe.tasks.conversion.nars2s import NARS2S
+from koe.tasks.conversion.params import AcousticParams, InitParams
+from koe.tasks.conversion.speakers import Speakers
+from koe.training.checkpoint import read_checkpoint
+from koe.training.references import ModelReference
+from koe.training.transfer import Transfer
+
+VECTORS = "voices.voice.weight"  # with conditioning.by: learned, a row for each speaker
+
+# What weights mean under some parameters changes without any tensor's shape.
+MEANINGS: dict[str, Callable[[AcousticParams], Any]] = {
+    **{name: attrgetter(name) for name in (
+        "normalize_target", "reduction.by", "reduction.factor", "reduction.loss", "reduction.prosody_by",
+        "encoder.heads", "encoder.positions", "decoder.heads", "decoder.positions")},
+    "reduction.prosody_factor": lambda params: frames_a_value(params.reduction),
+    "loss.duration": lambda params: "log" if params.loss.duration == "log" else "plain or guided",
+}
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The network to train, the speakers with the statistics to train it with, the optimizer's state to go on with
+    (None: a new optimizer), the steps that its schedule has behind it, and what there is to tell.
+    """
+
+    network: NARS2S
+    speakers: Speakers
+    optimizer_state: dict[str, Any] | None = None
+    steps_before: int = 0
+    report: list[str] = field(default_factory=list)
+
+
+def initial_network(
+    params: AcousticParams, mel: MelParams, own: Speakers, seed: int, start: ModelReference | None = None
+) -> Initial:
+    """What to train: from scratch random weights under `seed` and the data's `own` statistics; or from `start`.
+
+    Of another model come the weights, and the statistics too, for its weights mean nothing under others (lesson 19),
+    unless `init.statistics` is `own`. With `init.strict` everything must be the same: parameters that give weights
+    their meaning, all tensors, and the speakers that learned vectors stand for. Otherwise what fits is taken, vectors
+    by their speakers' names, and the rest is random.
+
+    Raises ContractError if the model's mel settings are others (lesson 13); KoeError with a table of what differs, or
+    if nothing fits, if there is no optimizer to keep, or if `init.freeze` leaves nothing to train or names nothing.
+    """
+    torch.manual_seed(seed_for(seed, "acoustic"))
+    network = build_network(params, mel.n_mels, len(own.trained))
+    if start is None:
+        return Initial(network, own)
+    model = load_acoustic(start.folder)
+    compare_contracts(f"acoustic.init.from ({start.name})", mel_contract(model.preparation.mel), "params.yaml",
+                      mel_contract(mel))
+    state, optimizer_state, steps_before = _states(model, start, params.init)
+    report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}"]
+    if params.init.strict:
+        _require_the_same(start.name, model, state, params, own, network)
+        network.load_state_dict(state)
+    else:
+        report += _take_what_fits(start.name, model, state, params, own, network)
+    normalization, lines = _normalization(params.init, own.normalization, model.speakers.normalization, start.name)
+    report += lines + _freeze(network, params.init.freeze)
+    return Initial(network, replace(own, normalization=normalization), optimizer_state, steps_before, report)
+
+
+def _states(
+    model: AcousticModel, start: ModelReference, init: InitParams
+) -> tuple[State, dict[str, Any] | None, int]:
+    """The weights to start from, the optimizer's state if it is to be kept, and the schedule's steps if they are."""
+    if start.checkpoint is None:
+        for name in ("keep_optimizer", "keep_schedule"):
+            if getattr(init, name):
+                raise KoeError(f"acoustic.init.{name}: {start.name} is a finished model, and what else a training goes "
+                               "on with is in kept checkpoints alone (acoustic.training.keep_every, keep_best); name "
+                               "one with acoustic.init.from: <model>@<step> or <model>@best")
+        return model.network.state_dict(), None, 0
+    found = read_checkpoint(start.checkpoint, ("network", "ema", *(("optimizer",) if init.keep_optimizer else ())))
+    # An optimizer's moments belong to the weights that it moved, not to their average.
+    weights = found["network"] if init.keep_optimizer else found.get("ema", found["network"])
+    return weights, found.get("optimizer"), found["step"] if init.keep_schedule else 0
+
+
+def _require_the_same(
+    name: str, model: AcousticModel, state: State, params: AcousticParams, own: Speakers, network: nn.Module
+) -> None:
+    transfer = Transfer.between(state, network.state_dict())
+    differing = _differing_meanings(model.params, params)
+    learned = params.conditioning.by == "learned" == model.params.conditioning.by
+    if learned and model.speakers.trained != own.trained:
+        raise KoeError(
+            f"acoustic.init.from: {name} learned {', '.join(model.speakers.trained)}, and the pairs have "
+            f"{', '.join(own.trained)}; its vectors would stand for others. Use acoustic.conditioning.by: encoder, or "
+            "acoustic.init.strict: false, to take the vectors of speakers that both have and learn the others")
+    if differing or not transfer.complete:
+        raise KoeError("\n  ".join([
+            f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's, or take what "
+            "fits with acoustic.init.strict: false", *differing, *([] if transfer.complete else transfer.table())]))
+
+
+def _differing_meanings(theirs: AcousticParams, ours: AcousticParams) -> list[str]:
+    values = {name: (meaning(theirs), meaning(ours)) for name, meaning in MEANINGS.items()}
+    return [f"acoustic.{name}: {there} there, {here} here" for name, (there, here) in values.items() if there != here]
+
+
+def _take_what_fits(
+    name: str, model: AcousticModel, state: State, params: AcousticParams, own: Speakers, network: nn.Module
+) -> list[str]:
+    """Fills `network` with the tensors of `state` that it has in the same shape. Returns what was and was not taken."""
+    ours = network.state_dict()
+    lines: list[str] = []
+    if params.conditioning.by == "learned" == model.params.conditioning.by:
+        state, lines = _vectors_by_name(state, model.speakers.trained, ours, own.trained)
+    transfer = Transfer.between(state, ours)
+    if not transfer.taken:
+        raise KoeError("\n  ".join([f"acoustic.init.from: nothing of {name} fits the acoustic parameters; train from "
+                                    "scratch with acoustic.init.from: null, or change sizes", *transfer.table()]))
+    network.load_state_dict({**ours, **{tensor: state[tensor] for tensor in transfer.taken}})
+    return transfer.table() + lines + _differing_meanings(model.params, params)
+
+
+def _vectors_by_name(
+    state: State, theirs: tuple[str, ...], ours: State, own: tuple[str, ...]
+) -> tuple[State, list[str]]:
+    """`state` with the learned vectors in the order of `own` speakers: theirs where they know one, else fresh ones."""
+    both = [speaker for speaker in own if speaker in theirs]
+    if state[VECTORS].shape[1] != ours[VECTORS].shape[1] or not both:
+        return {name: tensor for name, tensor in state.items() if name != VECTORS}, [f"{VECTORS}: all fresh"]
+    vectors = ours[VECTORS].clone()
+    vectors[[own.index(speaker) for speaker in both]] = state[VECTORS][[theirs.index(speaker) for speaker in both]]
+    fresh = [speaker for speaker in own if speaker not in theirs]
+    return {**state, VECTORS: vectors}, [f"{VECTORS}: taken of {', '.join(both)}; fresh: {', '.join(fresh) or 'none'}"]
+
+
+def _normalization(
+    init: InitParams, own: Normalization, theirs: Normalization, name: str
+) -> tuple[Normalization, list[str]]:
+    """The statistics to normalise with, and what to tell of them."""
+    if init.statistics == "own":
+        return own, [f"statistics: of this data, where {name} had others (natural log units)",
+                     *_differences(theirs, own)]
+    new = own.speakers.keys() - theirs.speakers.keys()
+    for speaker in sorted(new):  # whom that model never met
+        theirs = theirs.with_speaker(speaker, own.speakers[speaker])
+    brought = f"; their own for {', '.join(sorted(new))}" if new else ""
+    return theirs, [f"statistics: those of {name}{brought}"]
+
+
+def _differences(theirs: Normalization, own: Normalization) -> list[str]:
+    """For source and target, mean and deviation there and here; of the mel in the band where they differ most."""
+    lines = [f"{'':14}  {'mean there':>10}  {'here':>7}  {'std there':>10}  {'here':>7}"]
+    for side in ("source", "target"):
+        for feature in ("mel", "log_f0", "energy"):
+            there, here = (getattr(getattr(normalization, side), feature) for normalization in (theirs, own))
+            columns, bands = [], []
+            for moment in ("mean", "std"):
+                before, after = (np.atleast_1d(getattr(moments, moment)) for moments in (there, here))
+                band = int(np.argmax(np.abs(after - before)))
+                columns.append(f"{before[band]:10.3f}  {after[band]:7.3f}")
+                bands.append(str(band))
+            where = f"  (bands {' and '.join(bands)}, where they differ most)" if feature == "mel" else ""
+            lines.append(f"{side + ' ' + feature:14}  {'  '.join(columns)}{where}")
+    return lines
+
+
+def _freeze(network: nn.Module, beginnings: Iterable[str]) -> list[str]:
+    """Takes parameters whose names begin so out of the training, and stops what batch norms there measure."""
+    beginnings = tuple(beginnings)
+    parameters = dict(network.named_parameters())
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in parameters):
+            modules = dict.fromkeys(name.partition(".")[0] + "." for name in parameters)
+            raise KoeError(f"acoustic.init.freeze: no tensor's name begins with {beginning!r}; the modules are "
+                           f"{', '.join(modules)}")
+    frozen = [name for name in parameters if name.startswith(beginnings)]
+    if len(frozen) == len(parameters):
+        raise KoeError(f"acoustic.init.freeze: {', '.join(beginnings)} is the whole model; leave something to train")
+    for name in frozen:
+        parameters[name].requires_grad_(False)
+    for name, module in network.named_modules():
+        if isinstance(module, MaskedBatchNorm) and f"{name}.".startswith(beginnings):
+            module.momentum = 0.0
+    return [f"frozen: {len(frozen)} of {len(parameters)} tensors ({', '.join(beginnings)})"] if beginnings else []

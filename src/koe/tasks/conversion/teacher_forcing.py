@@ -1,0 +1,13 @@
+"""How much of a batch is trained on the target's own prosody."""
+
+from koe.tasks.conversion.params import TeacherForcingParams
+
+
+def teacher_forced_share(forcing: TeacherForcingParams, step: int) -> float:
+    """Share of a batch that is given the target's prosody in the optimizer step after `step` steps."""
+    if step >= forcing.until_step:
+        return forcing.end
+    if step <= forcing.from_step:
+        return forcing.start
+    progress = (step - forcing.from_step) / (forcing.until_step - forcing.from_step)
+    return forcing.start + (forcing.end - forcing.start) * progress

@@ -1,0 +1,124 @@
+"""Utterances longer than those of training: converted in overlapping windows, and joined where it is quiet.
+
+Attention over a minute of speech is something no training has shown the model, and its memory grows with the square
+of the length. So a long utterance is cut into windows of equal length, as long as training's longest recording. In the
+middle of each overlap the quietest source step is the joint: what was converted of the steps before it is taken from
+the earlier window, and from the later one what comes from there on, so that every source step is converted once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from koe.steps import steps_of
+from koe.tasks.conversion.data import SourceItem
+from koe.tasks.conversion.inference import Conversion
+
+FADE_FRAMES = 8  # over which one window's frames turn into the next one's, half of them on either side of a joint
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How long windows are and how far neighbours overlap at least, in source steps."""
+
+    steps: int
+    overlap: int
+
+    @classmethod
+    def of_frames(cls, frames: int, overlap: int, factor: int) -> "Windows":
+        """Windows that take recordings of up to so many frames whole; they overlap by half at most."""
+        steps = steps_of(frames, factor)
+        return cls(steps, min(steps_of(overlap, factor), steps // 2))
+
+    def spans(self, steps: int) -> list[Span]:
+        """First and last (excluded) step of each window over so many steps, spread evenly."""
+        if steps <= self.steps:
+            return [(0, steps)]
+        further = steps_of(steps - self.steps, self.steps - self.overlap)
+        begins = [index * (steps - self.steps) // further for index in range(further + 1)]
+        return [(begin, begin + self.steps) for begin in begins]
+
+
+def convert_in_windows(
+    convert: Callable[[list[SourceItem]], list[Conversion]], items: list[SourceItem], windows: Windows, factor: int
+) -> list[Conversion]:
+    """Converts items by `convert`, those longer than a window in windows; the windows of all go in together.
+
+    `convert` returns conversions in the order of its items, of `factor` frames a step. An item that fits into a window
+    is passed on as it is.
+    """
+    spans = [windows.spans(len(item.mel)) for item in items]
+    pieces = iter(convert([
+        item if len(found) == 1 else _cut(item, span)
+        for item, found in zip(items, spans, strict=True) for span in found
+    ]))
+    return [
+        _join([next(pieces) for _ in found], found, _joints(item, found, windows.overlap), factor)
+        for item, found in zip(items, spans, strict=True)
+    ]
+
+
+def _cut(item: SourceItem, span: Span) -> SourceItem:
+    """The steps of a span, with their values of pitch and energy."""
+    steps = slice(*span)
+    pitch, energy = (_by_step(values, item)[steps].ravel() for values in (item.pitch, item.energy))
+    return replace(item, mel=item.mel[steps], voiced=item.voiced[steps], pitch=pitch, energy=energy)
+
+
+def _by_step(values: np.ndarray, item: SourceItem) -> np.ndarray:
+    """Values of pitch or energy as (S, values a step)."""
+    return values.reshape(len(item.mel), -1)
+
+
+def _joints(item: SourceItem, spans: list[Span], overlap: int) -> list[int]:
+    """The step from which on each window but the first is used: the quietest amid its overlap with the one before.
+
+    Half of `overlap` is searched: on both sides of a joint, both windows have heard a quarter of it and more.
+    """
+    loudness = _by_step(item.energy, item).mean(axis=1)
+    found = []
+    for (_, end), (begin, _) in pairwise(spans):
+        middle, reach = (begin + end) // 2, overlap // 4
+        candidates = np.arange(middle - reach, middle + reach + 1)
+        found.append(int(candidates[np.argmin(loudness[candidates])]))
+    return found
+
+
+def _join(windows: list[Conversion], spans: list[Span], joints: list[int], factor: int) -> Conversion:
+    """One conversion of the whole utterance."""
+    joined = windows[0]
+    for window, (begin, _), joint in zip(windows[1:], spans[1:], joints, strict=True):
+        joined = _join_two(joined, window, joint, joint - begin, factor)
+    return joined
+
+
+def _join_two(before: Conversion, after: Conversion, before_steps: int, after_steps: int, factor: int) -> Conversion:
+    """`before` for its first source steps, `after` without its first ones, faded into each other around the joint."""
+    left = int(before.durations[:before_steps].sum()) * factor
+    right = int(after.durations[:after_steps].sum()) * factor
+    reach = min(FADE_FRAMES // 2, left, right, len(before.mel) - left, len(after.mel) - right)
+    share = (np.arange(2 * reach) + 0.5) / (2 * reach) if reach else np.zeros(0)
+    ending, beginning = slice(left - reach, left + reach), slice(right - reach, right + reach)
+
+    def around(first: np.ndarray, faded: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.concatenate([first[: left - reach], faded.astype(first.dtype), second[right + reach :]])
+
+    return Conversion(
+        mel=around(before.mel, _fade(before.mel[ending], after.mel[beginning], share[:, None]), after.mel),
+        f0=around(before.f0, _fade_f0(before.f0[ending], after.f0[beginning], share), after.f0),
+        energy=around(before.energy, _fade(before.energy[ending], after.energy[beginning], share), after.energy),
+        durations=np.concatenate([before.durations[:before_steps], after.durations[after_steps:]]),
+    )
+
+
+def _fade(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return (1 - share) * first + share * second
+
+
+def _fade_f0(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Where both are voiced; elsewhere the one that has the larger share, for 0 Hz is no pitch."""
+    return np.where((first > 0) & (second > 0), _fade(first, second, share), np.where(share < 0.5, first, second))

@@ -1,0 +1,56 @@
+"""Parameters of optimizers and of learning rates."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from koe.params.section import Section
+from koe.params.types import Positive
+
+CHECKPOINT = re.compile(r"(?P<where>.+)@(?P<checkpoint>\d+|best)")
+
+
+class OptimizerParams(Section):
+    name: Literal["adam", "adamw", "radam", "muon"]
+    betas: tuple[float, float]
+    epsilon: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if self.name == "adam" and self.weight_decay:
+            yield f"{name}.weight_decay: {self.weight_decay:g} with adam; decoupled decay is adamw's, so 0"
+        if not all(0 <= beta < 1 for beta in self.betas):
+            yield f"{name}.betas: {list(self.betas)}; both at least 0 and below 1"
+
+
+class ScheduleParams(Section):
+    """Learning rate; the name says what it counts (lesson 16). See `koe.training.schedules`."""
+
+    name: Literal["cosine_per_step", "noam_per_step", "exponential_per_step", "exponential_per_epoch", "constant"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    final_learning_rate: Annotated[float, Field(ge=0)]
+    decay: Annotated[float, Field(gt=0, le=1)]
+    anneal_steps: list[Positive]
+    anneal_rate: Annotated[float, Field(gt=0, le=1)]
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if self.name == "noam_per_step" and self.warmup_steps == 0:
+            yield f"{name}.warmup_steps: 0; noam_per_step rises over at least 1"
+        if self.name == "cosine_per_step" and self.final_learning_rate > self.learning_rate:
+            yield f"{name}.final_learning_rate: above {name}.learning_rate, which is the peak"
+        if self.anneal_steps != sorted(set(self.anneal_steps)):
+            yield f"{name}.anneal_steps: {self.anneal_steps}; each once, rising"
+
+
+def warmup_contradictions(schedule: ScheduleParams, steps: int | None, training: str) -> Iterator[str]:
+    """Of a schedule with the steps of its training, where they are known; `training`: that section's name."""
+    if steps is not None and schedule.warmup_steps >= steps:
+        yield (f"{training}.schedule.warmup_steps: {schedule.warmup_steps} is not below {training}.steps ({steps})")
+
+
+def names_checkpoint(origin: str) -> bool:
+    """Whether `init.from` names a kept checkpoint of a run, `<model>@<step>` or `<model>@best`."""
+    return CHECKPOINT.fullmatch(origin) is not None

@@ -1,0 +1,273 @@
+"""Parameters of vocoders."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from koe.audio.params import MelParams
+from koe.params.section import Choice, Section
+from koe.params.types import OddKernel, Positive, Share, Weight
+from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoint, warmup_contradictions
+
+
+class GriffinLimParams(Section):
+    iterations: Positive
+    f0_iterations: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class HiFiGANParams(Section):
+    """The generator of HiFi-GAN; see `koe.vocoder.hifigan`."""
+
+    upsample_rates: list[Positive]
+    upsample_kernels: list[Positive]
+    upsample_channels: Positive
+    resblock: Literal["1", "2"]
+    resblock_kernels: list[OddKernel]
+    resblock_dilations: list[list[Positive]]
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        rates, kernels = self.upsample_rates, self.upsample_kernels
+        if len(kernels) != len(rates):
+            yield f"{name}.upsample_kernels: {len(kernels)} kernels for {len(rates)} upsample_rates; one each"
+        for rate, kernel in zip(rates, kernels, strict=False):
+            if rate == 1:
+                yield f"{name}.upsample_rates: 1 upsamples nothing; leave it out, with its kernel"
+            elif kernel < rate:
+                yield f"{name}.upsample_kernels: {kernel} for rate {rate}; expected at least the rate, e.g. {2 * rate}"
+        if self.upsample_channels % 2 ** len(rates):
+            yield f"{name}.upsample_channels: {self.upsample_channels} cannot be halved {len(rates)} times"
+        if len(self.resblock_kernels) != len(self.resblock_dilations):
+            yield f"{name}.resblock_dilations: one list for each of {name}.resblock_kernels"
+        if not self.resblock_kernels:
+            yield f"{name}.resblock_kernels: none; name at least one, e.g. [3, 7, 11]"
+        if not all(self.resblock_dilations):
+            yield f"{name}.resblock_dilations: {self.resblock_dilations}; no list may be empty, e.g. [1, 3, 5]"
+
+    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
+        """What the mel asks of these sizes."""
+        product = math.prod(self.upsample_rates)
+        if product != mel.hop_length:
+            proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+            yield (f"{name}.upsample_rates: {self.upsample_rates} multiply to {product}, but mel.hop_length is "
+                   f"{mel.hop_length}; e.g. {proposals}")
+
+
+class HarmonicNoiseParams(Section):
+    """Pulses and noise, shaped in frequency by a network; see `koe.vocoder.harmonic_noise`."""
+
+    layers: Positive
+    hidden: Positive
+    feed_forward: Positive
+    kernel: OddKernel
+    n_fft: Positive
+    filters_per_frame: Positive
+    corrections: Annotated[int, Field(ge=0)]
+
+    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
+        """What the mel asks of these sizes."""
+        count = self.filters_per_frame
+        step = mel.hop_length // count
+        if mel.hop_length % count:
+            near = max(divisor for divisor in range(1, count) if mel.hop_length % divisor == 0)
+            yield (f"{name}.filters_per_frame: mel.hop_length ({mel.hop_length}) over {count} is no whole number; e.g. "
+                   f"{near}")
+        elif self.n_fft < 2 * step or (self.n_fft - step) % 2:
+            yield (f"{name}.n_fft: {self.n_fft}; filters that change every {step} samples (mel.hop_length over "
+                   f"filters_per_frame) take at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
+
+
+class DiscriminatorParams(Section):
+    """Discriminators of waveforms: HiFi-GAN's by periods and by scales, and of spectrograms by their FFT sizes."""
+
+    periods: list[Positive]
+    period_channels: Positive
+    scales: Annotated[int, Field(ge=0)]
+    scale_channels: Positive
+    spectra: list[Positive]
+    spectrum_channels: Positive
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if len(set(self.periods)) != len(self.periods):
+            yield f"{name}.periods: {self.periods}; each once"
+
+
+class VocoderLossWeights(Section):
+    mel: Weight
+    stft: Weight
+    feature_matching: Weight
+    adversarial: Weight
+
+
+class VocoderLossParams(Section):
+    weights: VocoderLossWeights
+    stft_sizes: list[Positive]
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if not self.stft_sizes:
+            yield f"{name}.stft_sizes: none, and validation measures by them whatever their weight; name some"
+        if not self.weights.mel and not self.weights.stft:
+            yield f"{name}.weights.mel, {name}.weights.stft: both are 0; one of them must say what to speak"
+
+
+class GradientPenaltyParams(Section):
+    """R1 (Mescheder et al. 2018): weight 0 is none; else at every so many steps of the discriminators."""
+
+    weight: Weight
+    every: Positive
+
+
+class VocoderValidation(Section):
+    utterances: Positive
+    mos: bool
+    pesq: bool
+    players: Annotated[int, Field(ge=0)]
+
+
+class BlurParams(Section):
+    """Mels of recordings, made as smooth as an acoustic model's; largest deviations of a Gaussian."""
+
+    share: Share
+    frames: Annotated[float, Field(gt=0)]
+    bands: Annotated[float, Field(gt=0)]
+
+
+class VocoderTraining(Section):
+    steps: Positive
+    spectral_steps: Annotated[int, Field(ge=0)]
+    batch_size: Positive
+    segment_size: Positive
+    true_mels: Share
+    blur: BlurParams
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    r1: GradientPenaltyParams
+    ema: Annotated[float, Field(ge=0, lt=1)] | None
+    precision: Literal["auto", "float32", "bfloat16"]
+    log_every: Positive
+    validate_every: Positive
+    validation: VocoderValidation
+    checkpoint_every: Positive
+    keep_every: Positive | None
+    keep_best: bool
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if self.blur.share and not self.true_mels:
+            yield (f"{name}.blur.share: {self.blur.share:g} of the recordings' own mels, and {name}.true_mels is 0: "
+                   "there are none; set the share to 0, or true_mels above 0")
+        if self.schedule.name == "noam_per_step":
+            yield (f"{name}.schedule.name: noam_per_step goes by the width of a Transformer; use cosine_per_step, "
+                   "exponential_per_epoch (published), exponential_per_step or constant")
+        if self.validation.players > self.validation.utterances:
+            yield (f"{name}.validation.players: {self.validation.players} of {name}.validation.utterances "
+                   f"({self.validation.utterances}) can be heard; at most all")
+
+
+class VocoderInit(Section):
+    """What a vocoder's training starts from (lessons 11 and 14); without `from` the rest has no effect."""
+
+    origin: str | None = Field(alias="from")
+    generator: Literal["keep", "reset"]
+    discriminators: Literal["keep", "reset"]
+    optimizer: Literal["keep", "reset"]
+    lr_scale: Annotated[float, Field(gt=0)]
+    strict: bool
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        if self.origin is None or self.optimizer == "reset":
+            return
+        for part in ("generator", "discriminators"):
+            if getattr(self, part) == "reset":
+                yield f"{name}.optimizer: an optimizer goes with its weights, so with {name}.{part}: keep"
+        if not self.strict:
+            yield f"{name}.optimizer: an optimizer goes with all of its weights, so with {name}.strict: true"
+        if not names_checkpoint(self.origin):
+            yield (f"{name}.optimizer: what a training goes on with is in kept checkpoints alone; "
+                   f"{name}.from: {self.origin}@<step> or {self.origin}@best")
+
+
+class VocoderParams(Choice):
+    """`model` chooses the network, sized by the part of its name; the rest is how any of them is trained."""
+
+    PARTS = ("harmonic_noise", "hifigan")
+
+    model: Literal["harmonic_noise", "hifigan"]
+    harmonic_noise: HarmonicNoiseParams | None = None
+    hifigan: HiFiGANParams | None = None
+    discriminators: DiscriminatorParams
+    loss: VocoderLossParams
+    training: VocoderTraining
+    init: VocoderInit
+
+    @property
+    def network(self) -> HarmonicNoiseParams | HiFiGANParams:
+        """The sizes of the network that `model` names."""
+        return self.part(HiFiGANParams) if self.model == "hifigan" else self.part(HarmonicNoiseParams)
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        training = self.training
+        if self.model == "hifigan" and training.optimizer.name == "muon":
+            yield (f"{name}.training.optimizer.name: muon is for linear layers, and hifigan has convolutions alone; "
+                   "adamw")
+        yield from self._discriminator_contradictions(name)
+        yield from warmup_contradictions(training.schedule, training.steps, f"{name}.training")
+
+    def _discriminator_contradictions(self, name: str) -> Iterator[str]:
+        """Of the losses and the discriminators, and of what they make of a segment."""
+        weights, judges, segment = self.loss.weights, self.discriminators, self.training.segment_size
+        sizes = {f"{name}.loss.stft_sizes": self.loss.stft_sizes, f"{name}.discriminators.spectra": judges.spectra}
+        for parameter, fft_sizes in sizes.items():
+            for size in fft_sizes:
+                if size % 4:
+                    yield (f"{parameter}: a quarter of {size} is the hop, and no whole number; e.g. "
+                           f"{max(4, size // 4 * 4)}")
+                if size > segment:
+                    yield f"{parameter}: {size} is longer than {name}.training.segment_size ({segment})"
+        for period in judges.periods:
+            if period >= segment:
+                yield (f"{name}.discriminators.periods: {period} is not below {name}.training.segment_size "
+                       f"({segment})")
+        trained = weights.adversarial or weights.feature_matching
+        present = judges.periods or judges.scales or judges.spectra
+        if trained and not present:
+            yield (f"{name}.discriminators: periods, scales and spectra are all none, and {name}.loss.weights."
+                   "adversarial or feature_matching is not 0; name some discriminators, or set both to 0")
+        penalty = self.training.r1.weight
+        if penalty and not (trained and present):
+            yield (f"{name}.training.r1.weight: {penalty:g} is a penalty on discriminators, and none are trained "
+                   f"({name}.discriminators, {name}.loss.weights.adversarial and feature_matching); set it to 0")
+
+
+def vocoder_contradictions(vocoder: VocoderParams, mel: MelParams) -> Iterator[str]:
+    """Of a vocoder with the mel that it speaks from."""
+    yield from vocoder.network.mel_contradictions(mel, f"vocoder.{vocoder.model}")
+    training = vocoder.training
+    if training.segment_size % mel.hop_length:
+        near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
+        yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
+               f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
+    if training.segment_size < mel.n_fft:
+        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+
+
+def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:
+    """Upsampling rates that multiply to `hop_length`, largest first, at most four layers where that is possible."""
+    primes, rest, divisor = [], hop_length, 2
+    while rest > 1:
+        while rest % divisor == 0:
+            primes.append(divisor)
+            rest //= divisor
+        divisor += 1
+    found: list[list[int]] = []
+    for layers in (4, 3, 5):
+        rates = [1] * layers
+        for prime in sorted(primes, reverse=True):
+            smallest = rates.index(min(rates))
+            rates[smallest] *= prime
+        candidate = sorted((rate for rate in rates if rate > 1), reverse=True)
+        if candidate and candidate not in found:
+            found.append(candidate)
+    return found[:count]

@@ -1,0 +1,291 @@
+"""Conversion of recordings: who speaks, who is to speak, and people the model has never heard."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_parameters import shrink_acoustic
+from typer.testing import CliRunner
+
+from koe.audio.files import read_audio, write_audio
+from koe.audio.grid import mel_contract
+from koe.cli import app
+from koe.corpus.statistics import Normalization, Statistics
+from koe.errors import AudioError, KoeError
+from koe.statistics import Moments
+from koe.tasks.conversion import convert as module
+from koe.tasks.conversion.convert import Converter, Heard, convert_file, convert_files, hear_file
+from koe.tasks.conversion.inference import Adjustment
+from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network, save_acoustic
+from koe.tasks.conversion.schema import check_params
+from koe.tasks.conversion.speakers import Speakers
+from koe.vocoder.hifigan import Generator
+from koe.vocoder.model_file import VocoderModel, save_vocoder
+from koe.vocoder.networks import make_network
+from koe.vocoder.registry import load_vocoder
+
+GRIFFIN_LIM = ["--vocoder", "griffin_lim"]
+RATE = 22050
+DIRECTIONS = (("c/ann", "c/bob"), ("c/bob", "c/ann"))
+
+
+def statistics(hertz: float) -> Statistics:
+    mel, energy = (Moments(9, np.full(shape, -5.0), np.full(shape, 2.0)) for shape in ((80,), ()))
+    return Statistics(mel, Moments(9, np.log(hertz), np.array(0.1)), energy)
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the speaker encoder: the waveform's zero crossings, which tell a high voice from a low one."""
+    def embed(wave: np.ndarray) -> np.ndarray:
+        crossings = np.count_nonzero(np.diff(np.signbit(wave))) / len(wave)
+        return np.full(256, crossings, np.float32) / 16
+
+    monkeypatch.setattr(module, "embed", embed)
+
+
+@pytest.fixture()
+def make(tmp_path: Path, values: dict[str, Any]) -> Any:
+    """A function that writes an untrained model with the given conditioning and returns its folder."""
+
+    def write(by: str, directions: tuple[tuple[str, str], ...] = DIRECTIONS, **resample: Any) -> Path:
+        shrink_acoustic(values["acoustic"], 16)
+        level = "utterance" if by == "encoder" else "speaker"
+        values["acoustic"]["conditioning"] |= {"by": by, "level": level, "size": 4}
+        values["stats"]["pitch"] = "speaker"
+        values["resample"] |= resample
+        params = check_params(values)
+        known = {"c/ann": statistics(200.0), "c/bob": statistics(100.0)}
+        sides = [statistics(150.0)] * 3
+        embeddings = {name: np.full(256, 0.01, np.float32) for name in known} if by == "encoder" else {}
+        speakers = Speakers(params.acoustic.conditioning, directions, Normalization(params.stats, *sides, known), True,
+                            embeddings)
+        torch.manual_seed(0)
+        network = build_network(params.acoustic, 80, 2)
+        preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
+        save_acoustic(tmp_path / "models/acoustic", AcousticModel(network, params.acoustic, speakers, preparation, {}))
+        return tmp_path / "models"
+
+    return write
+
+
+class Silent:
+    """A vocoder that says how long what it was given is, in near silence: a sample of each hop is the mel's mean."""
+
+    name = "silent"
+
+    def __init__(self, contract: dict[str, Any]) -> None:
+        self.contract = contract
+
+    def synthesize(self, mels: list[np.ndarray], f0s: Any = None) -> list[np.ndarray]:
+        return [np.kron(mel.mean(axis=1) / 100, np.eye(1, 256)[0]).astype(np.float32) for mel in mels]
+
+
+def load(models: Path) -> Converter:
+    loaded = Converter.load(models / "acoustic", device="cpu")
+    return Converter.load(models / "acoustic", Silent(mel_contract(loaded.model.preparation.mel)), device="cpu")
+
+
+def test_one_direction_needs_no_names(make: Any, voice: Any) -> None:
+    converter = load(make("none", DIRECTIONS[:1]))
+    wave = converter.convert(voice(0.8), RATE)
+    assert len(wave) and len(wave) % 256 == 0
+    with pytest.raises(KoeError, match=r"--to: no speaker 'eve'; there are c/ann, c/bob"):
+        converter.convert(voice(0.8), RATE, target="eve")
+
+
+def test_several_directions_need_names(make: Any, voice: Any) -> None:
+    converter = load(make("learned"))
+    with pytest.raises(KoeError, match=r"who speaks\? .*c/ann, c/bob.*--from"):
+        converter.convert(voice(0.8), RATE, target="ann")
+    with pytest.raises(KoeError, match=r"which voice\? .*c/ann, c/bob.*--to"):
+        converter.convert(voice(0.8), RATE, source="ann")
+    assert len(converter.convert(voice(0.8), RATE, "ann", "c/bob"))
+
+
+def test_the_named_target_decides_the_pitch(make: Any, voice: Any) -> None:
+    converter = load(make("learned"))
+    heard = converter.listen(voice(0.8, 150.0), RATE, "c/ann")
+    high, low = converter.convert_features([heard] * 2, [("c/bob", "c/ann"), ("c/ann", "c/bob")])
+    pitch = [np.median(item.f0[item.f0 > 0]) for item in (high, low)]
+    assert pitch[0] > 1.5 * pitch[1]  # 200 Hz and 100 Hz, the statistics of the two
+
+
+def test_a_speaker_nobody_heard_in_training(make: Any, voice: Any) -> None:
+    converter = load(make("encoder"))
+    unnamed = converter.convert(voice(0.8, 180.0), RATE, target="bob")
+    assert len(unnamed)
+    namesake = converter.with_speaker("bob", [converter.listen(voice(0.8), RATE)])
+    assert len(namesake.convert(voice(0.8), RATE, "ann", "bob"))
+    known = converter.with_speaker("eve", [converter.listen(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
+    heard = known.listen(voice(0.8), RATE, "c/ann")
+    [conversion] = known.convert_features([heard], [("c/ann", "eve")])
+    assert 200 < np.median(conversion.f0[conversion.f0 > 0]) < 280
+    assert "eve" not in converter.model.speakers.known
+    with pytest.raises(KoeError, match=r"cannot take a new speaker \(eve\)"):
+        load(make("learned")).with_speaker("eve", [heard])
+
+
+def test_loudness_is_prepared_as_in_training(make: Any, voice: Any) -> None:
+    loud, quiet = voice(0.8), 0.1 * voice(0.8)
+    plain, normalised = load(make("none", DIRECTIONS[:1])), load(make("none", DIRECTIONS[:1], loudness_lufs=-23.0))
+
+    def difference(converter: Converter) -> float:
+        one, other = (converter.listen(wave, RATE).energy for wave in (loud, quiet))
+        return float(np.abs(one - other).mean())
+
+    assert difference(plain) > 2 > 0.1 > difference(normalised)
+
+
+def test_the_command_line_takes_names_or_recordings(make: Any, voice: Any, tmp_path: Path) -> None:
+    models = str(make("encoder"))
+    for name, f0 in (("in", 180.0), ("eve1", 240.0), ("eve2", 260.0)):
+        write_audio(tmp_path / f"{name}.wav", voice(0.8, f0), RATE)
+    files = [str(tmp_path / f"{name}.wav") for name in ("in", "eve1", "eve2", "out")]
+    run = CliRunner().invoke
+    for options in (["--to", "bob"], ["--to", files[1], "--to", files[2], "--from", "ann"]):
+        result = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, *options])
+        assert result.exit_code == 0, result.output
+        wave, rate = read_audio(files[3])
+        assert rate == RATE and np.abs(wave).max() > 0
+    failed = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, "--to", "nobody"])
+    assert isinstance(failed.exception, KoeError) and "no speaker 'nobody'" in str(failed.exception)
+    people = ["--to", files[1], "--to", "gone.wav"]
+    failed = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, *people])
+    assert "no such file: gone.wav" in str(failed.exception)
+
+
+def test_a_recording_that_cannot_introduce_anybody_is_named(make: Any, tmp_path: Path) -> None:
+    write_audio(tmp_path / "nothing.wav", np.zeros(RATE, np.float32), RATE)
+    with pytest.raises(AudioError, match=r"silence.*nothing\.wav"):
+        hear_file(load(make("encoder")), tmp_path / "nothing.wav")
+
+
+def test_recordings_longer_than_those_of_training_go_in_windows(make: Any, voice: Any) -> None:
+    converter = load(make("none", DIRECTIONS[:1], max_seconds=1.0))
+    heard = {seconds: converter.listen(voice(seconds), RATE) for seconds in (1.0, 6.0)}
+
+    def convert(seconds: float, converter: Converter) -> Any:
+        return converter.convert_features([heard[seconds]], DIRECTIONS[:1])[0]
+
+    whole = replace(converter, window_seconds=60.0)
+    assert np.array_equal(convert(1.0, converter).mel, convert(1.0, whole).mel)
+    short, long, unbroken = convert(1.0, converter), convert(6.0, converter), convert(6.0, whole)
+    assert len(long.durations) == len(unbroken.durations) and not np.array_equal(long.durations, unbroken.durations)
+    assert len(long.mel) == len(long.f0) == 3 * long.durations.sum()
+    assert len(long.mel) == pytest.approx(6 * len(short.mel), rel=0.1)
+
+
+@pytest.mark.parametrize("by", ["learned", "encoder"])
+@pytest.mark.parametrize("group_seconds", [0.1, 2.0, 300.0])
+def test_files_convert_together_as_they_do_alone(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, group_seconds: float
+) -> None:
+    monkeypatch.setattr(module, "GROUP_SECONDS", group_seconds)
+    converter = load(make(by))
+    speaks = "ann" if by == "learned" else None
+    paths = [tmp_path / f"{name}.wav" for name in ("long", "broken", "short", "middle")]
+    for path, seconds in zip(paths, (1.6, 0.1, 0.5, 0.9), strict=True):
+        write_audio(path, voice(seconds, 150.0 + 50 * seconds), RATE)
+    results = list(convert_files(converter, paths, tmp_path / "together", speaks, "bob"))
+    assert [path for path, _ in results] == paths
+    assert isinstance(results[1][1], AudioError) and "broken.wav" in str(results[1][1])
+    for path in (paths[0], *paths[2:]):
+        convert_file(converter, path, tmp_path / "alone.wav", speaks, "bob")
+        together, alone = (read_audio(file)[0] for file in (tmp_path / "together" / path.name, tmp_path / "alone.wav"))
+        assert len(together) == len(alone)
+        assert np.allclose(together, alone, atol=1e-3)
+
+
+def test_names_are_looked_at_before_any_file(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(KoeError, match="no speaker 'eve'"):
+        list(convert_files(load(make("learned")), [tmp_path / "missing.wav"], tmp_path, "ann", "eve"))
+
+
+def test_the_command_line_adjusts(make: Any, voice: Any, tmp_path: Path) -> None:
+    models, source, out = str(make("none", DIRECTIONS[:1])), str(tmp_path / "in.wav"), str(tmp_path / "out.wav")
+    write_audio(source, voice(1.5), RATE)
+
+    def convert(*options: str) -> np.ndarray:
+        result = CliRunner().invoke(app, ["convert", source, out, "--models", models, *GRIFFIN_LIM, *options])
+        assert result.exit_code == 0, result.output
+        return read_audio(out)[0]
+
+    plain = convert()
+    assert np.array_equal(plain, convert("--pitch", "0", "--energy", "1", "--speed", "1"))
+    assert len(convert("--speed", "2")) == pytest.approx(len(plain) / 2, rel=0.1)
+    lower = convert("--pitch", "-4.5")
+    assert len(lower) == len(plain) and not np.array_equal(lower, plain)
+    failed = CliRunner().invoke(app, ["convert", source, out, "--models", "nowhere", "--speed", "5"])
+    assert isinstance(failed.exception, KoeError) and "--speed 5: expected a number from 0.25 to 4" in str(
+        failed.exception)
+
+
+def write_vocoder(models: Path, values: dict[str, Any], model: str) -> None:
+    """An untrained, small vocoder beside the acoustic model."""
+    vocoder = values["vocoder"]
+    vocoder["model"] = model
+    vocoder["hifigan"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1, 3]]}
+    vocoder["harmonic_noise"] |= {"layers": 1, "hidden": 8, "feed_forward": 8}
+    params = check_params(values)
+    network = make_network(params.vocoder, params.mel)
+    save_vocoder(models / "vocoder", VocoderModel(network, None, params.vocoder, params.mel, 0))
+
+
+@pytest.mark.parametrize("model", ["hifigan", "harmonic_noise"])
+def test_exported_models_convert_as_their_originals_do(
+    make: Any, voice: Any, values: dict[str, Any], tmp_path: Path, model: str
+) -> None:
+    pytest.importorskip("onnx")
+    models = make("learned", max_seconds=1.0)  # so that there are windows
+    write_vocoder(models, values, model)
+    source, out, onnx = (str(tmp_path / name) for name in ("in.wav", "out.wav", "onnx"))
+    write_audio(source, voice(2.5), RATE)
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert onnx in run("export-onnx", onnx, "--models", str(models))
+    waves = []
+    for options in (["--models", str(models), "--vocoder", str(models / "vocoder")], ["--onnx", onnx]):
+        run("convert", source, out, "--from", "ann", "--to", "bob", *options)
+        waves.append(read_audio(out)[0])
+    assert waves[0].shape == waves[1].shape
+    assert np.abs(waves[0]).max() > 0
+    assert np.abs(waves[0] - waves[1]).max() < (2e-2 if model == "hifigan" else 1e-3)  # bfloat16, where there is that
+    run("convert", source, out, "--from", "ann", "--to", "bob", "--onnx", onnx, "--vocoder", "griffin_lim")
+    assert len(read_audio(out)[0]) == len(waves[1])
+    run("export-onnx", str(tmp_path / "mute"), "--models", str(models), "--vocoder", "griffin_lim")
+    failed = CliRunner().invoke(app, ["convert", source, out, "--onnx", str(tmp_path / "mute")])
+    assert "vocoder.json does not exist" in str(failed.exception)
+
+
+def test_a_long_recording_is_spoken_in_pieces(
+    make: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = make("none", DIRECTIONS[:1])
+    write_vocoder(models, values, "hifigan")
+    converter = Converter.load(models / "acoustic", device="cpu")
+    mel = converter.model.preparation.mel
+    vocoder = load_vocoder(models / "vocoder", mel, device="cpu")
+    converter = replace(converter, vocoder=vocoder)
+    frames = 3000
+    generator = np.random.default_rng(0)
+    heard = Heard(generator.normal(-5, 2, (frames, 80)).astype(np.float32), np.full(frames, 150.0, np.float32),
+                  generator.normal(-5, 2, frames).astype(np.float32))
+    sizes: list[int] = []
+    forward = Generator.forward
+
+    def counting(self: Generator, mel: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
+        sizes.append(mel.shape[1])
+        return forward(self, mel, source)
+
+    monkeypatch.setattr(Generator, "forward", counting)
+    [wave] = converter.speak([heard], adjustment=Adjustment(speed=0.3))
+    assert len(wave) > 2 * 256 * max(sizes)
+    assert max(sizes) < 2000

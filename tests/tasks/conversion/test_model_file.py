@@ -1,0 +1,47 @@
+"""A model's folder says all there is to know about it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_training import EMBEDDINGS, make_trainer, small_params, weights
+
+from koe.errors import StoreError
+from koe.files import read_json, write_json
+from koe.tasks.conversion.model_file import AcousticModel, Preparation, load_acoustic, save_acoustic
+
+
+def test_a_model_folder_says_all_there_is_to_know(tmp_path: Path, values: dict[str, Any]) -> None:
+    params = small_params(values)
+    trainer, folder = make_trainer(tmp_path, params), tmp_path / "model"
+    speakers = trainer.reader.speakers
+    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
+    save_acoustic(folder, AcousticModel(trainer.model, params.acoustic, speakers, preparation, {"revision": "test"}))
+    loaded = load_acoustic(folder)
+    assert loaded.params == params.acoustic
+    assert loaded.preparation.mel == params.mel
+    assert loaded.provenance == {"revision": "test"}
+    assert loaded.speakers.to_json() == speakers.to_json()
+    assert all(np.array_equal(loaded.speakers.embeddings[name], vector) for name, vector in EMBEDDINGS.items())
+    before = weights(trainer.model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items())
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_missing_model_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="dvc repro"):
+        load_acoustic(tmp_path / "nothing")
+
+
+def test_a_model_of_other_parameters_says_so(tmp_path: Path, values: dict[str, Any]) -> None:
+    params = small_params(values)
+    trainer, folder = make_trainer(tmp_path, params), tmp_path / "model"
+    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
+    save_acoustic(folder, AcousticModel(trainer.model, params.acoustic, trainer.reader.speakers, preparation, {}))
+    card = read_json(folder / "model.json")
+    card["acoustic"] |= {"hidden": 256}
+    write_json(folder / "model.json", card)
+    with pytest.raises(StoreError, match=r"model\.json has parameters of another version of Koe, 1 of them"):
+        load_acoustic(folder)
