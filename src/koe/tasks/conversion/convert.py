@@ -109,7 +109,7 @@ class Converter:
         if speaks is None:
             for name, heard in zip(sources, recordings, strict=True):
                 converter = converter.with_speaker(name, [heard])
-        found = converter.convert_features(recordings, [(name, is_to_speak) for name in sources], adjustment)
+        found = converter.convert_features(recordings, [Direction(name, is_to_speak) for name in sources], adjustment)
         return self.vocoder.synthesize([conversion.mel for conversion in found], [item.f0 for item in found])
 
     def convert(

@@ -23,6 +23,7 @@ from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams, InitParams
+from koe.tasks.conversion.reduction import frames_a_value
 from koe.tasks.conversion.speakers import Speakers
 from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
