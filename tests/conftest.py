@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from real_browser import started
+from support.real_browser import started
 
 from koe.tasks.conversion.schema import Params, check_params
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from shipped_experiments import ROOT, RUNS, composed, params_of, shipped
+from support.shipped_experiments import ROOT, RUNS, composed, params_of, shipped
 from typer.testing import CliRunner
 
 import koe.cli

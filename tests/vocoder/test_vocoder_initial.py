@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from small_vocoder import Corpus, make_session, make_trainer, small_params
+from support.small_vocoder import Corpus, make_session, make_trainer, small_params
 from torch import nn
 
 from koe.audio.params import MelParams

@@ -9,7 +9,7 @@ import yaml
 from koe.experiments.named import Experiment, compose, experiment_names, read_experiment
 from koe.tasks.conversion.schema import Params, check_params
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments"
 NAMES = experiment_names(FOLDER)
 RUNS = [name for name in NAMES if name.startswith("log/")]
