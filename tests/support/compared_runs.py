@@ -16,8 +16,9 @@ from koe.files import read_table, write_table
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import check_params
 from support.fake_project import write_project
+from support.parameters import project_values
 
-VALUES = yaml.safe_load((Path(__file__).resolve().parents[2] / "params.yaml").read_text(encoding="utf-8"))
+VALUES = project_values()
 Voice = Callable[..., np.ndarray]  # conftest's `synthetic_voice`
 LOCK = {"schema": "2.0", "stages": {
     "import@demo": {"outs": [{"path": "data/corpus/demo", "md5": "0123.dir"}]},
