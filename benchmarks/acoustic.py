@@ -37,7 +37,7 @@ from koe.corpus.pairing import pairs_in, read_pairs
 from koe.corpus.statistics import Normalization, measure, read_statistics
 from koe.device import resolve_device
 from koe.experiments.named import compose, read_experiment
-from koe.names import Pair
+from koe.names import Direction, Pair
 from koe.nn.params import ConformerParams, PostnetParams, PredictorParams
 from koe.params.reading import read_values
 from koe.steps import steps_of
@@ -296,7 +296,7 @@ def synthetic_speech(folder: Path, params: Params) -> tuple[PairReader, list[Pai
     pairs: list[Pair] = []
     with ShardWriter(folder / "features" / "bench", {"mel": mel_contract(params.mel)}) as writer:
         for sentence, frames in {**lengths, TEN_SECONDS: (ten_seconds, ten_seconds)}.items():
-            pair = (f"bench/{sentence}/source-target", f"bench/source/{sentence}", f"bench/target/{sentence}")
+            pair = Pair(f"bench/{sentence}/source-target", f"bench/source/{sentence}", f"bench/target/{sentence}")
             pairs.append(pair)
             tracks = gaussian_filter1d(generator.standard_normal((frames[0], 8)), 4, axis=0) * 4
             position = warp(tracks[:, 0], frames[1])
@@ -345,7 +345,7 @@ def make_reader(
     dataset: Dataset, durations: dict[str, np.ndarray], normalization: Normalization, params: Params
 ) -> PairReader:
     acoustic = params.acoustic
-    speakers = Speakers(acoustic.conditioning, (("source", "target"),), normalization, acoustic.normalize_target)
+    speakers = Speakers(acoustic.conditioning, (Direction("source", "target"),), normalization, acoustic.normalize_target)
     return PairReader(dataset, durations, speakers, acoustic.reduction)
 
 
