@@ -1,30 +1,58 @@
 """train_acoustic: aligned pairs → models/acoustic, with DVCLive's curves in metrics/train_acoustic."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import code_revision, read_params, run
-from revisions import find_model
-
+from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
 from koe.align.pairs import read_durations, read_positions
+from koe.audio.params import MelParams, PitchParams, ResampleParams, TrimParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs
-from koe.corpus.params import speaker_pitch
+from koe.corpus.params import Corpora, speaker_pitch
 from koe.corpus.statistics import read_statistics
 from koe.device import resolve_device
+from koe.pipeline.closure import code_digest
+from koe.pipeline.models import find_model
 from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.tasks.conversion.initial import initial_network
-from koe.tasks.conversion.model_file import AcousticModel, Preparation, save_acoustic
+from koe.tasks.conversion.model_file import ACOUSTIC, AcousticModel, Preparation, save_acoustic
+from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import Speakers, require_conditioning
 from koe.tasks.conversion.training import AcousticTrainer
-from koe.training.references import ACOUSTIC
-from koe.training.session import Session, code_fingerprint, fingerprint
-
-INPUTS = [Path("data") / name for name in ("features", "pairs", "alignment", "stats", "speakers")]
+from koe.training.session import Session, fingerprint
 
 
-def main() -> None:
-    params = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "acoustic")
+class Parameters(StageParameters):
+    seed: int
+    corpora: Corpora
+    mel: MelParams
+    resample: ResampleParams
+    trim: TrimParams
+    pitch: PitchParams
+    acoustic: AcousticParams
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    alignment: Path = Path("data/alignment")
+    stats: Path = Path("data/stats")
+    speakers: Path = Path("data/speakers")
+    start: Path = Path("data/scan/acoustic.init.json")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    acoustic: Path = Path("models/acoustic")
+    curves: Path = Path("metrics/train_acoustic")
+
+
+STAGE = Stage("train_acoustic", "NARS2S on aligned pairs", Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pairs, conditioning = read_pairs(Path("data/pairs")), params.acoustic.conditioning
     require_conditioning(pairs, conditioning)
     train, validation = pairs_in(pairs, "train"), pairs_in(pairs, "validation")
@@ -48,8 +76,8 @@ def main() -> None:
         "seed": params.seed,
         "acoustic": params.acoustic.model_dump(mode="json"),
         "precision": trainer.precision,
-        "inputs": fingerprint(INPUTS),
-        "code": code_fingerprint("acoustic", "audio", "corpus", "training", "device.py", "randomness.py", "store.py"),
+        "inputs": fingerprint(inputs.paths()[:-1]),
+        "code": code_digest(__file__),
         "init": start.origin() if start else None,
     }
     session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects,
@@ -66,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

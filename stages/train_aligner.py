@@ -1,36 +1,65 @@
 """train_aligner: pairs → models/aligner, a folder for each method that align.method or align.compare trains."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from common import code_revision, read_params, run
+from pydantic import Field
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
+from koe.align.params import AlignMethod, AttentionAlignParams, LearnedAlignParams
+from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
+from koe.corpus.params import Corpora
 from koe.files import write_json
+from koe.params.types import Factor
+from koe.pipeline.closure import code_digest
 
-FOLDER, CURVES = Path("models/aligner"), Path("metrics/train_aligner")
-INPUTS = [Path("data") / name for name in ("features", "pairs", "stats")]
+
+class Parameters(StageParameters):
+    seed: int
+    corpora: Corpora
+    mel: MelParams
+    method: AlignMethod = Field(alias="align.method")
+    compare: AlignMethod | None = Field(alias="align.compare")
+    attention: AttentionAlignParams = Field(alias="align.attention")
+    learned: LearnedAlignParams = Field(alias="align.learned")
+    factor: Factor = Field(alias="acoustic.reduction.factor")
 
 
-def main() -> None:
-    params = read_params("seed", "corpora", "mel", "align.method", "align.compare", "align.attention", "align.learned",
-                         "acoustic.reduction.factor")
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    stats: Path = Path("data/stats")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    aligners: Path = Path("models/aligner")
+    curves: Path = Path("metrics/train_aligner")
+
+
+STAGE = Stage("train_aligner", "the network of align.method and of align.compare; nothing for dtw",
+              Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     trained = [method for method in (params.method, params.compare) if method not in ("dtw", None)]
-    write_json(FOLDER / "aligner.json", {"trained": trained})
-    CURVES.mkdir(parents=True, exist_ok=True)
+    write_json(outputs.aligners / "aligner.json", {"trained": trained})
+    outputs.curves.mkdir(parents=True, exist_ok=True)
     for method in trained:
-        train(method, params)
+        train(method, params, inputs, outputs)
 
 
-def train(method: str, params: Any) -> None:
+def train(method: str, params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     # Here, because DTW needs no PyTorch, and this stage runs always.
     from koe.align.neural import save_aligner
     from koe.align.steps import StepReader
     from koe.align.training import AlignerTrainer, initial_network
     from koe.corpus.statistics import read_statistics
     from koe.device import resolve_device
-    from koe.training.session import Session, code_fingerprint, fingerprint
+    from koe.training.session import Session, fingerprint
 
     section = getattr(params, method)
     pairs = read_pairs(Path("data/pairs"))
@@ -42,13 +71,13 @@ def train(method: str, params: Any) -> None:
     trainer = AlignerTrainer(network, section.training, dataset, reader, pairs_in(pairs, "train"), validation,
                              params.seed, resolve_device())
     identity = {"seed": params.seed, "method": method, "params": section.model_dump(mode="json"),
-                "factor": params.factor, "inputs": fingerprint(INPUTS),
-                "code": code_fingerprint("acoustic/reduction.py", "align", "corpus", "training")}
-    session = Session(f"aligner-{method}", identity, CURVES / method, trainer.objects)
+                "factor": params.factor, "inputs": fingerprint(inputs.paths()),
+                "code": code_digest(__file__)}
+    session = Session(f"aligner-{method}", identity, outputs.curves / method, trainer.objects)
     trainer.run(session)
-    save_aligner(FOLDER / method, method, network, reader, params.mel, {**identity, "revision": code_revision()})
+    save_aligner(outputs.aligners / method, method, network, reader, params.mel, {**identity, "revision": code_revision()})
     session.finish()
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

@@ -6,7 +6,7 @@ from typing import Any
 from koe.audio.params import SpeakerPitch
 from koe.device import resolve_device
 from koe.training.references import ModelReference
-from koe.training.session import Session, code_fingerprint
+from koe.training.session import Session
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, save_vocoder
@@ -16,7 +16,7 @@ from koe.vocoder.training import VocoderTrainer
 
 def train_vocoder(
     params: VocoderParams, train: MelAudio, validation: MelAudio, seed: int, start: ModelReference | None,
-    pitch: SpeakerPitch, inputs: str, revision: str, curves: Path, folder: Path,
+    pitch: SpeakerPitch, inputs: str, code: str, revision: str, curves: Path, folder: Path,
 ) -> None:
     """Trains on `train`, with curves and players in `curves`, and writes the vocoder into `folder`. Says what it does.
 
@@ -37,8 +37,7 @@ def train_vocoder(
         "vocoder": params.model_dump(mode="json"),
         "precision": trainer.precision,
         "inputs": inputs,
-        "code": code_fingerprint("audio", "corpus", "evaluation", "training", "vocoder", "device.py", "listening.py",
-                                 "randomness.py", "store.py"),
+        "code": code,
         "init": start.origin() if start else None,
     }
     session = Session("vocoder", identity, curves, trainer.objects)

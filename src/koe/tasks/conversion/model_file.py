@@ -23,8 +23,10 @@ from koe.files import read_json, replacing, write_json
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import Speakers
+from koe.training.references import ModelKind
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", "model.json", "speakers.safetensors"
+ACOUSTIC = ModelKind("acoustic", _CARD)
 
 
 @dataclass(frozen=True)
