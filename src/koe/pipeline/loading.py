@@ -10,7 +10,7 @@ FILE = Path("stages/pipeline.py")  # from a pipeline's folder
 
 
 def load_declaration(folder: str | Path = ".") -> Any:
-    """`PIPELINE` of the pipeline whose folder this is (`koe.pipeline.declaration.Pipeline`). KoeError if it has none."""
+    """`PIPELINE` of a pipeline's folder (`koe.pipeline.declaration.Pipeline`). Raises KoeError if it has none."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise KoeError(f"{path} does not exist; run from a pipeline's folder: the project's root, or pipelines/<name>")

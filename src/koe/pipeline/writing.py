@@ -78,7 +78,8 @@ def read_stage(script: Path) -> Stage[Any, Any, Any]:
 
 def _entry(stage: Stage[Any, Any, Any], script: Path, folder: Path) -> dict[str, Any]:
     root = project_root(folder) or folder
-    code = [file for file in closure(script) if file.is_relative_to(root)]  # an installed Koe is no file of the project
+    # An installed Koe is no file of the project, and no dep.
+    code = [file for file in closure(script) if file.is_relative_to(root)]
     source = "" if not SOURCE.is_relative_to(root) else f"PYTHONPATH={_relative(SOURCE, folder)} "
     command = f"{source}python {_relative(script, folder)}" + (f" {KEY}" if stage.per_corpus else "")
     entry: dict[str, Any] = {"desc": stage.purpose, "cmd": command}
