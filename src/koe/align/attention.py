@@ -7,8 +7,8 @@ slope of a pair, which is known in training and in alignment alike, is told by a
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from koe.align.forward_sum import IMPOSSIBLE
 from koe.align.params import AttentionAlignParams
@@ -44,7 +44,7 @@ class AttentionTeacher(nn.Module):
         for layer in self.encoder:
             encoded = layer(encoded, batch.source_mask)
         encoded = self.key_norm(encoded)
-        state = self.prenet(functional.pad(batch.target, (0, 0, 1, 0))[:, :-1])
+        state = self.prenet(F.pad(batch.target, (0, 0, 1, 0))[:, :-1])
         for layer in self.decoder:
             state = layer(state, batch.target_mask)
         state = self.query_norm(state)
@@ -90,8 +90,8 @@ class _Convolution(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         normed = self.norm(steps) * mask[:, :, None]  # what stands in the padding would reach the last steps
-        convolved = self.convolution(functional.pad(normed.transpose(1, 2), self.padding))
-        return steps + self.dropout(functional.relu(convolved).transpose(1, 2))
+        convolved = self.convolution(F.pad(normed.transpose(1, 2), self.padding))
+        return steps + self.dropout(F.relu(convolved).transpose(1, 2))
 
 
 def _prenet_layer(width: int, params: AttentionAlignParams) -> list[nn.Module]:

@@ -137,8 +137,8 @@ class OnnxHiFiGAN(VocoderNetwork):
 class OnnxHarmonicNoise(HarmonicNoise):
     """The harmonic-plus-noise vocoder, whose filters a graph draws; weights of the class are there, and unused."""
 
-    def __init__(self, graph: Graph, params: VocoderParams, mel: MelParams) -> None:
-        super().__init__(params.part(HarmonicNoiseParams), mel)
+    def __init__(self, graph: Graph, params: VocoderParams, mel_params: MelParams) -> None:
+        super().__init__(params.part(HarmonicNoiseParams), mel_params)
         self._graph = graph
 
     def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:

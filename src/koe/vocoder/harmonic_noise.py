@@ -14,8 +14,8 @@ the detail that is missing to that of an acoustic model.
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from koe.audio.mel import MAGNITUDE_EPSILON, mel_filterbank
 from koe.audio.params import MelParams
@@ -34,15 +34,15 @@ class HarmonicNoise(VocoderNetwork):
 
     takes_f0 = True
 
-    def __init__(self, params: HarmonicNoiseParams, mel: MelParams) -> None:
+    def __init__(self, params: HarmonicNoiseParams, mel_params: MelParams) -> None:
         super().__init__()
-        self.hop_length = mel.hop_length
+        self.hop_length = mel_params.hop_length
         self.corrections = params.corrections
         self.filters_per_frame = params.filters_per_frame
         self.kernel = params.kernel
-        self.filtering = ShortTime(params.n_fft, mel.hop_length // params.filters_per_frame)
-        self.correction = MelCorrection(mel)
-        self.input = nn.Conv1d(mel.n_mels + 1, params.hidden, params.kernel, padding=params.kernel // 2)
+        self.filtering = ShortTime(params.n_fft, mel_params.hop_length // params.filters_per_frame)
+        self.correction = MelCorrection(mel_params)
+        self.input = nn.Conv1d(mel_params.n_mels + 1, params.hidden, params.kernel, padding=params.kernel // 2)
         self.input_norm = nn.LayerNorm(params.hidden)
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(params.hidden, params.feed_forward, params.kernel, 1 / params.layers)
@@ -50,15 +50,15 @@ class HarmonicNoise(VocoderNetwork):
         self.output_norm = nn.LayerNorm(params.hidden)
         bins = params.n_fft // 2 + 1
         self.filters = nn.Linear(params.hidden, params.filters_per_frame * 3 * bins)
-        self.detail = nn.Linear(params.hidden, mel.n_mels)
+        self.detail = nn.Linear(params.hidden, mel_params.n_mels)
         self.gain = nn.Parameter(torch.tensor(_START))
         nn.init.normal_(self.filters.weight, std=0.01)
         for layer in (self.filters, self.detail):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.detail.weight)
-        widths = mel_filterbank(mel).sum(dim=1).clamp(min=1e-6).log()
+        widths = mel_filterbank(mel_params).sum(dim=1).clamp(min=1e-6).log()
         self.register_buffer("widths", widths, persistent=False)
-        self.register_buffer("to_filters", bands_to_bins(mel, params.n_fft), persistent=False)
+        self.register_buffer("to_filters", bands_to_bins(mel_params, params.n_fft), persistent=False)
 
     widths: Tensor
     to_filters: Tensor
@@ -84,7 +84,7 @@ class HarmonicNoise(VocoderNetwork):
         with _exactly(mel):
             drawn = self.filters(hidden.float()).unflatten(-1, (self.filters_per_frame, -1)).flatten(1, 2)
             pulse_gain, phase, noise_gain = drawn.chunk(3, dim=-1)
-            finer = functional.interpolate(
+            finer = F.interpolate(
                 mel.transpose(1, 2), scale_factor=float(self.filters_per_frame), mode="linear").transpose(1, 2)
             envelope = (finer - self.widths) @ self.to_filters
             pulse_size = torch.exp((envelope + 3 * pulse_gain + self.gain[0]).clamp(max=_LOUDEST))
@@ -113,12 +113,12 @@ def _exactly(tensor: Tensor) -> torch.autocast:
 class MelCorrection(nn.Module):
     """Brings a waveform nearer to a mel: its spectra are multiplied by what its own mel lacks. No parameters."""
 
-    def __init__(self, mel: MelParams) -> None:
+    def __init__(self, mel_params: MelParams) -> None:
         super().__init__()
-        self.floor = mel.floor
-        self.short_time = ShortTime(mel.n_fft, mel.hop_length, mel.win_length)
-        self.register_buffer("filterbank", mel_filterbank(mel).T.clone(), persistent=False)
-        self.register_buffer("to_bins", bands_to_bins(mel, mel.n_fft), persistent=False)
+        self.floor = mel_params.floor
+        self.short_time = ShortTime(mel_params.n_fft, mel_params.hop_length, mel_params.win_length)
+        self.register_buffer("filterbank", mel_filterbank(mel_params).T.clone(), persistent=False)
+        self.register_buffer("to_bins", bands_to_bins(mel_params, mel_params.n_fft), persistent=False)
 
     filterbank: Tensor
     to_bins: Tensor
@@ -150,14 +150,14 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2))
-        return x + self.scale * self.down(functional.gelu(self.up(mixed)))
+        return x + self.scale * self.down(F.gelu(self.up(mixed)))
 
 
-def bands_to_bins(mel: MelParams, fft_size: int) -> Tensor:
+def bands_to_bins(mel_params: MelParams, fft_size: int) -> Tensor:
     """Matrix (n_mels, fft_size // 2 + 1) that interpolates linearly between the bands' centres of gravity."""
-    filterbank = mel_filterbank(mel, dtype=torch.float64).numpy()
-    hertz = np.arange(filterbank.shape[1]) * mel.sample_rate / mel.n_fft
+    filterbank = mel_filterbank(mel_params, dtype=torch.float64).numpy()
+    hertz = np.arange(filterbank.shape[1]) * mel_params.sample_rate / mel_params.n_fft
     centres = (filterbank @ hertz) / filterbank.sum(axis=1).clip(1e-12)
-    bins = np.arange(fft_size // 2 + 1) * mel.sample_rate / fft_size
-    matrix = [np.interp(bins, centres, row) for row in np.eye(mel.n_mels)]
+    bins = np.arange(fft_size // 2 + 1) * mel_params.sample_rate / fft_size
+    matrix = [np.interp(bins, centres, row) for row in np.eye(mel_params.n_mels)]
     return torch.from_numpy(np.array(matrix, dtype=np.float32))

@@ -50,7 +50,9 @@ class _Found(NamedTuple):
     optimizers: dict[str, dict[str, Any]]
 
 
-def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: ModelReference | None = None) -> Initial:
+def initial_models(
+    params: VocoderParams, mel_params: MelParams, seed: int, start: ModelReference | None = None
+) -> Initial:
     """The networks to train: random under `seed`, or what `vocoder.init` keeps of the vocoder `start`.
 
     With `init.strict` sizes and mel settings must be the same. Otherwise the layers that fit are taken, and the report
@@ -60,14 +62,14 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: Mode
     its mel settings differ (lesson 13).
     """
     torch.manual_seed(seed_for(seed, "vocoder"))
-    generator, discriminators = make_network(params, mel), Discriminators(params.discriminators)
+    generator, discriminators = make_network(params, mel_params), Discriminators(params.discriminators)
     networks: dict[str, nn.Module] = {"generator": generator, "discriminators": discriminators}
     init = params.init
     if start is None:
         return Initial(generator, discriminators)
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
-              *_compared_mels(model, mel, start.name, init.strict)]
+              *_compared_mels(model, mel_params, start.name, init.strict)]
     found = _states(model, start, init)
     for part, network in networks.items():
         if getattr(init, part) == "reset":
@@ -88,10 +90,11 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: Mode
     return Initial(generator, discriminators, optimizers, report)
 
 
-def _compared_mels(model: VocoderModel, mel: MelParams, name: str, strict: bool) -> list[str]:
+def _compared_mels(model: VocoderModel, mel_params: MelParams, name: str, strict: bool) -> list[str]:
     """Nothing if the mel settings are the same; else lines that say so, or with `strict` a ContractError."""
     try:
-        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel), "params.yaml", mel_contract(mel))
+        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel),
+                          "params.yaml", mel_contract(mel_params))
     except ContractError as error:
         if strict:
             raise

@@ -46,13 +46,13 @@ class HiFiGANParams(Section):
         if not all(self.resblock_dilations):
             yield f"{name}.resblock_dilations: {self.resblock_dilations}; no list may be empty, e.g. [1, 3, 5]"
 
-    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
         """What the mel asks of these sizes."""
         product = math.prod(self.upsample_rates)
-        if product != mel.hop_length:
-            proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+        if product != mel_params.hop_length:
+            proposals = " or ".join(str(rates) for rates in factorisations(mel_params.hop_length))
             yield (f"{name}.upsample_rates: {self.upsample_rates} multiply to {product}, but mel.hop_length is "
-                   f"{mel.hop_length}; e.g. {proposals}")
+                   f"{mel_params.hop_length}; e.g. {proposals}")
 
 
 class HarmonicNoiseParams(Section):
@@ -66,14 +66,14 @@ class HarmonicNoiseParams(Section):
     filters_per_frame: Positive
     corrections: Annotated[int, Field(ge=0)]
 
-    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
         """What the mel asks of these sizes."""
         count = self.filters_per_frame
-        step = mel.hop_length // count
-        if mel.hop_length % count:
-            near = max(divisor for divisor in range(1, count) if mel.hop_length % divisor == 0)
-            yield (f"{name}.filters_per_frame: mel.hop_length ({mel.hop_length}) over {count} is no whole number; e.g. "
-                   f"{near}")
+        step = mel_params.hop_length // count
+        if mel_params.hop_length % count:
+            near = max(divisor for divisor in range(1, count) if mel_params.hop_length % divisor == 0)
+            yield (f"{name}.filters_per_frame: mel.hop_length ({mel_params.hop_length}) over {count} is no whole "
+                   f"number; e.g. {near}")
         elif self.n_fft < 2 * step or (self.n_fft - step) % 2:
             yield (f"{name}.n_fft: {self.n_fft}; filters that change every {step} samples (mel.hop_length over "
                    f"filters_per_frame) take at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
@@ -241,16 +241,16 @@ class VocoderParams(Choice):
                    f"({name}.discriminators, {name}.loss.weights.adversarial and feature_matching); set it to 0")
 
 
-def vocoder_contradictions(vocoder: VocoderParams, mel: MelParams) -> Iterator[str]:
+def vocoder_contradictions(vocoder: VocoderParams, mel_params: MelParams) -> Iterator[str]:
     """Of a vocoder with the mel that it speaks from."""
-    yield from vocoder.network.mel_contradictions(mel, f"vocoder.{vocoder.model}")
+    yield from vocoder.network.mel_contradictions(mel_params, f"vocoder.{vocoder.model}")
     training = vocoder.training
-    if training.segment_size % mel.hop_length:
-        near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
+    if training.segment_size % mel_params.hop_length:
+        near = max(1, round(training.segment_size / mel_params.hop_length)) * mel_params.hop_length
         yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
-               f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
-    if training.segment_size < mel.n_fft:
-        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+               f"({mel_params.hop_length}); e.g. {near} or {32 * mel_params.hop_length}")
+    if training.segment_size < mel_params.n_fft:
+        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel_params.n_fft})"
 
 
 def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:
