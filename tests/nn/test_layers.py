@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from koe.nn.layers import Convolution, Dropout, MaskedBatchNorm, average_steps, length_mask
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout, MaskedBatchNorm, average_steps, length_mask
 
 
 @pytest.mark.parametrize("groups", [1, 8])

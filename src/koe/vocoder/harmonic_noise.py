@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from koe.audio.mel import MAGNITUDE_EPSILON, mel_filterbank
 from koe.audio.params import MelParams
+from koe.nn.convolution import Convolution
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import HarmonicNoiseParams
 from koe.vocoder.short_time import ShortTime
@@ -42,7 +43,7 @@ class HarmonicNoise(VocoderNetwork):
         self.kernel = params.kernel
         self.filtering = ShortTime(params.n_fft, mel_params.hop_length // params.filters_per_frame)
         self.correction = MelCorrection(mel_params)
-        self.input = nn.Conv1d(mel_params.n_mels + 1, params.hidden, params.kernel, padding=params.kernel // 2)
+        self.input = Convolution(mel_params.n_mels + 1, params.hidden, params.kernel, contiguous=True)
         self.input_norm = nn.LayerNorm(params.hidden)
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(params.hidden, params.feed_forward, params.kernel, 1 / params.layers)
@@ -94,7 +95,7 @@ class HarmonicNoise(VocoderNetwork):
     def _hidden(self, mel: Tensor, pulses: Tensor) -> Tensor:
         power = pulses.unflatten(-1, (mel.shape[1], -1)).square().mean(dim=-1, keepdim=True)  # says what is voiced
         features = torch.cat([(mel - _MEL_MEAN) / _MEL_DEVIATION, power.clamp(max=2.0)], dim=-1)
-        hidden: Tensor = self.input_norm(self.input(features.transpose(1, 2)).transpose(1, 2))
+        hidden: Tensor = self.input_norm(self.input(features))
         for block in self.blocks:
             hidden = block(hidden)
         return self.output_norm(hidden)
@@ -142,14 +143,14 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, width: int, inner: int, kernel: int, scale: float) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.depthwise = Convolution(width, width, kernel, groups=width, contiguous=True)
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, inner)
         self.down = nn.Linear(inner, width)
         self.scale = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed = self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2))
+        mixed = self.norm(self.depthwise(x))
         return x + self.scale * self.down(F.gelu(self.up(mixed)))
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from koe.vocoder.channels_last import Conv1d, ConvTranspose1d
+from koe.nn.convolution import Conv1d, ConvTranspose1d
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.normalization import fold_normalization
 from koe.vocoder.params import HiFiGANParams
