@@ -4,8 +4,6 @@ Utterances are worked on one to a thread, WORLD and PyTorch leaving the interpre
 to that thread, so that the bytes do not depend on how many there are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from koe.corpus.quarantine import Quarantine
 from koe.errors import AudioError, StoreError
 from koe.files import write_table
 from koe.names import speaker_key
-from koe.parallel import thread_map
+from koe.parallel import one_thread, thread_map
 from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
@@ -121,14 +119,3 @@ def _row(utterance: str, features: Features, pitch: SpeakerPitch) -> dict[str, o
     frames = len(features.f0)
     return {"utterance": utterance, "frames": frames, "voiced": len(voiced) / frames, "f0_median": median,
             "f0_low": low, "f0_high": high, "f0_pressed": pressed}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: the cores are the pool's, and sums are the same whatever the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

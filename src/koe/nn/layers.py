@@ -1,4 +1,4 @@
-"""Layers that the acoustic model's parts share.
+"""Layers that networks over padded sequences share.
 
 Sequences are (B, T, C), with a mask, bool (B, T), True where a step is real.
 """
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from koe.nn.params import Norm
 
+# The thread's, no argument: replicas share one network, and every forward down to the dropouts would have to pass it on.
 _drawing = threading.local()
 
 

@@ -13,9 +13,15 @@ from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoin
 
 
 class GriffinLimParams(Section):
+    """Griffin-Lim; see `koe.vocoder.griffin_lim`."""
+
     iterations: Positive
     f0_iterations: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+# For where there is no params.yaml, whose values a test compares. No defaults: what a file leaves out is an error.
+GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 
 class HiFiGANParams(Section):

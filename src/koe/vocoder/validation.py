@@ -20,8 +20,8 @@ from koe.audio.pitch import extract_f0, pitch_range
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.pesq import wide_band_pesq
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, one_thread_each
-from koe.parallel import cores
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor
+from koe.parallel import cores, one_thread
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import VocoderValidation
@@ -71,7 +71,7 @@ def validate(
         return list(_measures(item, wave, mel_params, params, stft_sizes, pitch))
 
     found: dict[str, list[float]] = defaultdict(list)
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         measures = list(pool.map(measured, items, waves))
     for item, values in zip(items, measures, strict=True):
         for name, value in values:
