@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from koe.nn.params import Norm
 
-# The thread's, no argument: replicas share one network, and every forward down to the dropouts would have to pass it on.
+# The thread's, no argument: replicas share one network, and every forward down to the dropouts would have to pass it.
 _drawing = threading.local()
 
 

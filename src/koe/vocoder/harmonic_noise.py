@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from koe.audio.mel import MAGNITUDE_EPSILON, mel_filterbank
 from koe.audio.params import MelParams
 from koe.nn.convolution import Convolution
-from koe.vocoder.network import VocoderNetwork
+from koe.vocoder.network import Exported, Graph, VocoderNetwork
 from koe.vocoder.params import HarmonicNoiseParams
 from koe.vocoder.short_time import ShortTime
 
 _MEL_MEAN, _MEL_DEVIATION = -5.0, 2.5  # of log-mels of speech, roughly: inputs of the network are small numbers
 _LOUDEST = 6.0  # log factor on a source's spectrum
 _LARGEST_CORRECTION = 2.0  # log factor, each time
+# Outputs of the exported graph; the first has its real and imaginary parts last.
+_FILTERS = ("pulse_filter", "noise_filter", "detail")
 _START = (-2.5, -3.5)  # log gain of pulses and of noise before training, at which speech is about as loud as its mel
 
 
@@ -100,10 +102,44 @@ class HarmonicNoise(VocoderNetwork):
             hidden = block(hidden)
         return self.output_norm(hidden)
 
+    def exported(self, mel: Tensor, source: Tensor) -> Exported:
+        """The network, which draws the filters: short-time spectra are complex, and ONNX has no such numbers."""
+        return Exported(_Filters(self), {"mel": mel, "pulses": source[..., 0]}, _FILTERS)
+
+    @classmethod
+    def computed_by(
+        cls, graph: Graph, sizes: HarmonicNoiseParams, mel_params: MelParams, context_frames: int
+    ) -> VocoderNetwork:
+        return _GraphHarmonicNoise(graph, sizes, mel_params)
+
     def context_frames(self) -> int:
         network = (len(self.blocks) + 1) * (self.kernel // 2) + 1  # and one that mels are interpolated with
         samples = self.filtering.reach + self.corrections * self.correction.reach
         return network - (-samples // self.hop_length)
+
+
+class _Filters(nn.Module):
+    """`HarmonicNoise.draw`, in real numbers."""
+
+    def __init__(self, network: HarmonicNoise) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulse_filter, noise_filter, detail = self.network.draw(mel, pulses)
+        return torch.view_as_real(pulse_filter), noise_filter, detail
+
+
+class _GraphHarmonicNoise(HarmonicNoise):
+    """The vocoder whose filters a graph draws; weights of the class are there, and unused."""
+
+    def __init__(self, graph: Graph, params: HarmonicNoiseParams, mel_params: MelParams) -> None:
+        super().__init__(params, mel_params)
+        self._graph = graph
+
+    def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pulse_filter, noise_filter, detail = self._graph(mel=mel, pulses=pulses.contiguous())
+        return torch.view_as_complex(pulse_filter), noise_filter, detail
 
 
 def _exactly(tensor: Tensor) -> torch.autocast:

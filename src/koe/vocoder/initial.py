@@ -23,9 +23,9 @@ from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 from koe.vocoder.network import VocoderNetwork
-from koe.vocoder.networks import make_network
+from koe.vocoder.networks import make_network, network_class
 from koe.vocoder.normalization import internal_names, published_names
-from koe.vocoder.params import HiFiGANParams, VocoderInit, VocoderParams
+from koe.vocoder.params import VocoderInit, VocoderParams
 
 State = Mapping[str, Tensor]
 Layers = Mapping[str, list[str]]  # of lists of layers, by name, what each one is for
@@ -83,7 +83,8 @@ def initial_models(
             network.load_state_dict(found.weights[part])
             report.append(f"{part}: taken")
         else:
-            meanings = [_meanings(part, sizes) for sizes in (model.params, params)]
+            meanings = [_numbered_layers(part, *sides) for sides in (
+                (model.generator, model.params), (generator, params))]
             report += _take_what_fits(part, start.name, _placed(found.weights[part], *meanings), network)
             report += _without_counterpart(*meanings)
     optimizers = {part: state for part, state in found.optimizers.items() if getattr(init, part) == "keep"}
@@ -149,19 +150,13 @@ def _take_what_fits(part: str, name: str, theirs: State, network: nn.Module) -> 
     return [f"{part}, layers that fit (tensors):", *transfer.table()]
 
 
-def _meanings(part: str, params: VocoderParams) -> Layers:
-    """What the layers are for that are told apart by number: shapes do not say it."""
-    if part == "discriminators":
-        judges = params.discriminators
-        return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
-                "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
-    if params.model != "hifigan":
-        return {}
-    sizes = params.part(HiFiGANParams)
-    stages = list(enumerate(zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True), 1))
-    return {"ups": [f"upsampling {stage}: rate {rate}, kernel {kernel}" for stage, (rate, kernel) in stages],
-            "resblocks": [f"after upsampling {stage}: kernel {kernel}, dilations {dilations}" for stage, _ in stages
-                          for kernel, dilations in zip(sizes.resblock_kernels, sizes.resblock_dilations, strict=True)]}
+def _numbered_layers(part: str, generator: VocoderNetwork, params: VocoderParams) -> Layers:
+    """What the layers are for that are told apart by number, see `VocoderNetwork.numbered_layers`."""
+    if part == "generator":
+        return generator.numbered_layers()
+    judges = params.discriminators
+    return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
+            "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
 
 
 def _placed(state: State, theirs: Layers, ours: Layers) -> State:
@@ -197,12 +192,9 @@ def _whole_layers(theirs: State, ours: State) -> State:
 
 
 def scratch_warning(params: VocoderParams, hours: float) -> str | None:
-    """What to expect of a HiFi-GAN that starts from nothing, with the hours of speech there are (lesson 11)."""
-    if params.model != "hifigan" or (params.init.origin is not None and params.init.generator == "keep"):
+    """What to expect of a network that starts from nothing, with the hours of speech there are (lesson 11)."""
+    expected = network_class(params).from_scratch
+    if expected is None or (params.init.origin is not None and params.init.generator == "keep"):
         return None
-    return (
-        f"vocoder: WARNING: this HiFi-GAN starts from scratch (vocoder.init), on {hours:.2f} hours of speech and for "
-        f"{params.training.steps} steps. The published model took 24 hours and 2500000 steps; on 3000 utterances a run "
-        "from scratch never got clean. Set vocoder.init.from to the folder of a trained one to fine-tune it, or use "
-        "vocoder.model: harmonic_noise, which learns in minutes."
-    )
+    return (f"vocoder: WARNING: this {params.network.label} starts from scratch (vocoder.init), on {hours:.2f} hours "
+            f"of speech and for {params.training.steps} steps. {expected}")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoin
 class GriffinLimParams(Section):
     """Griffin-Lim; see `koe.vocoder.griffin_lim`."""
 
+    label: ClassVar[str] = "Griffin-Lim"
+
     iterations: Positive
     f0_iterations: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -24,8 +26,22 @@ class GriffinLimParams(Section):
 GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 
-class HiFiGANParams(Section):
+class NetworkParams(Section):
+    """Sizes of a trained vocoder's network (`koe.vocoder.network`): a section of `VocoderParams`, by its name."""
+
+    label: ClassVar[str]  # as pages call the vocoder
+    linear_layers: ClassVar[bool] = True  # which the optimizer muon is for
+
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
+        """What the mel asks of these sizes; `name`: the section's, as in `contradictions`."""
+        yield from ()
+
+
+class HiFiGANParams(NetworkParams):
     """The generator of HiFi-GAN; see `koe.vocoder.hifigan`."""
+
+    label: ClassVar[str] = "HiFi-GAN"
+    linear_layers: ClassVar[bool] = False  # convolutions alone
 
     upsample_rates: list[Positive]
     upsample_kernels: list[Positive]
@@ -53,7 +69,6 @@ class HiFiGANParams(Section):
             yield f"{name}.resblock_dilations: {self.resblock_dilations}; no list may be empty, e.g. [1, 3, 5]"
 
     def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
-        """What the mel asks of these sizes."""
         product = math.prod(self.upsample_rates)
         if product != mel_params.hop_length:
             proposals = " or ".join(str(rates) for rates in factorisations(mel_params.hop_length))
@@ -61,8 +76,10 @@ class HiFiGANParams(Section):
                    f"{mel_params.hop_length}; e.g. {proposals}")
 
 
-class HarmonicNoiseParams(Section):
+class HarmonicNoiseParams(NetworkParams):
     """Pulses and noise, shaped in frequency by a network; see `koe.vocoder.harmonic_noise`."""
+
+    label: ClassVar[str] = "harmonic + noise"
 
     layers: Positive
     hidden: Positive
@@ -73,7 +90,6 @@ class HarmonicNoiseParams(Section):
     corrections: Annotated[int, Field(ge=0)]
 
     def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
-        """What the mel asks of these sizes."""
         count = self.filters_per_frame
         step = mel_params.hop_length // count
         if mel_params.hop_length % count:
@@ -195,12 +211,15 @@ class VocoderInit(Section):
                    f"{name}.from: {self.origin}@<step> or {self.origin}@best")
 
 
+NetworkName = Literal["harmonic_noise", "hifigan"]
+
+
 class VocoderParams(Choice):
     """`model` chooses the network, sized by the part of its name; the rest is how any of them is trained."""
 
-    PARTS = ("harmonic_noise", "hifigan")
+    PARTS = get_args(NetworkName)
 
-    model: Literal["harmonic_noise", "hifigan"]
+    model: NetworkName
     harmonic_noise: HarmonicNoiseParams | None = None
     hifigan: HiFiGANParams | None = None
     discriminators: DiscriminatorParams
@@ -209,15 +228,15 @@ class VocoderParams(Choice):
     init: VocoderInit
 
     @property
-    def network(self) -> HarmonicNoiseParams | HiFiGANParams:
+    def network(self) -> NetworkParams:
         """The sizes of the network that `model` names."""
-        return self.part(HiFiGANParams) if self.model == "hifigan" else self.part(HarmonicNoiseParams)
+        return self.part(NetworkParams)
 
     def contradictions(self, name: str) -> Iterator[str]:
         training = self.training
-        if self.model == "hifigan" and training.optimizer.name == "muon":
-            yield (f"{name}.training.optimizer.name: muon is for linear layers, and hifigan has convolutions alone; "
-                   "adamw")
+        if training.optimizer.name == "muon" and not self.network.linear_layers:
+            yield (f"{name}.training.optimizer.name: muon is for linear layers, and {self.model} has convolutions "
+                   "alone; adamw")
         yield from self._discriminator_contradictions(name)
         yield from warmup_contradictions(training.schedule, training.steps, f"{name}.training")
 
@@ -245,6 +264,12 @@ class VocoderParams(Choice):
         if penalty and not (trained and present):
             yield (f"{name}.training.r1.weight: {penalty:g} is a penalty on discriminators, and none are trained "
                    f"({name}.discriminators, {name}.loss.weights.adversarial and feature_matching); set it to 0")
+
+
+def vocoder_label(name: str) -> str:
+    """What pages call a vocoder; of one that this version does not know, its name."""
+    kinds = {"griffin_lim": GriffinLimParams, **VocoderParams.kinds()}
+    return str(getattr(kinds.get(name), "label", name))
 
 
 def vocoder_contradictions(vocoder: VocoderParams, mel_params: MelParams) -> Iterator[str]:

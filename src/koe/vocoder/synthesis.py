@@ -14,7 +14,6 @@ from koe.errors import KoeError
 from koe.randomness import numpy_generator
 from koe.vocoder.excitation import source_of
 from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
-from koe.vocoder.hifigan import Generator
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.streaming import Chunk, chunks_of, silent_chunk, stream
 
@@ -35,8 +34,8 @@ class Vocoder(Protocol):
 class NeuralVocoder:
     """A trained network, its weight norm folded away.
 
-    `precision` (see `koe.device.resolve_precision`) is that of HiFi-GAN, whose layers at the sample rate take long.
-    What works at the frame rate takes no time, and its spectra would lose digits: it is float32.
+    `precision` (see `koe.device.resolve_precision`) is that of networks which allow `mixed_precision`; others are
+    computed in float32.
     """
 
     def __init__(
@@ -48,9 +47,10 @@ class NeuralVocoder:
         self._device = device
         self._network = network.fold_weight_norm().eval().requires_grad_(False).to(device)
         self._precision = resolve_precision(precision, device, "precision")
-        if not isinstance(network, Generator):
+        if not network.mixed_precision:
             self._precision = "float32"
-        self._silence = silent_chunk(mel_params, network.context_frames(), network.takes_f0)
+        # A frame at least, which batches are padded with, of networks that look at no others.
+        self._silence = silent_chunk(mel_params, max(1, network.context_frames()), network.takes_f0)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) and F0 (frames,) to waveforms (frames * hop_length,) in [-1, 1].
