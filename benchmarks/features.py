@@ -24,6 +24,7 @@ import pandas as pd
 import pyworld
 import soundfile
 import torch
+import torch.nn.functional as F
 from fastdtw import fastdtw
 from librosa.filters import mel as mel_filterbank
 from scipy.spatial.distance import euclidean
@@ -144,7 +145,7 @@ class Plain:
     def _mel_spectrogram(self, wave: torch.Tensor, bands: int) -> tuple[torch.Tensor, torch.Tensor]:
         mel = self.params.mel
         padding = (mel.n_fft - mel.hop_length) // 2
-        padded = torch.nn.functional.pad(wave[None, None], (padding, padding), mode="reflect")[0]
+        padded = F.pad(wave[None, None], (padding, padding), mode="reflect")[0]
         spectrum = torch.view_as_real(torch.stft(
             padded, mel.n_fft, mel.hop_length, mel.win_length, self.window, center=False, return_complex=True))
         magnitude = torch.sqrt(spectrum.pow(2).sum(-1) + 1e-9)[0]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from koe.errors import KoeError
 from koe.pipeline.stage import Stage
+from koe.errors import KoeError
 from koe.pipeline.writing import END, dvc_yaml, pipeline_folders, read_stage, write_dvc_yaml
 
 DECLARATION = """

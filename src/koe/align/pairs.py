@@ -15,7 +15,7 @@ from koe.audio.grid import frame_rate
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
 from koe.errors import StoreError
-from koe.files import read_table, write_table
+from koe.files import write_table
 from koe.names import speaker_key
 from koe.parallel import thread_map
 from koe.progress import progress
@@ -126,11 +126,6 @@ def _check(name: str, durations: np.ndarray, source_steps: int, target_steps: in
         wrong = f"sum to {durations.sum()}, the target has {target_steps} steps"
     if wrong:
         raise StoreError(f"{name}: durations {wrong}; run dvc repro align")
-
-
-def read_alignment(folder: str | Path) -> pd.DataFrame:
-    """The diagnostics of all pairs, indexed by pair."""
-    return read_table(Path(folder) / TABLE).set_index("pair", drop=False)
 
 
 def read_durations(

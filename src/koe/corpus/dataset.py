@@ -26,9 +26,9 @@ class Dataset:
     `(frames, n_mels)`, F0 `(frames,)` and energy `(frames,)` share `frames` (lessons 6 and 24).
     """
 
-    def __init__(self, corpora: list[str], mel: MelParams, data: str | Path = "data") -> None:
+    def __init__(self, corpora: list[str], mel_params: MelParams, data: str | Path = "data") -> None:
         self.corpora = list(corpora)
-        self.mel_params = mel
+        self.mel_params = mel_params
         self.data = Path(data)
 
     def _folders(self, stage: str) -> dict[str, ShardReader]:
