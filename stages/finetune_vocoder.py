@@ -9,10 +9,11 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
 from koe.corpus.params import speaker_pitch
 from koe.names import Pair
+from koe.pipeline.closure import code_digest
 from koe.store import ShardReader
-from koe.training.references import VOCODER
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.run import train_vocoder
 
 
@@ -32,8 +33,8 @@ def main() -> None:
     train_vocoder(
         params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed, start,
         speaker_pitch(params.pitch, params.corpora),
-        fingerprint([*recordings, Path("data/pairs"), Path("data/generated")]), code_revision(),
-        Path("metrics/finetune_vocoder"), Path("models/vocoder"),
+        fingerprint([*recordings, Path("data/pairs"), Path("data/generated")]), code_digest(Path(__file__)),
+        code_revision(), Path("metrics/finetune_vocoder"), Path("models/vocoder"),
     )
 
 

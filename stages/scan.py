@@ -10,7 +10,9 @@ from revisions import find_model
 from koe.corpus.scan import scan_corpus
 from koe.errors import KoeError
 from koe.files import read_json, write_json
-from koe.training.references import ACOUSTIC, VOCODER, ModelKind
+from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.training.references import ModelKind
+from koe.vocoder.model_kind import VOCODER
 from koe.workspace import work_root
 
 FOLDER = Path("data/scan")

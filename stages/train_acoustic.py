@@ -10,59 +10,40 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, draw_pairs, pairs_in, read_pairs
 from koe.corpus.params import speaker_pitch
 from koe.corpus.statistics import read_statistics
-from koe.device import resolve_device
-from koe.tasks.conversion.data import PairReader
+from koe.pipeline.closure import code_digest
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
-from koe.tasks.conversion.initial import initial_network
-from koe.tasks.conversion.model_file import AcousticModel, Preparation, save_acoustic
+from koe.tasks.conversion.model_file import Preparation
+from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.tasks.conversion.run import AcousticData, train_acoustic
 from koe.tasks.conversion.speakers import Speakers, require_conditioning
-from koe.tasks.conversion.training import AcousticTrainer
-from koe.training.references import ACOUSTIC
-from koe.training.session import Session, code_fingerprint, fingerprint
+from koe.training.session import fingerprint
 
 INPUTS = [Path("data") / name for name in ("features", "pairs", "alignment", "stats", "speakers")]
 
 
 def main() -> None:
     params = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "acoustic")
-    pairs, conditioning = read_pairs(Path("data/pairs")), params.acoustic.conditioning
-    require_conditioning(pairs, conditioning)
-    train, validation = pairs_in(pairs, "train"), pairs_in(pairs, "validation")
-    validation = draw_pairs(validation, params.acoustic.training.validation_pairs, params.seed)
-    dataset, reduction = Dataset(list(params.corpora), params.mel), params.acoustic.reduction
-    embeddings = read_embeddings(f"data/speakers/{SPEAKERS}") if conditioning.by == "encoder" else {}
+    pairs, acoustic = read_pairs(Path("data/pairs")), params.acoustic
+    require_conditioning(pairs, acoustic.conditioning)
+    dataset = Dataset(list(params.corpora), params.mel)
+    embeddings = read_embeddings(f"data/speakers/{SPEAKERS}") if acoustic.conditioning.by == "encoder" else {}
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
-    speakers = Speakers(conditioning, directions, read_statistics("data/stats", params.mel),
-                        params.acoustic.normalize_target, embeddings)
-    start = find_model(ACOUSTIC, params.acoustic.init.origin) if params.acoustic.init.origin else None
-    initial = initial_network(params.acoustic, params.mel, speakers, params.seed, start)
-    for line in initial.report:
-        print(line)
-    durations = read_durations("data/alignment", dataset, pairs, reduction.factor)
-    heard = read_embeddings(f"data/speakers/{UTTERANCES}")
-    positions = read_positions("data/alignment", pairs) if params.acoustic.training.shift else None
-    reader = PairReader(dataset, durations, initial.speakers, reduction, heard, positions)
-    trainer = AcousticTrainer(initial.network, params.acoustic, reader, train, validation, params.seed,
-                              resolve_device(), initial.optimizer_state, initial.steps_before)
-    identity = {
-        "seed": params.seed,
-        "acoustic": params.acoustic.model_dump(mode="json"),
-        "precision": trainer.precision,
-        "inputs": fingerprint(INPUTS),
-        "code": code_fingerprint("acoustic", "audio", "corpus", "training", "device.py", "randomness.py", "store.py"),
-        "init": start.origin() if start else None,
-    }
-    session = Session("acoustic", identity, Path("metrics/train_acoustic"), trainer.objects,
-                      tensorboard=params.acoustic.training.tensorboard)
-    trainer.run(session)
-    pitch = speaker_pitch(params.pitch, params.corpora)
-    preparation = Preparation(params.mel, params.resample, params.trim, pitch)
-    provenance = {**identity, "run": session.folder.name, "revision": code_revision(),
-                  "steps": trainer.steps_done,
-                  "pairs": {"train": len(train), "validation": len(validation)}}
-    model = AcousticModel(trainer.model, params.acoustic, initial.speakers, preparation, provenance)
-    save_acoustic(Path("models/acoustic"), model)
-    session.finish()
+    data = AcousticData(
+        dataset=dataset,
+        train=pairs_in(pairs, "train"),
+        validation=draw_pairs(pairs_in(pairs, "validation"), acoustic.training.validation_pairs, params.seed),
+        speakers=Speakers(acoustic.conditioning, directions, read_statistics("data/stats", params.mel),
+                          acoustic.normalize_target, embeddings),
+        durations=read_durations("data/alignment", dataset, pairs, acoustic.reduction.factor),
+        heard=read_embeddings(f"data/speakers/{UTTERANCES}"),
+        positions=read_positions("data/alignment", pairs) if acoustic.training.shift else None,
+    )
+    preparation = Preparation(params.mel, params.resample, params.trim, speaker_pitch(params.pitch, params.corpora))
+    start = find_model(ACOUSTIC, acoustic.init.origin) if acoustic.init.origin else None
+    train_acoustic(
+        acoustic, preparation, data, params.seed, start, fingerprint(INPUTS), code_digest(Path(__file__)),
+        code_revision(), Path("metrics/train_acoustic"), Path("models/acoustic"),
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from common import code_revision, read_params, run
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
 from koe.files import write_json
+from koe.pipeline.closure import code_digest
 
 FOLDER, CURVES = Path("models/aligner"), Path("metrics/train_aligner")
 INPUTS = [Path("data") / name for name in ("features", "pairs", "stats")]
@@ -25,29 +26,22 @@ def main() -> None:
 
 def train(method: str, params: Any) -> None:
     # Here, because DTW needs no PyTorch, and this stage runs always.
-    from koe.align.neural import save_aligner
+    from koe.align.run import train_aligner
     from koe.align.steps import StepReader
-    from koe.align.training import AlignerTrainer, initial_network
+    from koe.align.training import AlignedPairs
     from koe.corpus.statistics import read_statistics
-    from koe.device import resolve_device
-    from koe.training.session import Session, code_fingerprint, fingerprint
+    from koe.training.session import fingerprint
 
-    section = getattr(params, method)
-    pairs = read_pairs(Path("data/pairs"))
-    validation = draw_pairs(pairs_in(pairs, "validation"), section.training.validation_pairs, params.seed)
-    dataset = Dataset(list(params.corpora), params.mel)
+    section, pairs = getattr(params, method), read_pairs(Path("data/pairs"))
     speakers = read_statistics("data/stats", params.mel).speakers
-    reader = StepReader({name: statistics.mel for name, statistics in speakers.items()}, params.factor)
-    network = initial_network(method, section, params.mel.n_mels, params.factor, params.seed)
-    trainer = AlignerTrainer(network, section.training, dataset, reader, pairs_in(pairs, "train"), validation,
-                             params.seed, resolve_device())
-    identity = {"seed": params.seed, "method": method, "params": section.model_dump(mode="json"),
-                "factor": params.factor, "inputs": fingerprint(INPUTS),
-                "code": code_fingerprint("acoustic/reduction.py", "align", "corpus", "training")}
-    session = Session(f"aligner-{method}", identity, CURVES / method, trainer.objects)
-    trainer.run(session)
-    save_aligner(FOLDER / method, method, network, reader, params.mel, {**identity, "revision": code_revision()})
-    session.finish()
+    data = AlignedPairs(
+        dataset=Dataset(list(params.corpora), params.mel),
+        reader=StepReader({name: statistics.mel for name, statistics in speakers.items()}, params.factor),
+        train=pairs_in(pairs, "train"),
+        validation=draw_pairs(pairs_in(pairs, "validation"), section.training.validation_pairs, params.seed),
+    )
+    train_aligner(method, section, params.mel, data, params.seed, fingerprint(INPUTS), code_digest(Path(__file__)),
+                  code_revision(), CURVES / method, FOLDER / method)
 
 
 if __name__ == "__main__":

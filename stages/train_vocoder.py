@@ -8,9 +8,10 @@ from revisions import find_model
 from koe.corpus.dataset import Dataset
 from koe.corpus.params import speaker_pitch
 from koe.errors import KoeError
-from koe.training.references import VOCODER
+from koe.pipeline.closure import code_digest
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio, hold_out
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.run import train_vocoder
 
 OUTPUT = "models/universal"
@@ -31,7 +32,8 @@ def main() -> None:
                   for corpus in params.corpora]
     train_vocoder(
         params.vocoder, train, validation, params.seed, start, speaker_pitch(params.pitch, params.corpora),
-        fingerprint(recordings), code_revision(), Path("metrics/train_vocoder"), Path(OUTPUT),
+        fingerprint(recordings), code_digest(Path(__file__)), code_revision(),
+        Path("metrics/train_vocoder"), Path(OUTPUT),
     )
 
 
