@@ -14,7 +14,7 @@ from koe.pipeline.models import find_model
 from koe.store import ShardReader
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio
-from koe.vocoder.model_file import VOCODER
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams
 from koe.vocoder.run import train_vocoder
 

@@ -54,29 +54,22 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
 
 def train(method: str, params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     # Here, because DTW needs no PyTorch, and this stage runs always.
-    from koe.align.neural import save_aligner
+    from koe.align.run import train_aligner
     from koe.align.steps import StepReader
-    from koe.align.training import AlignerTrainer, initial_network
+    from koe.align.training import AlignedPairs
     from koe.corpus.statistics import read_statistics
-    from koe.device import resolve_device
-    from koe.training.session import Session, fingerprint
+    from koe.training.session import fingerprint
 
-    section = getattr(params, method)
-    pairs = read_pairs(Path("data/pairs"))
-    validation = draw_pairs(pairs_in(pairs, "validation"), section.training.validation_pairs, params.seed)
-    dataset = Dataset(list(params.corpora), params.mel)
-    speakers = read_statistics("data/stats", params.mel).speakers
-    reader = StepReader({name: statistics.mel for name, statistics in speakers.items()}, params.factor)
-    network = initial_network(method, section, params.mel.n_mels, params.factor, params.seed)
-    trainer = AlignerTrainer(network, section.training, dataset, reader, pairs_in(pairs, "train"), validation,
-                             params.seed, resolve_device())
-    identity = {"seed": params.seed, "method": method, "params": section.model_dump(mode="json"),
-                "factor": params.factor, "inputs": fingerprint(inputs.paths()),
-                "code": code_digest(__file__)}
-    session = Session(f"aligner-{method}", identity, outputs.curves / method, trainer.objects)
-    trainer.run(session)
-    save_aligner(outputs.aligners / method, method, network, reader, params.mel, {**identity, "revision": code_revision()})
-    session.finish()
+    section, pairs = params.attention if method == "attention" else params.learned, read_pairs(inputs.pairs)
+    speakers = read_statistics(inputs.stats, params.mel).speakers
+    data = AlignedPairs(
+        dataset=Dataset(list(params.corpora), params.mel),
+        reader=StepReader({name: statistics.mel for name, statistics in speakers.items()}, params.factor),
+        train=pairs_in(pairs, "train"),
+        validation=draw_pairs(pairs_in(pairs, "validation"), section.training.validation_pairs, params.seed),
+    )
+    train_aligner(method, section, params.mel, data, params.seed, fingerprint(inputs.paths()), code_digest(__file__),
+                  code_revision(), outputs.curves / method, outputs.aligners / method)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
-from small_vocoder import SMALL, Corpus, make_session, make_trainer
+from support.small_parameters import shrink_acoustic
+from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
 
 from koe.audio.params import MelParams

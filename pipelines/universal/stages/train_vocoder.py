@@ -11,7 +11,7 @@ from koe.pipeline.closure import code_digest
 from koe.pipeline.models import find_model
 from koe.training.session import fingerprint
 from koe.vocoder.data import MelAudio, hold_out
-from koe.vocoder.model_file import VOCODER
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams
 from koe.vocoder.run import train_vocoder
 

@@ -18,16 +18,15 @@ from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
-from koe.training.references import ModelKind
 from koe.training.transfer import differing_tensors
 from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
 
-GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", "vocoder.json"
-VOCODER = ModelKind("vocoder", CARD)
+GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
 
 
 @dataclass(frozen=True)
