@@ -9,8 +9,8 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, read_pairs
 from koe.corpus.params import speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
-from koe.files import read_table, write_json, write_table
+from koe.evaluation.measure import DIRECTIONS, EVALUATION, REFERENCE, headline, summarize, summarize_directions
+from koe.files import write_json
 from koe.tasks.conversion.convert import Converter, Heard
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.vocoder.registry import load_vocoder
@@ -41,12 +41,12 @@ def main() -> None:
     references = references_of(
         dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
-    measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
+    measured_before = REFERENCE.read("data/reference")
     rows = pd.concat([measured_before, rows], ignore_index=True)
-    write_table(Path("metrics/evaluation.csv"), rows)
+    EVALUATION.write("metrics", rows)
     summary = summarize(rows)
     write_json(Path("metrics/evaluation.json"), summary)
-    write_table(Path("metrics/directions.csv"), summarize_directions(rows, test))
+    DIRECTIONS.write("metrics", summarize_directions(rows, test))
     standing = trained.name if params.evaluation.headline == "trained" else griffin_lim.name
     write_json(Path("metrics/summary.json"), headline(summary, standing))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")

@@ -22,7 +22,7 @@ def main() -> None:
     dataset, generated = Dataset(list(params.corpora), params.mel), ShardReader("data/generated")
 
     def targets(chosen: list[Pair]) -> MelAudio:
-        items = [(pair, target) for pair, _, target in chosen]
+        items = [(pair.name, pair.target) for pair in chosen]
         return MelAudio(dataset, items, None if training.true_mels == 1 else generated)
 
     start = find_model(VOCODER, params.vocoder.init.origin) if params.vocoder.init.origin else None

@@ -8,7 +8,7 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.files import write_table
+from koe.evaluation.measure import REFERENCE
 from koe.tasks.conversion.embedding import SPEAKERS, read_embeddings
 from koe.vocoder.griffin_lim import GriffinLim
 
@@ -29,7 +29,7 @@ def main() -> None:
     references = references_of(
         dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
     rows = measure_conditions(references, conditions, params.evaluation, folder)
-    write_table(folder / "reference.csv", rows)
+    REFERENCE.write(folder, rows)
     print(f"reference: {len(test)} held-out pairs measured")
 
 

@@ -59,7 +59,7 @@ class AlignerTrainer:
 
     @cached_property
     def batching(self) -> Batching:
-        lengths = tuple(self.dataset.frames(target) for _, _, target in self.train)
+        lengths = tuple(self.dataset.frames(pair.target) for pair in self.train)
         return Batching(lengths, self.params.batch_size, seed_for(self.seed, "aligner batches"))
 
     def run(self, session: Session) -> None:
@@ -102,7 +102,7 @@ class AlignerTrainer:
         return self.network.losses(self._batch(pairs), step / self.params.steps)
 
     def _batch(self, pairs: list[Pair]) -> StepBatch:
-        sides = [(self._side(source), self._side(target)) for _, source, target in pairs]
+        sides = [(self._side(pair.source), self._side(pair.target)) for pair in pairs]
         return self.reader.batch(sides).to(self.device)
 
     def _side(self, utterance: str) -> Side:

@@ -70,7 +70,7 @@ class AcousticTrainer:
         if self.optimizer_state is not None:
             take_optimizer_state(self.optimizer, self.optimizer_state, "acoustic.init.keep_optimizer", "false")
         self.batching = Batching(
-            tuple(self.reader.dataset.frames(target) for _, _, target in self.train), training.batch_size, self.seed,
+            tuple(self.reader.dataset.frames(pair.target) for pair in self.train), training.batch_size, self.seed,
             training.batch_frames, batch_steps(1) * self.params.reduction.factor, training.accumulate,
         )
         warmup = training.schedule.warmup_steps
@@ -255,10 +255,10 @@ class AcousticTrainer:
         frames, told = self.reader.dataset.frames, []
         for batch in self.batching.batches_at(step - 1):
             pairs = [self.train[index] for index in batch]
-            source, target = (max(frames(pair[side]) for pair in pairs) for side in (1, 2))
+            source, target = max(frames(pair.source) for pair in pairs), max(frames(pair.target) for pair in pairs)
             padded = [-(-longest // self.batching.multiple) * self.batching.multiple for longest in (source, target)]
             told.append(f"{len(pairs)} pairs, source up to {source} frames (padded: {padded[0]}), target up to "
-                        f"{target} (padded: {padded[1]}): {', '.join(pair for pair, _, _ in pairs)}")
+                        f"{target} (padded: {padded[1]}): {', '.join(pair.name for pair in pairs)}")
         return f"at step {step}, batch of " + "; and of ".join(told)
 
     @contextmanager
@@ -282,8 +282,8 @@ class AcousticTrainer:
             session.log(step, {**values, **self._gaps(session, values)})
             shown = self.validation[: self.params.training.pictures]
             mels = convert_pairs(self.watched, self.reader, shown, self.params, self.device)
-            for mel, (pair, _, target) in zip(mels, shown, strict=True):
-                session.show(step, pair.replace("/", "_"), mel_picture(mel, self.reader.dataset.mel(target)))
+            for mel, pair in zip(mels, shown, strict=True):
+                session.show(step, pair.name.replace("/", "_"), mel_picture(mel, self.reader.dataset.mel(pair.target)))
         if self.best is not None:
             self.best.offer(values[JUDGED_BY], self.watched)
         judged = session.series(JUDGED_BY)
