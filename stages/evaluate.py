@@ -11,9 +11,9 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, read_pairs
 from koe.corpus.params import Corpora, speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
+from koe.evaluation.measure import DIRECTIONS, EVALUATION, REFERENCE, headline, summarize, summarize_directions
 from koe.evaluation.params import EvaluationParams
-from koe.files import read_table, write_json, write_table
+from koe.files import write_json
 from koe.tasks.conversion.convert import Converter, Heard
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.vocoder.params import GriffinLimParams
@@ -79,12 +79,12 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pitch = speaker_pitch(params.pitch, params.corpora)
     references = references_of(dataset, test, pitch, read_embeddings(inputs.speakers / SPEAKERS))
     rows = measure_conditions(references, conditions, params.evaluation, outputs.recordings, converted)
-    measured_before = read_table(inputs.reference / "reference.csv", text=TEXT_COLUMNS)
+    measured_before = REFERENCE.read(inputs.reference)
     rows = pd.concat([measured_before, rows], ignore_index=True)
     summary = summarize(rows)
-    write_table(outputs.utterances, rows)
+    EVALUATION.write(outputs.utterances.parent, rows)
     write_json(outputs.summary, summary)
-    write_table(outputs.directions, summarize_directions(rows, test))
+    DIRECTIONS.write(outputs.directions.parent, summarize_directions(rows, test))
     standing = trained.name if params.evaluation.headline == "trained" else griffin_lim.name
     write_json(outputs.headline, headline(summary, standing))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")

@@ -9,8 +9,8 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import Corpora, speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
+from koe.evaluation.measure import REFERENCE
 from koe.evaluation.params import EvaluationParams
-from koe.files import write_table
 from koe.tasks.conversion.embedding import SPEAKERS, read_embeddings
 from koe.vocoder.griffin_lim import GriffinLim
 from koe.vocoder.params import GriffinLimParams
@@ -58,7 +58,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pitch, embeddings = speaker_pitch(params.pitch, params.corpora), read_embeddings(inputs.speakers / SPEAKERS)
     references = references_of(dataset, test, pitch, embeddings)
     rows = measure_conditions(references, conditions, params.evaluation, outputs.reference)
-    write_table(outputs.reference / "reference.csv", rows)
+    REFERENCE.write(outputs.reference, rows)
     print(f"reference: {len(test)} held-out pairs measured")
 
 

@@ -82,11 +82,11 @@ def linear(params: Params, values: dict[str, Any], more_vocoders: None) -> Param
 
 def trained(corpus: Corpus, params: Params, folder: Path) -> Path:
     """The folder of the new vocoder after six steps."""
-    trainer = make_trainer(corpus, params)
-    session = make_session(folder, trainer)
-    trainer.run(session)
+    task = make_task(corpus, params)
+    session = make_session(folder, task)
+    train(task, session)
     session.finish()
-    save_vocoder(folder / "model", VocoderModel(trainer.model, trainer.discriminators, params.vocoder, params.mel, 6))
+    save_vocoder(folder / "model", VocoderModel(task.model, task.discriminators, params.vocoder, params.mel, 6))
     return folder / "model"
 
 

@@ -18,16 +18,14 @@ from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import extract_f0, pitch_range
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
+from koe.corpus.tables.features import FEATURES
 from koe.errors import AudioError, StoreError
-from koe.files import write_table
 from koe.names import speaker_key
 from koe.parallel import one_thread, thread_map
 from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
 
-TABLE = "table.csv"
-COLUMNS = ["utterance", "frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]
 SHORTEST_FRAMES = LARGEST_FACTOR  # so that no experiment with steps needs other features
 PRESSED = 0.03  # F0 this near to floor or ceiling, as a share of them, may be beyond it
 
@@ -104,8 +102,8 @@ def extract_corpus(
                 continue
             writer.add(utterance, mel=result.mel, f0=result.f0, energy=result.energy)
             rows.append(_row(utterance, result, pitch))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_table(folder / TABLE, table)
+    table = pd.DataFrame(rows, columns=list(FEATURES.columns))
+    FEATURES.write(folder, table)
     quarantine.write(folder)
     quarantine.require_some(len(table), folder, "check the recordings, pitch.floor and pitch.ceiling")
     return table, quarantine
