@@ -22,6 +22,7 @@ from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_ne
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.schema import Params
 from koe.tasks.conversion.speakers import Speakers
+from koe.training.loop import train
 from koe.training.references import VOCODER, find_reference
 from koe.vocoder import model_file, networks
 from koe.vocoder import params as vocoder_params

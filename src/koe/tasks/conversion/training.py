@@ -119,7 +119,7 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         values = validate(network, self.reader, self.validation, self.params, self.device)
         shown = self.validation[: self.params.training.pictures]
         mels = convert_pairs(network, self.reader, shown, self.params, self.device)
-        pictures = {pair.replace("/", "_"): mel_picture(mel, self.reader.dataset.mel(target))
+        pictures = {pair.name.replace("/", "_"): mel_picture(mel, self.reader.dataset.mel(pair.target))
                     for mel, pair in zip(mels, shown, strict=True)}
         return ValidationReport(values, pictures)
 
