@@ -126,8 +126,8 @@ def train(values: Mapping[str, Any], variant: str, seed: int, steps: int, data: 
                         read_statistics(data / "data/stats", params.mel), acoustic.normalize_target)
     aligner = aligner_of(params.align.method, params.mel, params.align, factor, aligners)
     kept = pairs_in(pairs, "train") + pairs_in(pairs, "test")
-    durations = {pair: align_pair(aligner, _side(dataset, source), _side(dataset, target), params.mel, params.align,
-                                  factor).durations for pair, source, target in kept}
+    durations = {pair.name: align_pair(aligner, _side(dataset, pair.source), _side(dataset, pair.target), params.mel,
+                                       params.align, factor).durations for pair in kept}
     initial = initial_network(acoustic, params.mel, speakers, params.seed)
     reader = PairReader(dataset, durations, initial.speakers, acoustic.reduction)
     trainer = AcousticTrainer(initial.network, acoustic, reader, pairs_in(pairs, "train"), pairs_in(pairs, "test"),

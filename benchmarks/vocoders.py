@@ -156,7 +156,7 @@ def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dic
     """One row of the table: trains the vocoder, if it is one to train, lets it speak, and measures."""
     dataset, pairs = Dataset(list(params.corpora), params.mel, data), read_pairs(data / "pairs")
     train, test = (
-        MelAudio(dataset, [(target, target) for target in sorted({target for _, _, target in pairs_in(pairs, split)})])
+        MelAudio(dataset, [(target, target) for target in sorted({pair.target for pair in pairs_in(pairs, split)})])
         for split in ("train", "test"))
     values: dict[str, Any] = {}
     if name == "recordings":

@@ -22,7 +22,7 @@ from koe.align.neural import (
 from koe.align.params import AlignMethod, AlignParams
 from koe.align.registry import aligner_of
 from koe.align.steps import StepBatch, StepReader
-from koe.align.training import AlignerTrainer, initial_network
+from koe.align.training import AlignedPairs, AlignerTask, initial_network
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.errors import KoeError
@@ -30,6 +30,7 @@ from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params
+from koe.training.loop import train
 from koe.training.session import Session
 
 FACTOR = 3
@@ -79,12 +80,12 @@ def trained(corpus: Corpus, params: Params, folder: Path, method: AlignMethod, *
     section = section.model_copy(update={"training": section.training.model_copy(update={
         "batch_size": 5, "warmup_steps": 5, "validate_every": 1000, "log_every": 10, **training})})
     network = initial_network(method, section, params.mel.n_mels, FACTOR, seed=1)
-    trainer = AlignerTrainer(network, section.training, corpus.dataset, corpus.reader, corpus.pairs[:20],
-                             corpus.pairs[20:], 1, torch.device("cpu"))
-    session = Session(method, {}, folder / "curves", trainer.objects, folder / "work")
-    trainer.run(session)
+    data = AlignedPairs(corpus.dataset, corpus.reader, corpus.pairs[:20], corpus.pairs[20:])
+    task = AlignerTask(method, network, section.training, data, 1, torch.device("cpu"))
+    session = Session(method, {}, folder / "curves", folder / "work")
+    train(task, session)
     session.finish()
-    return NeuralAligner(network, corpus.reader)
+    return NeuralAligner(network.eval(), corpus.reader)
 
 
 @pytest.mark.slow

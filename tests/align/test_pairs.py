@@ -8,7 +8,7 @@ import pytest
 
 from koe.align.aligner import Found, Side, dtw_aligner
 from koe.align.durations import path_along
-from koe.align.pairs import COLUMNS, COMPARISON, align_pairs, read_alignment, read_durations, suspicions
+from koe.align.pairs import COLUMNS, COMPARISON, TABLE, align_pairs, read_durations, suspicions
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
@@ -49,7 +49,7 @@ def test_every_pair_has_durations_and_diagnostics(
         found = durations[f"demo/{name}/x-y"]
         assert found.dtype == np.int32 and found.shape == (steps_of(source, factor),)
         assert found.sum() == steps_of(target, factor)
-    read = read_alignment(folder)
+    read = pd.read_csv(folder / TABLE, keep_default_na=False)
     assert list(read["source_frames"]) == [40, 61, 30]
     assert set(read["suspect"]) <= {0, 1}
     assert list(read["suspect"]) == list((read["why"] != "").astype(int))

@@ -21,7 +21,8 @@ from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.training import AcousticTrainer
+from koe.tasks.conversion.training import AcousticTask
+from koe.training.loop import train
 from koe.training.session import Session
 
 Losses = dict[str, float]
@@ -70,10 +71,10 @@ def one_step(params: Params, folder: Path) -> Losses:
     network = NARS2S(acoustic, params.mel.n_mels, len(speakers.trained))
     positions = {f"toy/{name}/x-y": np.linspace(0, source - 1, target) for name, (source, target) in FRAMES.items()}
     reader = PairReader(dataset, durations, speakers, acoustic.reduction, positions=positions)
-    trainer = AcousticTrainer(network, acoustic, reader, pairs[:2], pairs[2:], params.seed, torch.device("cpu"),
-                              steps_before=WARMUP_STEPS)  # a schedule must be longer than its warm-up
+    task = AcousticTask(network, acoustic, reader, pairs[:2], pairs[2:], params.seed, torch.device("cpu"),
+                        steps_before=WARMUP_STEPS)  # a schedule must be longer than its warm-up
     before = {name: tensor.clone() for name, tensor in network.named_parameters()}
-    values = trainer.run(Session("acoustic", {}, folder / "curves", trainer.objects, folder / "work"))
+    values = train(task, Session("acoustic", {}, folder / "curves", folder / "work")).values
     unchanged = {name for name, tensor in network.named_parameters() if torch.equal(tensor, before[name])}
     assert not {name for name in unchanged if name.endswith(".weight")}
     return values
@@ -135,10 +136,10 @@ def thin(name: str) -> Params:
 
 def one_vocoder_step(params: Params, folder: Path) -> Losses:
     """Trains a step of both networks on made-up recordings; every weight of the generator must change."""
-    trainer = small_vocoder.make_trainer(small_vocoder.write_corpus(folder, params.mel), params)
-    before = {name: tensor.clone() for name, tensor in trainer.generator.named_parameters()}
-    values = trainer.step(1, trainer.sampler.batch_at(0))
-    assert not [name for name, tensor in trainer.generator.named_parameters() if torch.equal(tensor, before[name])]
+    task = small_vocoder.make_task(small_vocoder.write_corpus(folder, params.mel), params)
+    before = {name: tensor.clone() for name, tensor in task.generator.named_parameters()}
+    values = task.step(1, task.read(1))
+    assert not [name for name, tensor in task.generator.named_parameters() if torch.equal(tensor, before[name])]
     return values
 
 

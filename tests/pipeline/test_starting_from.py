@@ -30,7 +30,8 @@ TRAIN = """
 import sys
 from koe.files import write_json
 from koe.params import load_params
-from koe.training.references import ACOUSTIC, VOCODER
+from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.vocoder.model_kind import VOCODER
 from koe.workspace import work_root
 from revisions import find_model
 params, kind = load_params(), {"acoustic": ACOUSTIC, "vocoder": VOCODER}[sys.argv[1]]
@@ -100,8 +101,9 @@ def test_what_is_no_model_is_told(project: Project, name: str, message: str) -> 
 
 def found(project: Project, kind: str, name: str, check: bool = True) -> str:
     """What the stages find under a name."""
-    code = ("import json, revisions, koe.training.references as references; "
-            f"print(json.dumps(revisions.find_model(references.{kind.upper()}, {name!r}).origin()))")
+    wing = {"acoustic": "koe.tasks.conversion", "vocoder": "koe.vocoder"}[kind]
+    code = (f"import json, revisions, {wing}.model_kind as kinds; "
+            f"print(json.dumps(revisions.find_model(kinds.{kind.upper()}, {name!r}).origin()))")
     return project.run("env", "PYTHONPATH=src:stages", "python", "-c", code, check=check)
 
 

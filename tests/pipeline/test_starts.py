@@ -8,7 +8,9 @@ from scan import scan_initial
 
 from koe.errors import KoeError
 from koe.files import read_json
-from koe.training.references import ACOUSTIC, VOCODER, ModelKind
+from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.training.references import ModelKind
+from koe.vocoder.model_kind import VOCODER
 
 SHIPPED = "models/pretrained/universal"
 KINDS = pytest.mark.parametrize("kind", [ACOUSTIC, VOCODER])

@@ -1,4 +1,4 @@
-"""A training of the acoustic model that takes seconds, on made-up features."""
+"""A training run of the acoustic model that takes seconds, on made-up features."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.initial import initial_network
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.training import AcousticTrainer
+from koe.tasks.conversion.training import AcousticTask
+from koe.training.loop import train
 from koe.training.session import Session
 from support.small_parameters import shrink_acoustic
 
@@ -33,8 +34,8 @@ def small_params(values: dict[str, Any], **training: Any) -> Params:
     return check_params(values)
 
 
-def make_trainer(root: Path, params: Params, **fields: Any) -> AcousticTrainer:
-    """A trainer over made-up features, which are written to `root` the first time."""
+def make_task(root: Path, params: Params, **fields: Any) -> AcousticTask:
+    """The task over made-up features, which are written to `root` the first time."""
     if not (root / "features").exists():
         _write_features(root / "features" / "toy", params)
     dataset = Dataset(["toy"], params.mel, root)
@@ -50,8 +51,8 @@ def make_trainer(root: Path, params: Params, **fields: Any) -> AcousticTrainer:
     positions = {pair: np.linspace(0, dataset.frames(source) - 1, dataset.frames(target))
                  for pair, source, target in pairs}
     reader = PairReader(dataset, durations, initial.speakers, params.acoustic.reduction, positions=positions)
-    return AcousticTrainer(initial.network, params.acoustic, reader, pairs[:TRAINED], pairs[TRAINED:], params.seed,
-                           torch.device("cpu"), **fields)
+    return AcousticTask(initial.network, params.acoustic, reader, pairs[:TRAINED], pairs[TRAINED:], params.seed,
+                        torch.device("cpu"), **fields)
 
 
 def _write_features(folder: Path, params: Params) -> None:
@@ -74,15 +75,15 @@ def spread(source_steps: int, target_steps: int) -> np.ndarray:
     return np.diff(ends, prepend=0).astype(np.int32)
 
 
-def make_session(root: Path, trainer: AcousticTrainer, **options: Any) -> Session:
+def make_session(root: Path, task: AcousticTask, **options: Any) -> Session:
     """A session of the run that these parameters name, with its curves and its work folder in `root`."""
-    identity = {"seed": trainer.seed, "acoustic": trainer.params.model_dump(mode="json")}
-    return Session("acoustic", identity, root / "curves", trainer.objects, root / "work", **options)
+    identity = {"seed": task.seed, "acoustic": task.params.model_dump(mode="json")}
+    return Session("acoustic", identity, root / "curves", root / "work", **options)
 
 
-def run_in(root: Path, trainer: AcousticTrainer) -> dict[str, float]:
-    """Trains to the end, with a session in `root`."""
-    return trainer.run(make_session(root, trainer))
+def run_in(root: Path, task: AcousticTask) -> dict[str, float]:
+    """Trains to the end, with a session in `root`; the last validation's values."""
+    return train(task, make_session(root, task)).values
 
 
 def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:

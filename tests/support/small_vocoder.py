@@ -1,4 +1,4 @@
-"""A vocoder's training that takes seconds, on a small made-up corpus."""
+"""A vocoder's training run that takes seconds, on a small made-up corpus."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from koe.training.references import ModelReference
 from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
 from koe.vocoder.initial import initial_models
-from koe.vocoder.training import VocoderTrainer
+from koe.vocoder.training import VocoderTask
 from support.parameters import change
 
 Corpus = tuple[Dataset, list[Item], ShardReader]
@@ -91,20 +91,20 @@ def _voice(samples: int, f0: float, rate: int) -> np.ndarray:
     return 0.2 * harmonics + 1e-3 * np.random.default_rng(int(f0)).standard_normal(samples)
 
 
-def make_trainer(
+def make_task(
     corpus: Corpus, params: Params, seed: int = 3, start: ModelReference | None = None
-) -> VocoderTrainer:
+) -> VocoderTask:
     """A training on three of the recordings, watched on the fourth."""
     dataset, items, generated = corpus
     initial = initial_models(params.vocoder, dataset.mel_params, seed, start)
-    return VocoderTrainer(
+    return VocoderTask(
         initial.generator, initial.discriminators, params.vocoder, MelAudio(dataset, items[:3], generated),
         MelAudio(dataset, items[3:4], generated), seed, torch.device("cpu"), params.speaker_pitch,
         initial.optimizer_states,
     )
 
 
-def make_session(root: Path, trainer: VocoderTrainer) -> Session:
+def make_session(root: Path, task: VocoderTask) -> Session:
     """A session of the run that these parameters name, with its curves and its work folder in `root`."""
-    identity = {"seed": trainer.seed, "vocoder": trainer.params.model_dump(mode="json")}
-    return Session("vocoder", identity, root / "curves", trainer.objects, root / "work")
+    identity = {"seed": task.seed, "vocoder": task.params.model_dump(mode="json")}
+    return Session("vocoder", identity, root / "curves", root / "work")

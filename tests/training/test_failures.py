@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from koe.training.failures import is_out_of_memory
 
 

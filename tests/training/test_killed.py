@@ -17,9 +17,10 @@ import pytest
 import yaml
 from safetensors.torch import save_file
 from support import small_vocoder
-from support.small_training import files_in, make_session, make_trainer, small_params
+from support.small_training import files_in, make_session, make_task, small_params
 
 from koe.tasks.conversion.schema import Params
+from koe.training import loop as training_loop
 
 pytestmark = pytest.mark.slow
 KILLS = 4
@@ -47,12 +48,12 @@ def params_of(**training: Any) -> Params:
 def train(root: str, params: Params) -> None:
     """What the process does: a whole run, and its result and curves in `root`."""
     folder = Path(root)
-    trainer = make_trainer(folder, params)
-    session = make_session(folder, trainer)
+    task = make_task(folder, params)
+    session = make_session(folder, task)
     (folder / "started").touch()
-    trainer.run(session)
-    save_file(trainer.model.state_dict(), folder / "model.safetensors")
-    save_file(trainer.network.state_dict(), folder / "network.safetensors")
+    training_loop.train(task, session)
+    save_file(task.model.state_dict(), folder / "model.safetensors")
+    save_file(task.network.state_dict(), folder / "network.safetensors")
     session.finish()
 
 
@@ -70,12 +71,12 @@ def train_vocoder(root: str, params: Params) -> None:
     """What the process does: a whole run of a vocoder, and its result and curves in `root`."""
     folder = Path(root)
     shutil.rmtree(folder / "features", ignore_errors=True)  # the data, half written if it was killed early
-    trainer = small_vocoder.make_trainer(small_vocoder.write_corpus(folder / "features", params.mel), params)
-    session = small_vocoder.make_session(folder, trainer)
+    task = small_vocoder.make_task(small_vocoder.write_corpus(folder / "features", params.mel), params)
+    session = small_vocoder.make_session(folder, task)
     (folder / "started").touch()
-    trainer.run(session)
+    training_loop.train(task, session)
     for name in ("model", "generator", "discriminators"):
-        save_file(getattr(trainer, name).state_dict(), folder / f"{name}.safetensors")
+        save_file(getattr(task, name).state_dict(), folder / f"{name}.safetensors")
     session.finish()
 
 

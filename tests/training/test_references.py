@@ -7,7 +7,9 @@ import pytest
 
 from koe.errors import KoeError, StoreError
 from koe.files import write_json
-from koe.training.references import ACOUSTIC, VOCODER, ModelKind, ModelReference, find_reference, split_reference
+from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.training.references import ModelKind, ModelReference, find_reference, split_reference
+from koe.vocoder.model_kind import VOCODER
 
 
 @pytest.mark.parametrize(("text", "where", "checkpoint"), [
@@ -36,7 +38,7 @@ def made(folder: Path, provenance: dict[str, Any]) -> Path:
 
 
 def find(folder: Path, checkpoint: str = "") -> ModelReference:
-    return find_reference(f"base{checkpoint}", folder, [folder.parent / "elsewhere", folder.parent / "work"])
+    return find_reference(f"base{checkpoint}", folder, [folder.parent / "elsewhere", folder.parent / "work"], ACOUSTIC)
 
 
 @pytest.mark.parametrize(("text", "file"), [("@500", "00000500"), ("@0500", "00000500"), ("@best", "best")])

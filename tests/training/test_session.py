@@ -17,36 +17,39 @@ from koe.training.session import Session, fingerprint
 from koe.workspace import work_root
 
 
-def _session(root: Path, identity: dict[str, object], network: torch.nn.Module) -> Session:
-    return Session("acoustic", identity, root / "curves", {"network": network}, root / "work")
+def _session(root: Path, identity: dict[str, object]) -> Session:
+    return Session("acoustic", identity, root / "curves", root / "work")
+
+
+def _objects() -> dict[str, torch.nn.Module]:
+    return {"network": torch.nn.Linear(2, 2)}
 
 
 def test_lesson_34_a_killed_run_finds_its_own_checkpoint(tmp_path: Path) -> None:
-    network = torch.nn.Linear(2, 2)
-    session = _session(tmp_path, {"lr": 1}, network)
-    assert session.resume() == 0
+    network, other = _objects(), _objects()
+    session = _session(tmp_path, {"lr": 1})
+    assert session.resume(network) == 0
     session.log(5, {"train/mel": 0.5})
-    session.save(5)
+    session.save(5, network)
     session.log(7, {"train/mel": 0.1})  # after the checkpoint: the run was killed here
 
-    other = torch.nn.Linear(2, 2)
-    resumed = _session(tmp_path, {"lr": 1}, other)
-    assert resumed.resume() == 5
-    assert torch.equal(other.weight, network.weight)
+    resumed = _session(tmp_path, {"lr": 1})
+    assert resumed.resume(other) == 5
+    assert torch.equal(other["network"].weight, network["network"].weight)
     resumed.log(7, {"train/mel": 0.2})
     rows = (tmp_path / "curves/plots/metrics/train/mel.tsv").read_text().split()
     assert rows == ["step", "mel", "5", "0.5", "7", "0.2"]
 
 
 def test_pictures_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    session = _session(tmp_path, {"lr": 1})
     for step in (5, 7):
         session.show(step, "a_x-y", Image.new("L", (3, step)))
         if step == 5:
-            session.save(step)
-    resumed = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+            session.save(step, _objects())
+    resumed = _session(tmp_path, {"lr": 1})
     assert not list((tmp_path / "curves").rglob("*.png"))
-    resumed.resume()
+    resumed.resume(_objects())
     assert [path.name for path in (tmp_path / "curves/plots/images/a_x-y").iterdir()] == ["00000005.png"]
     resumed.finish()
     assert not resumed.folder.exists()
@@ -54,32 +57,32 @@ def test_pictures_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
 
 def test_sounds_ahead_of_the_checkpoint_are_left_out(tmp_path: Path) -> None:
     wave = np.linspace(-1.5, 1.5, 640, dtype=np.float32)
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    session = _session(tmp_path, {"lr": 1})
     for step in (5, 7):
         session.play(step, "a_x", wave, 16000)
         if step == 5:
-            session.save(step)
+            session.save(step, _objects())
     heard, rate = soundfile.read(tmp_path / "curves/players/a_x/00000007.flac")
     assert rate == 16000 and np.allclose(heard, wave.clip(-1, 1), atol=1e-4)
-    resumed = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    resumed = _session(tmp_path, {"lr": 1})
     assert not list((tmp_path / "curves").rglob("*.flac"))
-    resumed.resume()
+    resumed.resume(_objects())
     assert [path.name for path in (tmp_path / "curves/players/a_x").iterdir()] == ["00000005.flac"]
     resumed.finish()
     assert not resumed.folder.exists() and (tmp_path / "curves/players/a_x/00000005.flac").exists()
 
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
-    session.keep("best", 1, session.objects)
+    session = _session(tmp_path, {"lr": 1})
+    session.keep("best", 1, _objects())
     for name in (".last.safetensors.abc.safetensors", "kept/.best.safetensors.abc.safetensors"):
         (session.folder / name).write_bytes(b"half")
-    session.resume()
+    session.resume(_objects())
     assert [path.name for path in session.folder.rglob("*") if path.is_file()] == ["best.safetensors"]
 
 
 def test_notes_are_metrics_without_a_curve(tmp_path: Path) -> None:
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
+    session = _session(tmp_path, {"lr": 1})
     session.note({"padding_ratio": 0.25})
     session.log(5, {"train/mel": 0.5})
     metrics = json.loads((tmp_path / "curves/metrics.json").read_text())
@@ -105,13 +108,12 @@ class Writer:
 
 def test_tensorboard_gets_the_same_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))  # type: ignore
-    network = {"network": torch.nn.Linear(2, 2)}
-    session = Session("acoustic", {}, tmp_path / "curves", network, tmp_path / "work", tensorboard=True)
+    session = Session("acoustic", {}, tmp_path / "curves", tmp_path / "work", tensorboard=True)
     session.log(5, {"train/mel": 0.5})
-    session.save(5)
+    session.save(5, _objects())
     session.log(6, {"train/mel": 0.4})
-    resumed = Session("acoustic", {}, tmp_path / "curves", network, tmp_path / "work", tensorboard=True)
-    resumed.resume()
+    resumed = Session("acoustic", {}, tmp_path / "curves", tmp_path / "work", tensorboard=True)
+    resumed.resume(_objects())
     assert Writer.rows == [("train/mel", 0.5, 5)]
     resumed.finish()
 
@@ -119,21 +121,21 @@ def test_tensorboard_gets_the_same_curves(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_tensorboard_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(KoeError, match=r"acoustic\.training\.tensorboard.*pip install tensorboard"):
-        Session("acoustic", {}, tmp_path / "curves", {}, tmp_path / "work", tensorboard=True)
+        Session("acoustic", {}, tmp_path / "curves", tmp_path / "work", tensorboard=True)
 
 
 def test_other_parameters_do_not_see_it(tmp_path: Path) -> None:
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
-    session.save(5)
-    assert _session(tmp_path, {"lr": 2}, torch.nn.Linear(2, 2)).resume() == 0
+    session = _session(tmp_path, {"lr": 1})
+    session.save(5, _objects())
+    assert _session(tmp_path, {"lr": 2}).resume(_objects()) == 0
 
 
 def test_a_finished_run_trains_again_when_forced(tmp_path: Path) -> None:
-    session = _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2))
-    session.save(5)
-    session.keep("00000005", 5, session.objects)
+    session = _session(tmp_path, {"lr": 1})
+    session.save(5, _objects())
+    session.keep("00000005", 5, _objects())
     session.finish()
-    assert _session(tmp_path, {"lr": 1}, torch.nn.Linear(2, 2)).resume() == 0
+    assert _session(tmp_path, {"lr": 1}).resume(_objects()) == 0
     assert (session.folder / "kept" / "00000005.safetensors").exists()  # lesson 21
 
 

@@ -22,7 +22,7 @@ from koe.tasks.conversion.schema import Params, check_params
 from koe.vocoder.data import MelAudio
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.networks import make_network
-from koe.vocoder.training import VocoderTrainer
+from koe.vocoder.training import VocoderTask
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments"
@@ -47,8 +47,8 @@ def thin(name: str) -> Params:
     return check_params(tree)
 
 
-def trainer_of(params: Params, data: Path, recordings: int = 3) -> VocoderTrainer:
-    """A trainer on noise, each recording a little longer than a segment."""
+def task_of(params: Params, data: Path, recordings: int = 3) -> VocoderTask:
+    """The task on noise, each recording a little longer than a segment."""
     mel, frames = params.mel, params.vocoder.training.segment_size // params.mel.hop_length + 3
     draw = np.random.default_rng(0)
     utterances = [f"toy/x/{index}" for index in range(recordings)]
@@ -63,18 +63,18 @@ def trainer_of(params: Params, data: Path, recordings: int = 3) -> VocoderTraine
     write_table(data / "trim/toy/trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
     audio_of = MelAudio(Dataset(["toy"], mel, data), [(utterance, utterance) for utterance in utterances])
     torch.manual_seed(0)
-    return VocoderTrainer(make_network(params.vocoder, mel), Discriminators(params.vocoder.discriminators),
-                          params.vocoder, audio_of, audio_of, 0, torch.device("cpu"), params.speaker_pitch)
+    return VocoderTask(make_network(params.vocoder, mel), Discriminators(params.vocoder.discriminators),
+                       params.vocoder, audio_of, audio_of, 0, torch.device("cpu"), params.speaker_pitch)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lesson_38_every_preset_trains(name: str, tmp_path: Path) -> None:
-    trainer = trainer_of(thin(name), tmp_path)
-    before = {name: parameter.clone() for name, parameter in trainer.generator.named_parameters()}
-    values = trainer.step(1, trainer.sampler.batch_at(0))
+    task = task_of(thin(name), tmp_path)
+    before = {name: parameter.clone() for name, parameter in task.generator.named_parameters()}
+    values = task.step(1, task.read(1))
     assert {"mel", "feature_matching", "adversarial", "discriminator"} <= values.keys() and "stft" not in values
     assert all(map(math.isfinite, values.values()))
-    assert not [name for name, after in trainer.generator.named_parameters() if torch.equal(after, before[name])]
+    assert not [name for name, after in task.generator.named_parameters() if torch.equal(after, before[name])]
 
 
 def test_lesson_38_there_are_presets_for_the_usual_rates() -> None:
@@ -93,15 +93,15 @@ def test_lesson_38_a_segment_is_32_frames(name: str) -> None:
 
 
 def test_lesson_16_the_published_rate_falls_by_the_epoch(tmp_path: Path) -> None:
-    trainer = trainer_of(thin("hifigan_v1"), tmp_path)
-    assert trainer.sampler.batching.batches_per_epoch == 2  # three recordings, batches of two
+    task = task_of(thin("hifigan_v1"), tmp_path)
+    assert task.sampler.batching.batches_per_epoch == 2  # three recordings, batches of two
     for step in (0, 1, 2, 3, 20, 2001, 400_000):
-        assert trainer.rate(step) == pytest.approx(2e-4 * 0.999 ** (step // 2), rel=1e-12)
-    for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
+        assert task.learning_rate(step + 1) == pytest.approx(2e-4 * 0.999 ** (step // 2), rel=1e-12)
+    for optimizer in (task.generator_optimizer, task.discriminator_optimizer):
         assert isinstance(optimizer, torch.optim.AdamW)
         assert all(tuple(group["betas"]) == (0.8, 0.99) for group in optimizer.param_groups)
-    trainer.step(3, trainer.sampler.batch_at(2))
-    for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
+    task.step(3, task.read(3))
+    for optimizer in (task.generator_optimizer, task.discriminator_optimizer):
         assert all(group["lr"] == pytest.approx(2e-4 * 0.999) for group in optimizer.param_groups)
 
 

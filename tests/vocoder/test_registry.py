@@ -16,6 +16,7 @@ from koe.tasks.conversion.schema import Params
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
 from koe.vocoder.networks import make_network
+from koe.vocoder.params import GRIFFIN_LIM
 from koe.vocoder.registry import load_vocoder
 
 
@@ -85,6 +86,10 @@ def test_griffin_lim_by_name(params: Params) -> None:
     vocoder = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
     assert vocoder.name == "griffin_lim"
     assert vocoder.contract == mel_contract(params.mel)
+
+
+def test_griffin_lim_without_parameters_is_the_one_of_params_yaml(params: Params) -> None:
+    assert params.griffin_lim == GRIFFIN_LIM
 
 
 def test_a_trained_one_by_its_folder(model: VocoderModel, folder: Path, params: Params) -> None:

@@ -7,38 +7,40 @@ from typing import Any
 import pytest
 import torch
 from support.parameters import project_values
-from support.small_vocoder import Corpus, make_session, make_trainer, small_params
+from support.small_vocoder import Corpus, make_session, make_task, small_params
 from torch import nn
 
 from koe.audio.params import MelParams
 from koe.errors import ContractError, KoeError
 from koe.files import read_json
 from koe.tasks.conversion.schema import Params
-from koe.training.references import VOCODER, ModelReference, find_reference
+from koe.training.loop import train
+from koe.training.references import ModelReference, find_reference
 from koe.vocoder.data import MelAudio
 from koe.vocoder.initial import Initial, initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams
 from koe.vocoder.run import train_vocoder
-from koe.vocoder.training import VocoderTrainer
+from koe.vocoder.training import VocoderTask
 
 WithParams = Callable[..., Params]
 SEED = 6  # that of the run that starts; the other had 3
 
 
 @pytest.fixture(scope="module")
-def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VocoderTrainer]:
+def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VocoderTask]:
     """The folder of a vocoder of six steps, of which the third and the best were kept, and how it was trained."""
     place = tmp_path_factory.mktemp("base")
     params = small_params(project_values(), {
         "vocoder.training.ema": 0.9, "vocoder.training.keep_every": 3, "vocoder.training.keep_best": True})
-    trainer = make_trainer(corpus, params)
-    session = make_session(place, trainer)
-    trainer.run(session)
+    task = make_task(corpus, params)
+    session = make_session(place, task)
+    train(task, session)
     session.finish()
-    save_vocoder(place / "model", VocoderModel(trainer.model, trainer.discriminators, params.vocoder, params.mel, 6,
+    save_vocoder(place / "model", VocoderModel(task.model, task.discriminators, params.vocoder, params.mel, 6,
                                                {"run": session.folder.name, "revision": "abc"}))
-    return place / "model", trainer
+    return place / "model", task
 
 
 def reference(folder: Path, checkpoint: str = "") -> ModelReference:
@@ -63,12 +65,12 @@ def same(left: nn.Module, right: nn.Module) -> bool:
 @pytest.mark.parametrize("part", ["generator", "discriminators"])
 @pytest.mark.parametrize("keep", [True, False])
 def test_each_network_is_kept_or_reset(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams, part: str, keep: bool
+    base: tuple[Path, VocoderTask], with_params: WithParams, part: str, keep: bool
 ) -> None:
-    folder, trainer = base
+    folder, task = base
     params = with_params()
     initial = start(params, folder, **{part: "keep" if keep else "reset"})
-    given = {"generator": trainer.model, "discriminators": trainer.discriminators}
+    given = {"generator": task.model, "discriminators": task.discriminators}
     for name, network in given.items():
         expected = network if keep or name != part else getattr(fresh(params.vocoder, params.mel), name)
         assert same(getattr(initial, name), expected), name
@@ -76,7 +78,7 @@ def test_each_network_is_kept_or_reset(
 
 
 def test_lesson_01_a_vocoder_says_what_it_started_from(
-    corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams, tmp_path: Path,
+    corpus: Corpus, base: tuple[Path, VocoderTask], with_params: WithParams, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
@@ -94,7 +96,7 @@ def test_lesson_01_a_vocoder_says_what_it_started_from(
 
 
 def test_lesson_21_a_kept_checkpoint_gives_its_average_and_with_the_optimizers_the_weights_they_moved(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     folder, _ = base
     params = with_params()
@@ -106,12 +108,12 @@ def test_lesson_21_a_kept_checkpoint_gives_its_average_and_with_the_optimizers_t
 
 
 def test_kept_optimizers_go_on(
-    corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams
+    corpus: Corpus, base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     folder, _ = base
-    trainer = make_trainer(corpus, with_params({"vocoder.init.from": "base@3", "vocoder.init.optimizer": "keep"}),
-                           start=reference(folder, "@3"))
-    for optimizer, steps in ((trainer.generator_optimizer, 3), (trainer.discriminator_optimizer, 1)):
+    task = make_task(corpus, with_params({"vocoder.init.from": "base@3", "vocoder.init.optimizer": "keep"}),
+                     start=reference(folder, "@3"))
+    for optimizer, steps in ((task.generator_optimizer, 3), (task.discriminator_optimizer, 1)):
         states = optimizer.state_dict()["state"]
         assert len(states) and {int(state["step"]) for state in states.values()} == {steps}  # two steps were spectral
     only = start(with_params(), folder, "@3", optimizer="keep", discriminators="reset")
@@ -119,27 +121,27 @@ def test_kept_optimizers_go_on(
 
 
 def test_a_finished_vocoder_has_no_optimizer_to_keep(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     with pytest.raises(KoeError, match=r"vocoder\.init\.optimizer: .*keep_every, keep_best.*@<step>"):
         start(with_params(), base[0], optimizer="keep")
 
 
-def test_of_a_step_that_was_not_kept_the_others_are_named(base: tuple[Path, VocoderTrainer]) -> None:
+def test_of_a_step_that_was_not_kept_the_others_are_named(base: tuple[Path, VocoderTask]) -> None:
     with pytest.raises(KoeError, match=r"vocoder\.init\.from: .*@5: .*there are 3, 6, best$"):
         reference(base[0], "@5")
 
 
 def test_the_scale_multiplies_the_schedule(
-    corpus: Corpus, base: tuple[Path, VocoderTrainer], with_params: WithParams
+    corpus: Corpus, base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
-    rates = [make_trainer(corpus, with_params({"vocoder.init.from": origin, "vocoder.init.lr_scale": 0.25}),
-                          start=reference(base[0]) if origin else None).rate(2) for origin in (None, "base")]
+    rates = [make_task(corpus, with_params({"vocoder.init.from": origin, "vocoder.init.lr_scale": 0.25}),
+                       start=reference(base[0]) if origin else None).learning_rate(3) for origin in (None, "base")]
     assert rates[1] == pytest.approx(0.25 * rates[0])
 
 
 def test_a_folder_without_discriminators_says_so(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams, tmp_path: Path
+    base: tuple[Path, VocoderTask], with_params: WithParams, tmp_path: Path
 ) -> None:
     model = read_vocoder(base[0])
     alone = VocoderModel(model.generator, None, model.params, model.mel, model.steps)
@@ -151,7 +153,7 @@ def test_a_folder_without_discriminators_says_so(
 
 
 def test_lesson_13_other_mel_settings_are_refused(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     with pytest.raises(ContractError, match=r"fmax: 8000\.0 in vocoder\.init\.from.*11025\.0 in params\.yaml"):
         start(with_params({"mel.fmax": 11025.0}), base[0])
@@ -164,19 +166,19 @@ def test_lesson_13_other_mel_settings_are_refused(
     ({"vocoder.model": "harmonic_noise"}, r"generator.*model: hifigan there, harmonic_noise here"),
 ])
 def test_other_sizes_are_refused_with_both_values(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams, changes: dict[str, Any], told: str
+    base: tuple[Path, VocoderTask], with_params: WithParams, changes: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(KoeError, match=rf"(?s)vocoder\.init\.from: .*strict: false.*{told}"):
         start(with_params(changes), base[0])
 
 
 def test_lesson_14_other_upsampling_layers_start_at_random_and_the_rest_is_taken(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
-    folder, trainer = base
+    folder, task = base
     params = with_params({"vocoder.hifigan.upsample_rates": [8, 8, 4], "vocoder.hifigan.upsample_kernels": [16, 16, 8]})
     initial = start(params, folder, strict=False)
-    mine, theirs = initial.generator.state_dict(), trainer.model.state_dict()
+    mine, theirs = initial.generator.state_dict(), task.model.state_dict()
     random = fresh(params.vocoder, params.mel).generator.state_dict()
     for name, tensor in mine.items():
         changed = name.startswith(("ups.2.", "conv_post."))
@@ -190,22 +192,22 @@ def test_lesson_14_other_upsampling_layers_start_at_random_and_the_rest_is_taken
 
 
 def test_lesson_14_layers_of_one_shape_that_mean_something_else_are_not_taken(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
-    folder, trainer = base
+    folder, task = base
     params = with_params({
         "vocoder.hifigan.upsample_rates": [4, 16, 2, 2], "vocoder.hifigan.resblock_kernels": [3, 3],
         "vocoder.hifigan.resblock_dilations": [[1, 3], [1, 2]], "vocoder.discriminators.periods": [5, 3, 2],
         "vocoder.discriminators.spectra": [512, 256]})
     initial = start(params, folder, strict=False)
     random = fresh(params.vocoder, params.mel)
-    pairs = [("generator", trainer.model, (f"ups.{place}.", None)) for place in (0, 1)]
-    pairs += [("generator", trainer.model, (f"ups.{place}.", f"ups.{place}.")) for place in (2, 3)]
-    pairs += [("generator", trainer.model, (f"resblocks.{2 * stage}.", None)) for stage in range(4)]
-    pairs += [("generator", trainer.model, (f"resblocks.{2 * stage + 1}.", f"resblocks.{stage}."))
+    pairs = [("generator", task.model, (f"ups.{place}.", None)) for place in (0, 1)]
+    pairs += [("generator", task.model, (f"ups.{place}.", f"ups.{place}.")) for place in (2, 3)]
+    pairs += [("generator", task.model, (f"resblocks.{2 * stage}.", None)) for stage in range(4)]
+    pairs += [("generator", task.model, (f"resblocks.{2 * stage + 1}.", f"resblocks.{stage}."))
               for stage in range(4)]
-    pairs += [("discriminators", trainer.discriminators, (f"{kind}.discriminators.{here}.",
-                                                          None if there is None else f"{kind}.discriminators.{there}."))
+    pairs += [("discriminators", task.discriminators, (f"{kind}.discriminators.{here}.",
+                                                       None if there is None else f"{kind}.discriminators.{there}."))
               for kind, here, there in (("mpd", 0, None), ("mpd", 1, 1), ("mpd", 2, 0), ("msd", 0, 0), ("msd", 1, 1),
                                         ("msp", 0, None), ("msp", 1, 0))]
     for part, theirs, (here, there) in pairs:
@@ -220,7 +222,7 @@ def test_lesson_14_layers_of_one_shape_that_mean_something_else_are_not_taken(
 
 
 def test_lesson_14_at_another_rate_what_fits_is_taken_and_the_mel_settings_are_told(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     params = with_params({"mel.fmax": 11025.0, "vocoder.discriminators.periods": [2, 3, 5]})
     initial = start(params, base[0], strict=False)
@@ -231,14 +233,14 @@ def test_lesson_14_at_another_rate_what_fits_is_taken_and_the_mel_settings_are_t
 
 
 def test_lesson_14_where_nothing_fits_it_says_so(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     for changes in ({"vocoder.model": "harmonic_noise"}, {"vocoder.hifigan.upsample_channels": 32}):
         with pytest.raises(KoeError, match=r"(?s)nothing of the generator .*init\.generator: reset.*module"):
             start(with_params(changes), base[0], strict=False)
 
 
-def test_half_precision_is_read_as_single(base: tuple[Path, VocoderTrainer], tmp_path: Path) -> None:
+def test_half_precision_is_read_as_single(base: tuple[Path, VocoderTask], tmp_path: Path) -> None:
     model = read_vocoder(base[0])
     save_vocoder(tmp_path / "half", model, half=True)
     sizes = [(folder / "generator.safetensors").stat().st_size for folder in (base[0], tmp_path / "half")]
@@ -250,7 +252,7 @@ def test_half_precision_is_read_as_single(base: tuple[Path, VocoderTrainer], tmp
 
 
 def test_lesson_11_hifigan_from_scratch_warns_with_the_amount_of_data(
-    base: tuple[Path, VocoderTrainer], with_params: WithParams
+    base: tuple[Path, VocoderTask], with_params: WithParams
 ) -> None:
     params = with_params().vocoder
     warning = scratch_warning(params, 1.26)

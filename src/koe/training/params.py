@@ -1,8 +1,8 @@
-"""Parameters of optimizers and of learning rates."""
+"""Parameters of training runs, of optimizers and of learning rates."""
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
@@ -43,6 +43,60 @@ class ScheduleParams(Section):
             yield f"{name}.final_learning_rate: above {name}.learning_rate, which is the peak"
         if self.anneal_steps != sorted(set(self.anneal_steps)):
             yield f"{name}.anneal_steps: {self.anneal_steps}; each once, rising"
+
+
+class TrainingSettings(Protocol):
+    """What the section of every training has, whatever else is in it (see `TrainingParams`)."""
+
+    @property
+    def optimizer(self) -> OptimizerParams: ...
+
+    @property
+    def schedule(self) -> ScheduleParams: ...
+
+    @property
+    def gradient_clip(self) -> float | None: ...
+
+    @property
+    def ema(self) -> float | None: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def log_every(self) -> int: ...
+
+    @property
+    def validate_every(self) -> int: ...
+
+    @property
+    def checkpoint_every(self) -> int: ...
+
+    @property
+    def keep_every(self) -> int | None: ...
+
+    @property
+    def keep_best(self) -> bool: ...
+
+
+class TrainingParams(Section):
+    """How one network is trained: the section of a task that needs no parameters of its own."""
+
+    steps: Positive  # optimizer steps
+    batch_size: Positive  # items in a batch
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    gradient_clip: Annotated[float, Field(gt=0)] | None  # largest norm of all gradients together; null: any
+    ema: Annotated[float, Field(ge=0, lt=1)] | None  # decay a step of the weights' moving average; null: none
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    log_every: Positive  # steps, as are the following
+    validate_every: Positive
+    checkpoint_every: Positive  # for a killed run to continue from
+    keep_every: Positive | None  # checkpoints for other runs to start from
+    keep_best: bool
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        yield from warmup_contradictions(self.schedule, self.steps, name)
 
 
 def warmup_contradictions(schedule: ScheduleParams, steps: int | None, training: str) -> Iterator[str]:

@@ -28,13 +28,10 @@ def split_reference(text: str) -> tuple[str, str | None]:
 
 
 class ModelKind(NamedTuple):
-    """The section of the parameters whose `init.from` names models of this kind, and the card that a folder has."""
+    """Models of a kind, as `init.from` names them."""
 
-    section: str
-    card: str
-
-
-ACOUSTIC, VOCODER = ModelKind("acoustic", "model.json"), ModelKind("vocoder", "vocoder.json")
+    section: str  # of the parameters that has this `init.from`
+    card: str  # name of the file in a model's folder that says what it is
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ class ModelReference:
 
     name: str
     folder: Path
+    kind: ModelKind
     checkpoint: Path | None = None
-    kind: ModelKind = ACOUSTIC
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -74,15 +71,13 @@ class ModelReference:
                 **{name: theirs[name] for name in ("run", "revision", "steps", "init") if name in theirs}}
 
 
-def find_reference(
-    name: str, folder: Path, work_roots: Iterable[Path], kind: ModelKind = ACOUSTIC
-) -> ModelReference:
+def find_reference(name: str, folder: Path, work_roots: Iterable[Path], kind: ModelKind) -> ModelReference:
     """The reference `name`, whose `where` is in `folder`; `work_roots`: where the run's work folder may be.
 
     Raises KoeError naming `<section>.init.from` if the folder is no model's, or the checkpoint was not kept here.
     """
     _, label = split_reference(name)
-    found = ModelReference(name, folder, kind=kind)
+    found = ModelReference(name, folder, kind)
     run = found.card.get("provenance", {}).get("run")
     if label is None:
         return found
@@ -92,7 +87,7 @@ def find_reference(
     kept = [file for root in work_roots for file in sorted((root / run / "kept").glob("*.safetensors"))]
     for file in kept:
         if file.stem == label:
-            return ModelReference(name, folder, file, kind)
+            return ModelReference(name, folder, kind, file)
     there = ", ".join(dict.fromkeys(file.stem.lstrip("0") for file in kept))
     raise KoeError(
         f"{kind.section}.init.from: {name}: that checkpoint of run {run} is not on this machine; "

@@ -1,4 +1,4 @@
-"""What both trainings share: where a run's checkpoints live, how it resumes, its curves and its progress line.
+"""A training run's state: where its checkpoints live, how it resumes, its curves, pictures and sounds.
 
 A running training keeps its state in `work/<stage>-<key>/`, outside DVC and git. The key is a hash of everything
 that decides the result (parameters, inputs, code), so a killed run finds its own checkpoint again, from the
@@ -12,7 +12,7 @@ ahead of it, never behind; what is ahead is left out on resuming, and written ag
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ import numpy as np
 import soundfile
 from dvclive import Live
 from PIL import Image
-from tqdm import tqdm
 
-import koe
 from koe.errors import KoeError
 from koe.files import replacing
 from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
@@ -43,16 +41,6 @@ def fingerprint(paths: list[Path]) -> str:
     return total.hexdigest()
 
 
-def code_fingerprint(*parts: str) -> str:
-    """Hash of the source of some of Koe's subpackages and modules: a checkpoint of other code is not resumed."""
-    here = Path(koe.__file__).parent
-    total = hashlib.sha256()
-    found = (here / part for part in parts)
-    for file in sorted(file for path in found for file in (path.rglob("*.py") if path.is_dir() else [path])):
-        total.update(file.relative_to(here).as_posix().encode() + b"\0" + file.read_bytes())
-    return total.hexdigest()[:16]
-
-
 class Session:
     """One training run: `resume`, then for each step `log` and `save` as due, then `finish`.
 
@@ -60,18 +48,15 @@ class Session:
         name: names the run in messages and its work folder (`acoustic`, `vocoder`).
         identity: everything that decides the result, JSON-able.
         curves: DVCLive's folder, written anew.
-        objects: models, optimizers and what else makes up a checkpoint.
         root: where work folders live; `work_root()` if not given.
         tensorboard: write the curves for TensorBoard too, in `curves`/tensorboard. Raises KoeError if it is missing.
     """
 
     def __init__(
-        self, name: str, identity: Mapping[str, Any], curves: Path, objects: Mapping[str, Stateful],
-        root: Path | None = None, tensorboard: bool = False,
+        self, name: str, identity: Mapping[str, Any], curves: Path, root: Path | None = None, tensorboard: bool = False,
     ) -> None:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.name = name
-        self.objects = objects
         self.folder = (root or work_root()) / f"{name}-{key}"
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
         self._heard = curves / "players"
@@ -96,13 +81,15 @@ class Session:
     def _players(self) -> Path:
         return self.folder / "players"
 
-    def resume(self) -> int:
-        """Continues from this run's own checkpoint if a killed run left one. Returns the steps already done."""
+    def resume(self, objects: Mapping[str, Stateful]) -> int:
+        """Continues from this run's own checkpoint if a killed run left one: gives `objects` (models, optimizers and
+        what else decides a step) the states of then. Returns the steps already done.
+        """
         for half_written in self.folder.rglob(".*"):
             half_written.unlink()
         if not self._last.exists():
             return 0
-        step = load_checkpoint(self._last, self.objects)
+        step = load_checkpoint(self._last, objects)
         for line in self._curves.read_text().splitlines():
             row = json.loads(line)
             if row["step"] <= step:
@@ -167,11 +154,11 @@ class Session:
                 self._tensorboard.add_scalar(name, value, step)
         self._live.make_summary()
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
         """Writes the checkpoint that a killed run continues from. The curves first: they may run ahead of it."""
         with replacing(self._curves) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
-        save_checkpoint(self._last, step, self.objects)
+        save_checkpoint(self._last, step, objects)
 
     def keep(self, label: str, step: int, objects: Mapping[str, Stateful]) -> None:
         """Keeps the present state of `objects` as `<label>.safetensors`, to start other runs from (lesson 21)."""
@@ -197,14 +184,3 @@ def _tensorboard_writer(name: str, folder: Path) -> Any:
         raise KoeError(f"{name}.training.tensorboard: the package tensorboard is not installed; pip install "
                        "tensorboard, or set it to false") from error
     return SummaryWriter(str(folder))
-
-
-def steps_with_progress(name: str, first: int, steps: int) -> Iterator[tuple[int, Any]]:
-    """Counts optimizer steps from `first` (done already) to `steps`, with rate and end time on a terminal.
-
-    Yields the step's number, from 1, and the bar, on which losses can be shown.
-    """
-    with tqdm(total=steps, initial=first, desc=name, unit="step", disable=None, dynamic_ncols=True) as bar:
-        for step in range(first + 1, steps + 1):
-            yield step, bar
-            bar.update()

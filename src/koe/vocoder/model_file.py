@@ -20,12 +20,13 @@ from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
 from koe.training.transfer import differing_tensors
 from koe.vocoder.discriminators import Discriminators
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
 
-GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", "vocoder.json"
+GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
 
 
 @dataclass(frozen=True)

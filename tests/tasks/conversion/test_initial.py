@@ -21,10 +21,12 @@ from koe.store import ShardWriter
 from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.initial import Initial, initial_network
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, load_acoustic, save_acoustic
+from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.params import AcousticParams, InitParams
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.training import AcousticTrainer
+from koe.tasks.conversion.training import AcousticTask
+from koe.training import loop as training_loop
 from koe.training.checkpoint import read_checkpoint, save_checkpoint
 from koe.training.references import ModelReference, find_reference
 from koe.training.schedules import cosine_per_step
@@ -71,7 +73,7 @@ def save(folder: Path, params: Params, initial: Initial, run: str = RUN) -> Mode
 
 
 def reference(folder: Path, checkpoint: str = "") -> ModelReference:
-    return find_reference(f"{folder}{checkpoint}", folder, [folder.parent / "work"])
+    return find_reference(f"{folder}{checkpoint}", folder, [folder.parent / "work"], ACOUSTIC)
 
 
 def base(folder: Path, params: Params, names: tuple[str, ...] = NAMES) -> ModelReference:
@@ -94,8 +96,8 @@ def equal(left: Initial, folder: Path) -> dict[str, bool]:
             for name, tensor in left.network.state_dict().items()}
 
 
-def trainer_of(root: Path, params: Params, initial: Initial) -> AcousticTrainer:
-    """A trainer over made-up features, written to `root`."""
+def task_of(root: Path, params: Params, initial: Initial) -> AcousticTask:
+    """A task over made-up features, written to `root`."""
     generator = np.random.default_rng(0)
     with ShardWriter(root / "features" / "toy", {"mel": mel_contract(params.mel)}) as writer:
         for sentence, lengths in FRAMES.items():
@@ -111,19 +113,18 @@ def trainer_of(root: Path, params: Params, initial: Initial) -> AcousticTrainer:
         ends = np.round(np.arange(1, steps + 1) * target_steps / steps).astype(np.int32)
         durations[pair] = np.diff(ends, prepend=0).astype(np.int32)
     reader = PairReader(dataset, durations, initial.speakers, params.acoustic.reduction)
-    return AcousticTrainer(initial.network, params.acoustic, reader, pairs[:2], pairs[2:], 1, torch.device("cpu"),
-                           initial.optimizer_state,
-                           steps_before=initial.steps_before)
+    return AcousticTask(initial.network, params.acoustic, reader, pairs[:2], pairs[2:], 1, torch.device("cpu"),
+                        initial.optimizer_state,
+                        steps_before=initial.steps_before)
 
 
-def train(root: Path, params: Params, initial: Initial) -> tuple[AcousticTrainer, str]:
+def train(root: Path, params: Params, initial: Initial) -> tuple[AcousticTask, str]:
     """The four steps of a training, which keeps the second, the last and the best; and its run's name."""
-    trainer = trainer_of(root, params, initial)
-    session = Session("acoustic", {"hidden": params.acoustic.encoder.hidden}, root / "curves", trainer.objects,
-                      root / "work")
-    trainer.run(session)
+    task = task_of(root, params, initial)
+    session = Session("acoustic", {"hidden": params.acoustic.encoder.hidden}, root / "curves", root / "work")
+    training_loop.train(task, session)
     session.finish()
-    return trainer, session.folder.name
+    return task, session.folder.name
 
 
 def test_lesson_19_statistics_come_with_the_model_to_start_from(tmp_path: Path, tiny: Params) -> None:
@@ -278,13 +279,13 @@ def test_lesson_21_of_a_checkpoint_with_an_average_the_average_is_taken(tmp_path
 def test_lesson_19_the_optimizer_is_new_unless_it_is_asked_for(tmp_path: Path, tiny: Params) -> None:
     own = speakers_of(tiny)
     initial = initial_network(tiny.acoustic, tiny.mel, own, 1)
-    trainer, run = train(tmp_path, tiny, initial)
+    task, run = train(tmp_path, tiny, initial)
     save(tmp_path / "model", tiny, initial, run)
     model = reference(tmp_path / "model", "@4")
     fresh, going_on = (start(tiny, model, own, keep_optimizer=keep) for keep in (False, True))
-    assert trainer_of(tmp_path / "fresh", tiny, fresh).optimizer.state_dict()["state"] == {}
-    moments = trainer_of(tmp_path / "on", tiny, going_on).optimizer.state_dict()["state"]
-    for index, theirs in trainer.optimizer.state_dict()["state"].items():
+    assert task_of(tmp_path / "fresh", tiny, fresh).optimizer.state_dict()["state"] == {}
+    moments = task_of(tmp_path / "on", tiny, going_on).optimizer.state_dict()["state"]
+    for index, theirs in task.optimizer.state_dict()["state"].items():
         assert all(torch.equal(moments[index][name], value) for name, value in theirs.items())
     assert {int(state["step"]) for state in moments.values() if "step" in state} == {4}  # Muon's matrices count none
 
@@ -292,15 +293,15 @@ def test_lesson_19_the_optimizer_is_new_unless_it_is_asked_for(tmp_path: Path, t
 def test_a_schedule_begins_anew_unless_it_is_asked_to_go_on(tmp_path: Path, tiny: Params) -> None:
     own = speakers_of(tiny)
     initial = initial_network(tiny.acoustic, tiny.mel, own, 1)
-    trainer, run = train(tmp_path, tiny, initial)
+    task, run = train(tmp_path, tiny, initial)
     save(tmp_path / "model", tiny, initial, run)
-    fresh, going_on = (trainer_of(tmp_path / str(keep), tiny, start(tiny, reference(tmp_path / "model", "@2"), own,
-                                                                    keep_schedule=keep)) for keep in (False, True))
-    assert fresh.rate(0) == trainer.rate(0)
+    fresh, going_on = (task_of(tmp_path / str(keep), tiny, start(tiny, reference(tmp_path / "model", "@2"), own,
+                                                                 keep_schedule=keep)) for keep in (False, True))
+    assert fresh.learning_rate(1) == task.learning_rate(1)
     run_in(tmp_path / "twice", going_on)
     kept = next((tmp_path / "twice").rglob("kept/00000002.safetensors"))
     assert read_checkpoint(kept, [])["step"] == 2 + 2  # so that a third training goes on where this one was
-    assert going_on.rate(0) == pytest.approx(cosine_per_step(
+    assert going_on.learning_rate(1) == pytest.approx(cosine_per_step(
         2, 2e-3, tiny.acoustic.training.schedule.warmup_steps, 2 + going_on.total_steps, 2e-5))
 
 

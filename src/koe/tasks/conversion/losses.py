@@ -1,5 +1,7 @@
 """Losses of the acoustic model, one number for each part, means over real frames or steps only."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -106,6 +108,6 @@ def duration_loss(predicted: Tensor, true: Tensor, mask: Tensor, kind: str) -> T
     return by_step + whole.mean()
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: AcousticLossWeights) -> Tensor:
+def weighted_sum(losses: Mapping[str, Tensor], weights: AcousticLossWeights) -> Tensor:
     """The number that is minimised."""
     return torch.stack([getattr(weights, part) * losses[part] for part in PARTS]).sum()

@@ -20,11 +20,12 @@ from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams, ResampleParams, SpeakerPitch, TrimParams
 from koe.errors import StoreError
 from koe.files import read_json, replacing, write_json
+from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import Speakers
 
-_WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", "model.json", "speakers.safetensors"
+_WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.safetensors"
 
 
 @dataclass(frozen=True)
