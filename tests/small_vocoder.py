@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from filled_tables import write_filled
 
 from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
 from koe.audio.params import MelParams
 from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
-from koe.files import write_table
+from koe.corpus.tables.cuts import CUTS
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params, check_params
 from koe.training.references import ModelReference
@@ -86,7 +87,7 @@ def write_corpus(data: Path, mel: MelParams) -> Corpus:
             features.add(utterance, mel=spectrum, f0=f0)
             items.append((f"toy/{index:03d}/source-target", utterance))
             generated.add(items[-1][0], mel=spectrum + np.float32(0.01))
-    write_table(data / "trim" / "toy" / "trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
+    write_filled(CUTS, data / "trim" / "toy", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
     return Dataset(["toy"], mel, data), items, ShardReader(data / "generated")
 
 
