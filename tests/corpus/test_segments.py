@@ -112,9 +112,9 @@ def _tones(path: Path, speech: list[float], silence: list[float]) -> Path:
 def _row(path: Path, speaker: str = "ann", sentence: str = "long", **values: Any) -> dict[str, Any]:
     info = soundfile.info(path)
     return {"utterance": f"corpus/{speaker}/{sentence}", "speaker": speaker, "gender": "female",
-            "sentence": sentence, "style": "", "text": "What it says.", "language": "en", "role": "source", "path": str(path), "start": np.nan,
-            "end": np.nan, "seconds": info.duration, "sample_rate": info.samplerate, "channels": 1,
-            "format": "WAV/PCM_16"} | values
+            "sentence": sentence, "style": "", "text": "What it says.", "language": "en", "role": "source",
+            "path": str(path), "start": np.nan, "end": np.nan, "seconds": info.duration,
+            "sample_rate": info.samplerate, "channels": 1, "format": "WAV/PCM_16"} | values
 
 
 def _cut(*rows: dict[str, Any]) -> tuple[pd.DataFrame, Quarantine]:
