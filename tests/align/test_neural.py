@@ -26,6 +26,7 @@ from koe.align.training import AlignedPairs, AlignerTask, initial_network
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.errors import KoeError
+from koe.names import Pair
 from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.store import ShardWriter
@@ -51,7 +52,7 @@ class Corpus:
                     writer.add(f"demo/{speaker}/{name}", mel=mel)
                     mels[speaker].append(mel)
         self.dataset = Dataset(["demo"], params.mel, folder)
-        self.pairs = [(f"demo/{name}/x-y", f"demo/x/{name}", f"demo/y/{name}") for name in NAMES]
+        self.pairs = [Pair(f"demo/{name}/x-y", f"demo/x/{name}", f"demo/y/{name}") for name in NAMES]
         self.reader = StepReader({f"demo/{speaker}": Moments.of(np.concatenate(found))
                                   for speaker, found in mels.items()}, FACTOR)
 
