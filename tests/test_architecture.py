@@ -21,8 +21,8 @@ UPWARDS = {
     ("koe.tasks.conversion.schema", "koe.report.params"):
         "a pipeline's schema is put together of all its sections, each of which stands beside what it sizes",
 }
-GROUND = {"errors", "files", "store", "names", "steps", "statistics", "randomness", "dtw", "parallel", "progress",
-          "device", "workspace"}
+GROUND = {"errors", "files", "store", "tables", "names", "steps", "statistics", "randomness", "dtw", "parallel",
+          "progress", "device", "workspace"}
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 
 
@@ -112,15 +112,17 @@ def test_packages_are_empty_so_that_a_module_is_imported_with_what_it_names_alon
 # Sections of parameters ----------------------------------------------------------------------------------------------
 
 
+BASES = {"Section", "Choice", "StageParameters"}  # how sections are read, checked and dumped is written here, once
+
+
 @cache
 def sections() -> Mapping[str, tuple[str, ast.ClassDef]]:
-    """The classes that derive from Section, by name, each with its module; Section and Choice themselves left out."""
-    bases = {"Section", "Choice"}
+    """The classes that derive from BASES, by name, each with its module."""
     classes = [(module, node) for module in modules() for node in ast.walk(tree_of(module))
-               if isinstance(node, ast.ClassDef) and node.name not in bases]
+               if isinstance(node, ast.ClassDef) and node.name not in BASES]
     found: dict[str, tuple[str, ast.ClassDef]] = {}
     while derived := {node.name: (module, node) for module, node in classes if node.name not in found
-                      and any(ast.unparse(base).rpartition(".")[2] in bases | found.keys() for base in node.bases)}:
+                      and any(ast.unparse(base).rpartition(".")[2] in BASES | found.keys() for base in node.bases)}:
         found |= derived
     return found
 

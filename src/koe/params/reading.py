@@ -66,10 +66,13 @@ def _explain(schema: type[Section], entry: Any) -> str:
         return f"{name}: no such parameter; here these exist: {', '.join(_siblings(schema, entry['loc']))}"
     if entry["type"] == "missing":
         return f"{name}: missing"
-    message = entry["msg"].removeprefix("Value error, ")
-    if isinstance(entry["input"], Mapping):  # a whole section: its values would hide the message
+    message, value = entry["msg"].removeprefix("Value error, "), entry["input"]
+    message = message[0].lower() + message[1:]
+    if KEY in entry["loc"] or message.startswith(f"{value} "):  # the value is in what was said
         return f"{name}: {message}"
-    return f"{name}: {message[0].lower()}{message[1:]} (it is {entry['input']!r})"
+    if isinstance(value, Mapping) and value:  # a whole section: its values would hide the message
+        return f"{name}: {message}"
+    return f"{name}: {message} (it is {value!r})"
 
 
 def _siblings(schema: type[Section], location: tuple[Any, ...]) -> list[str]:
