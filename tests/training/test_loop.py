@@ -13,6 +13,7 @@ from small_training import files_in, weights
 from torch import Tensor, nn
 
 from koe.errors import KoeError
+from koe.params.section import all_contradictions
 from koe.training.batching import Batching
 from koe.training.checkpoint import read_checkpoint
 from koe.training.loop import Outcome, Sound, ValidationReport, is_out_of_memory, train
@@ -207,6 +208,12 @@ def test_what_is_judged_by_must_be_among_the_values(tmp_path: Path) -> None:
     task.judged_by = "validation/loss"
     with pytest.raises(KoeError, match=r"has no value validation/loss.*it has validation/mel.*Copying\.judged_by"):
         run_in(tmp_path, task)
+
+
+def test_a_warm_up_is_shorter_than_the_run() -> None:
+    params = TrainingParams.model_validate(VALUES | {"steps": 2})
+    assert list(all_contradictions(params, "copying.training")) == [
+        "copying.training.schedule.warmup_steps: 2 is not below copying.training.steps (2)"]
 
 
 ERRORS = [
