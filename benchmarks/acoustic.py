@@ -37,7 +37,7 @@ from koe.corpus.pairing import pairs_in, read_pairs
 from koe.corpus.statistics import Normalization, measure, read_statistics
 from koe.device import resolve_device
 from koe.experiments.named import compose, read_experiment
-from koe.names import Pair
+from koe.names import Direction, Pair
 from koe.nn.params import ConformerParams, PostnetParams, PredictorParams
 from koe.params.reading import read_values
 from koe.steps import steps_of
@@ -296,16 +296,16 @@ def synthetic_speech(folder: Path, params: Params) -> tuple[PairReader, list[Pai
     pairs: list[Pair] = []
     with ShardWriter(folder / "features" / "bench", {"mel": mel_contract(params.mel)}) as writer:
         for sentence, frames in {**lengths, TEN_SECONDS: (ten_seconds, ten_seconds)}.items():
-            pair = (f"bench/{sentence}/source-target", f"bench/source/{sentence}", f"bench/target/{sentence}")
+            pair = Pair(f"bench/{sentence}/source-target", f"bench/source/{sentence}", f"bench/target/{sentence}")
             pairs.append(pair)
             tracks = gaussian_filter1d(generator.standard_normal((frames[0], 8)), 4, axis=0) * 4
             position = warp(tracks[:, 0], frames[1])
-            for name, basis, heard in ((pair[1], bases[0], tracks), (pair[2], bases[1], tracks[position])):
+            for name, basis, heard in ((pair.source, bases[0], tracks), (pair.target, bases[1], tracks[position])):
                 writer.add(name, **features(heard, basis, generator))
-            durations[pair[0]] = durations_of(position, frames, params.acoustic.reduction.factor)
+            durations[pair.name] = durations_of(position, frames, params.acoustic.reduction.factor)
     dataset = Dataset(["bench"], params.mel, folder)
     train, rest = pairs[: SENTENCES["train"]], pairs[SENTENCES["train"]:]
-    sides = {"source": [source for _, source, _ in train], "target": [target for _, _, target in train]}
+    sides = {"source": [pair.source for pair in train], "target": [pair.target for pair in train]}
     found = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
     normalization = Normalization(params.stats, found["source"], found["target"], found["overall"])
     return make_reader(dataset, durations, normalization, params), train, rest
@@ -345,7 +345,8 @@ def make_reader(
     dataset: Dataset, durations: dict[str, np.ndarray], normalization: Normalization, params: Params
 ) -> PairReader:
     acoustic = params.acoustic
-    speakers = Speakers(acoustic.conditioning, (("source", "target"),), normalization, acoustic.normalize_target)
+    directions = (Direction("source", "target"),)
+    speakers = Speakers(acoustic.conditioning, directions, normalization, acoustic.normalize_target)
     return PairReader(dataset, durations, speakers, acoustic.reduction)
 
 
@@ -434,12 +435,12 @@ def compare_losses(contest: Contest, steps: int) -> Iterator[str]:
 
 def measure_conversion(contest: Contest, pair: Pair, threads: int) -> None:
     """Real-time factor from source features to mel, at the target's own timing."""
-    reader, network, frames = contest.koe.reader, contest.koe.network, contest.koe.reader.dataset.frames(pair[2])
+    reader, network, frames = contest.koe.reader, contest.koe.network, contest.koe.reader.dataset.frames(pair.target)
     length = frames * reader.dataset.mel_params.hop_length / reader.dataset.mel_params.sample_rate
 
     def convert() -> None:
         convert_items(network, [reader.source(pair)], contest.params.normalize_target, 1, torch.device("cpu"),
-                      [reader.durations[pair[0]]], [frames])
+                      [reader.durations[pair.name]], [frames])
 
     for count in sorted({1, threads}):
         torch.set_num_threads(count)

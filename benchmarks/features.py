@@ -24,6 +24,7 @@ import pandas as pd
 import pyworld
 import soundfile
 import torch
+import torch.nn.functional as F
 from fastdtw import fastdtw
 from librosa.filters import mel as mel_filterbank
 from scipy.spatial.distance import euclidean
@@ -37,8 +38,8 @@ from koe.corpus.pairing import pair_corpora
 from koe.corpus.params import CorpusParams
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.statistics import measure_pairs
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.corpus.trimming import trim_corpus
-from koe.files import read_table
 from koe.store import ShardReader
 from koe.tasks.conversion.schema import Params, load_params
 
@@ -68,10 +69,10 @@ class Clock:
 def write_recordings(root: Path, pairs: int, params: Params) -> list[str]:
     """Speaks the demo's sentences, or takes them from data/corpus/demo: root/source/*.wav and root/target/*.wav."""
     folder = Path("data/corpus/demo")
-    if not (folder / "table.csv").exists():
+    if not (folder / UTTERANCES.file).exists():
         folder = root / "demo"
         import_corpus("demo", params.corpora["demo"].model_copy(update={"utterances": pairs}), folder)
-    table, store = read_table(folder / "table.csv"), ShardReader(folder)
+    table, store = UTTERANCES.read(folder), ShardReader(folder)
     wanted = sorted(set(table["sentence"]))[:pairs]
     for row in table[table["sentence"].isin(wanted)].itertuples():
         path = root / "wav" / row.role / f"{row.sentence}.wav"
@@ -144,7 +145,7 @@ class Plain:
     def _mel_spectrogram(self, wave: torch.Tensor, bands: int) -> tuple[torch.Tensor, torch.Tensor]:
         mel = self.params.mel
         padding = (mel.n_fft - mel.hop_length) // 2
-        padded = torch.nn.functional.pad(wave[None, None], (padding, padding), mode="reflect")[0]
+        padded = F.pad(wave[None, None], (padding, padding), mode="reflect")[0]
         spectrum = torch.view_as_real(torch.stft(
             padded, mel.n_fft, mel.hop_length, mel.win_length, self.window, center=False, return_complex=True))
         magnitude = torch.sqrt(spectrum.pow(2).sum(-1) + 1e-9)[0]

@@ -127,8 +127,8 @@ def train(values: Mapping[str, Any], variant: str, seed: int, steps: int, data: 
                         read_statistics(data / "data/stats", params.mel), acoustic.normalize_target)
     aligner = aligner_of(params.align.method, params.mel, params.align, factor, aligners)
     kept = pairs_in(pairs, "train") + pairs_in(pairs, "test")
-    durations = {pair: align_pair(aligner, _side(dataset, source), _side(dataset, target), params.mel, params.align,
-                                  factor).durations for pair, source, target in kept}
+    durations = {pair.name: align_pair(aligner, _side(dataset, pair.source), _side(dataset, pair.target), params.mel,
+                                       params.align, factor).durations for pair in kept}
     initial = initial_network(acoustic, params.mel, speakers, params.seed)
     reader = PairReader(dataset, durations, initial.speakers, acoustic.reduction)
     task = AcousticTask(initial.network, acoustic, reader, pairs_in(pairs, "train"), pairs_in(pairs, "test"),
@@ -149,7 +149,7 @@ def _prepare_aligner(values: Mapping[str, Any], method: str, data: Path, folder:
     """Trains an aligner as the stage train_aligner does, unless it is there already."""
     if (folder / method).exists():
         return
-    params = params_of(values, SMALL)
+    params = params_of(values, {**SMALL, "align.method": method})
     section, factor = network_params(method, params.align), params.acoustic.reduction.factor
     pairs, dataset = read_pairs(data / "data/pairs"), Dataset(list(params.corpora), params.mel, data / "data")
     speakers = read_statistics(data / "data/stats", params.mel).speakers

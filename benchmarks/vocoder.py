@@ -35,9 +35,9 @@ from koe.audio.mel import log_mel, mel_filterbank
 from koe.audio.params import MelParams
 from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
+from koe.corpus.tables.cuts import CUTS
 from koe.device import resolve_device, resolve_precision
 from koe.experiments.named import compose, read_experiment
-from koe.files import write_table
 from koe.params.reading import read_values
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params, check_params
@@ -266,7 +266,7 @@ def synthetic_speech(folder: Path, mel: MelParams) -> tuple[MelAudio, MelAudio]:
     """Writes recordings of about four seconds and reads them as the stages do: to train on, and held out."""
     generator = np.random.default_rng(0)
     names = [f"bench/voice/{number:03d}" for number in range(sum(UTTERANCES.values()))]
-    cuts = []
+    cuts, nothing_cut = [], {name: "" if kind is str else 0 for name, kind in CUTS.columns.items()}
     with (
         ShardWriter(folder / "resampled" / "bench") as audio,
         ShardWriter(folder / "features" / "bench", {"mel": mel_contract(mel)}) as features,
@@ -276,8 +276,8 @@ def synthetic_speech(folder: Path, mel: MelParams) -> tuple[MelAudio, MelAudio]:
             wave, _ = to_int16(0.1 * excitation(f0, mel.hop_length, mel.sample_rate, generator))
             audio.add(name, audio=wave)
             features.add(name, mel=log_mel(torch.from_numpy(wave / np.float32(32768)), mel).numpy(), f0=f0)
-            cuts.append((name, 0, len(wave)))
-    write_table(folder / "trim" / "bench" / "trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
+            cuts.append(nothing_cut | {"utterance": name, "end": len(wave)})
+    CUTS.write(folder / "trim" / "bench", pd.DataFrame(cuts))
     dataset, split = Dataset(["bench"], mel, folder), UTTERANCES["train"]
     items = [(name, name) for name in names]
     return MelAudio(dataset, items[:split]), MelAudio(dataset, items[split:])

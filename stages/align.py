@@ -1,26 +1,52 @@
 """align: durations of every pair's source steps in target steps; a second method's, for the report, aside."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import read_params, run
+from pydantic import Field
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
 from koe.align.pairs import align_pairs
+from koe.align.params import AlignParams
 from koe.align.registry import aligner_of
+from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
+from koe.corpus.params import Corpora
+from koe.params.types import Factor
 
-COMPARISON = Path("data/comparison")  # apart from data/alignment, so that nothing is trained anew for the report
+
+class Parameters(StageParameters):
+    corpora: Corpora
+    mel: MelParams
+    align: AlignParams
+    factor: Factor = Field(alias="acoustic.reduction.factor")
 
 
-def main() -> None:
-    params = read_params("corpora", "mel", "align", "acoustic.reduction.factor")
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    aligners: Path = Path("models/aligner")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    alignment: Path = Path("data/alignment")
+    comparison: Path = Path("data/comparison")  # apart, so that nothing is trained again for the report
+
+
+STAGE = Stage("align", "how many target steps each source step lasts", Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     dataset, align = Dataset(list(params.corpora), params.mel), params.align
-    aligner, *compared = [aligner_of(method, params.mel, align, params.factor, Path("models/aligner"))
+    aligner, *compared = [aligner_of(method, params.mel, align, params.factor, inputs.aligners)
                           for method in (align.method, align.compare) if method]
-    COMPARISON.mkdir(parents=True, exist_ok=True)
-    align_pairs(dataset, read_pairs("data/pairs"), align, params.factor, "data/alignment", aligner,
-                (compared[0], COMPARISON) if compared else None)
+    outputs.comparison.mkdir(parents=True, exist_ok=True)
+    align_pairs(dataset, read_pairs(inputs.pairs), align, params.factor, outputs.alignment, aligner,
+                (compared[0], outputs.comparison) if compared else None)
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

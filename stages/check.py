@@ -1,22 +1,47 @@
 """check: what the data stages kept, excluded and marked, as numbers for `dvc metrics`."""
 
-from common import read_params, run
+from dataclasses import dataclass
+from pathlib import Path
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.params import MelParams, PitchParams
 from koe.corpus.dataset import Dataset
-from koe.corpus.params import speaker_pitch
+from koe.corpus.params import Corpora, speaker_pitch
 from koe.files import write_json
 from koe.report.checks import count_data
 
 
-def main() -> None:
-    params = read_params("corpora", "mel", "pitch")
-    pitch = speaker_pitch(params.pitch, params.corpora)
-    counts = count_data(Dataset(list(params.corpora), params.mel), pitch)
-    write_json("metrics/data.json", counts)
+class Parameters(StageParameters):
+    corpora: Corpora
+    mel: MelParams
+    pitch: PitchParams
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    tables: Path = Path("data/corpus")
+    resampled: Path = Path("data/resampled")
+    cuts: Path = Path("data/trim")
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    alignment: Path = Path("data/alignment")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    counts: Path = Path("metrics/data.json")
+
+
+STAGE = Stage("check", "what went in, what was left out and why", Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
+    counts = count_data(Dataset(list(params.corpora), params.mel), speaker_pitch(params.pitch, params.corpora))
+    write_json(outputs.counts, counts)
     print(f"{counts['utterances']['kept']} of {counts['utterances']['imported']} utterances kept, "
           f"{counts['quarantined']['total']} rows in quarantine; warnings: {len(counts['warnings'])} "
-          "(koe check prints them, metrics/data.json holds them)")
+          f"(koe check prints them, {outputs.counts} holds them)")
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

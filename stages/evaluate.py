@@ -1,56 +1,94 @@
 """evaluate: held-out sentences converted free-running, as `koe convert` does, through every vocoder, and measured."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from common import read_params, run
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.params import MelParams, PitchParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, read_pairs
-from koe.corpus.params import speaker_pitch
+from koe.corpus.params import Corpora, speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.evaluation.measure import TEXT_COLUMNS, headline, summarize, summarize_directions
-from koe.files import read_table, write_json, write_table
+from koe.evaluation.measure import DIRECTIONS, EVALUATION, REFERENCE, headline, summarize, summarize_directions
+from koe.evaluation.params import EvaluationParams
+from koe.files import write_json
 from koe.tasks.conversion.convert import Converter, Heard
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
+from koe.vocoder.params import GriffinLimParams
 from koe.vocoder.registry import load_vocoder
 
 
-def main() -> None:
-    params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
+class Parameters(StageParameters):
+    seed: int
+    corpora: Corpora
+    mel: MelParams
+    pitch: PitchParams
+    griffin_lim: GriffinLimParams
+    evaluation: EvaluationParams
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    tables: Path = Path("data/corpus")
+    resampled: Path = Path("data/resampled")
+    cuts: Path = Path("data/trim")
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    speakers: Path = Path("data/speakers")
+    reference: Path = Path("data/reference")
+    acoustic: Path = Path("models/acoustic")
+    vocoder: Path = Path("models/vocoder")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    recordings: Path = Path("data/evaluation")
+    summary: Path = Path("metrics/evaluation.json")
+    headline: Path = Path("metrics/summary.json")
+    utterances: Path = Path("metrics/evaluation.csv")
+    directions: Path = Path("metrics/directions.csv")
+
+
+STAGE = Stage("evaluate", "held-out sentences converted as koe convert does, and measured beside the references",
+              Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     dataset = Dataset(list(params.corpora), params.mel)
-    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation, params.seed)
+    test = held_out_pairs(read_pairs(inputs.pairs), params.evaluation, params.seed)
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
     # What bfloat16 makes of a mel depends on the processor, and metrics are not to.
-    trained = load_vocoder("models/vocoder", params.mel, precision="float32")
-    converter = Converter.load("models/acoustic", trained)
-    embeddings = read_embeddings(f"data/speakers/{UTTERANCES}")
+    trained = load_vocoder(inputs.vocoder, params.mel, precision="float32")
+    converter = Converter.load(inputs.acoustic, trained)
+    embeddings = read_embeddings(inputs.speakers / UTTERANCES)
     conversions = converter.convert_features(
         [Heard(dataset.mel(name), dataset.f0(name), dataset.energy(name), embeddings.get(name))
          for name in test["source"]],
         directions_of(test),
     )
-    converted, pitch = [item.mel for item in conversions], [item.f0 for item in conversions]
+    converted, f0 = [item.mel for item in conversions], [item.f0 for item in conversions]
     conditions = [
-        Condition("griffin_lim.converted", griffin_lim.synthesize(converted, pitch)),
-        Condition(f"{trained.name}.converted", trained.synthesize(converted, pitch)),
+        Condition("griffin_lim.converted", griffin_lim.synthesize(converted, f0)),
+        Condition(f"{trained.name}.converted", trained.synthesize(converted, f0)),
         Condition(f"{trained.name}.ceiling", trained.synthesize(
             [dataset.mel(name) for name in test["target"]], [dataset.f0(name) for name in test["target"]],
         )),
     ]
-    references = references_of(
-        dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
-    rows = measure_conditions(references, conditions, params.evaluation, Path("data/evaluation"), converted)
-    measured_before = read_table(Path("data/reference/reference.csv"), text=TEXT_COLUMNS)
+    pitch = speaker_pitch(params.pitch, params.corpora)
+    references = references_of(dataset, test, pitch, read_embeddings(inputs.speakers / SPEAKERS))
+    rows = measure_conditions(references, conditions, params.evaluation, outputs.recordings, converted)
+    measured_before = REFERENCE.read(inputs.reference)
     rows = pd.concat([measured_before, rows], ignore_index=True)
-    write_table(Path("metrics/evaluation.csv"), rows)
     summary = summarize(rows)
-    write_json(Path("metrics/evaluation.json"), summary)
-    write_table(Path("metrics/directions.csv"), summarize_directions(rows, test))
+    EVALUATION.write(outputs.utterances.parent, rows)
+    write_json(outputs.summary, summary)
+    DIRECTIONS.write(outputs.directions.parent, summarize_directions(rows, test))
     standing = trained.name if params.evaluation.headline == "trained" else griffin_lim.name
-    write_json(Path("metrics/summary.json"), headline(summary, standing))
+    write_json(outputs.headline, headline(summary, standing))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

@@ -1,22 +1,39 @@
 """import: recordings, or the demo's sentences spoken, become an utterance table."""
 
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from common import read_params, run
+from pydantic import Field
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
 from koe.corpus.importers.registry import import_corpus
-from koe.errors import ParameterError
+from koe.corpus.params import CorpusParams
 
 
-def main(corpus: str) -> None:
-    params = read_params("corpora")
-    if corpus not in params.corpora:
-        raise ParameterError(f"corpora.{corpus}: no such corpus in params.yaml; there are {', '.join(params.corpora)}")
-    imported = import_corpus(corpus, params.corpora[corpus], f"data/corpus/{corpus}")
+class Parameters(StageParameters):
+    corpus: CorpusParams = Field(alias="corpora.${key}")
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    scan: Path = Path("data/scan/${key}.json")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    table: Path = Path("data/corpus/${key}")
+
+
+STAGE = Stage("import", "recordings, or the demo's sentences spoken, as a checked utterance table",
+              Parameters, Inputs, Outputs, per_corpus=True)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs, corpus: str) -> None:
+    imported = import_corpus(corpus, params.corpus, outputs.table)
     table = imported.table
     print(f"{corpus}: {table['sentence'].nunique()} sentences, {len(table)} recordings, "
           f"{table['seconds'].sum() / 60:.1f} minutes", *imported.notes, sep="\n  ")
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    STAGE.run(main)

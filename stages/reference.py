@@ -1,23 +1,52 @@
 """reference: what no model changes, measured once: source, target, and the target's mel through Griffin-Lim."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import read_params, run
-
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.params import MelParams, PitchParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
-from koe.corpus.params import speaker_pitch
+from koe.corpus.params import Corpora, speaker_pitch
 from koe.evaluation.held_out import Condition, held_out_pairs, measure_conditions, references_of
-from koe.files import write_table
+from koe.evaluation.measure import REFERENCE
+from koe.evaluation.params import EvaluationParams
 from koe.tasks.conversion.embedding import SPEAKERS, read_embeddings
 from koe.vocoder.griffin_lim import GriffinLim
+from koe.vocoder.params import GriffinLimParams
 
 
-def main() -> None:
-    params = read_params("seed", "corpora", "mel", "pitch", "griffin_lim", "evaluation")
+class Parameters(StageParameters):
+    seed: int
+    corpora: Corpora
+    mel: MelParams
+    pitch: PitchParams
+    griffin_lim: GriffinLimParams
+    evaluation: EvaluationParams
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    tables: Path = Path("data/corpus")
+    resampled: Path = Path("data/resampled")
+    cuts: Path = Path("data/trim")
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    speakers: Path = Path("data/speakers")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    reference: Path = Path("data/reference")
+
+
+STAGE = Stage("reference", "source, target, and the target's mel through Griffin-Lim: what no model changes",
+              Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     dataset = Dataset(list(params.corpora), params.mel)
-    test = held_out_pairs(read_pairs("data/pairs"), params.evaluation, params.seed)
-    folder = Path("data/reference")
+    test = held_out_pairs(read_pairs(inputs.pairs), params.evaluation, params.seed)
     vocoder = GriffinLim(params.mel, params.griffin_lim, params.seed)
     conditions = [
         Condition("source", [dataset.wave(source) for source in test["source"]]),
@@ -26,12 +55,12 @@ def main() -> None:
             [dataset.mel(target) for target in test["target"]], [dataset.f0(target) for target in test["target"]],
         )),
     ]
-    references = references_of(
-        dataset, test, speaker_pitch(params.pitch, params.corpora), read_embeddings(f"data/speakers/{SPEAKERS}"))
-    rows = measure_conditions(references, conditions, params.evaluation, folder)
-    write_table(folder / "reference.csv", rows)
+    pitch, embeddings = speaker_pitch(params.pitch, params.corpora), read_embeddings(inputs.speakers / SPEAKERS)
+    references = references_of(dataset, test, pitch, embeddings)
+    rows = measure_conditions(references, conditions, params.evaluation, outputs.reference)
+    REFERENCE.write(outputs.reference, rows)
     print(f"reference: {len(test)} held-out pairs measured")
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

@@ -1,27 +1,55 @@
 """report: the page to listen to, and where it is."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import code_revision, read_params, run
-
+from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
 from koe.files import replacing
 from koe.report.data import load_report
 from koe.report.page import build_page
 from koe.report.summary import print_summary
 from koe.tasks.conversion.schema import Params
 
-PAGE = Path("metrics/report/index.html")
+
+class Parameters(Params, StageParameters):
+    """All of params.yaml."""
 
 
-def main() -> None:
-    sections = read_params("seed", "corpora", "mel", "resample", "trim", "pitch", "pair", "stats", "align", "acoustic",
-                           "griffin_lim", "vocoder", "evaluation", "report")
-    report = load_report(Params(**vars(sections)), revision=code_revision())
-    with replacing(PAGE) as temporary:
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    tables: Path = Path("data/corpus")
+    resampled: Path = Path("data/resampled")
+    cuts: Path = Path("data/trim")
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    alignment: Path = Path("data/alignment")
+    comparison: Path = Path("data/comparison")
+    reference: Path = Path("data/reference")
+    recordings: Path = Path("data/evaluation")
+    counts: Path = Path("metrics/data.json")
+    summary: Path = Path("metrics/evaluation.json")
+    utterances: Path = Path("metrics/evaluation.csv")
+    directions: Path = Path("metrics/directions.csv")
+    aligner_curves: Path = Path("metrics/train_aligner")
+    acoustic_curves: Path = Path("metrics/train_acoustic")
+    vocoder_curves: Path = Path("metrics/finetune_vocoder")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    page: Path = Path("metrics/report")
+
+
+STAGE = Stage("report", "the page to listen to", Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
+    report, page = load_report(params, revision=code_revision()), outputs.page / "index.html"
+    with replacing(page) as temporary:
         temporary.write_text(build_page(report), encoding="utf-8")
     print_summary(report.evaluation)
-    print(f"listen: {PAGE}")
+    print(f"listen: {page}")
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

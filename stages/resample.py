@@ -1,17 +1,38 @@
 """resample: recordings are decoded, checked, brought to one rate and packed."""
 
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from common import read_params, run
+from pydantic import Field
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.params import ResampleParams
 from koe.corpus.resampling import loudness_note, rates_note, resample_corpus
 
 
-def main(corpus: str) -> None:
-    params = read_params("mel.sample_rate", "resample")
-    rate = params.sample_rate
-    table, quarantine = resample_corpus(f"data/corpus/{corpus}", f"data/resampled/{corpus}", rate, params.resample)
-    print(f"{corpus}: {len(table)} recordings {rates_note(table, rate)}")
+class Parameters(StageParameters):
+    resample: ResampleParams
+    rate: int = Field(alias="mel.sample_rate")
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    scan: Path = Path("data/scan/${key}.json")
+    table: Path = Path("data/corpus/${key}")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    resampled: Path = Path("data/resampled/${key}")
+
+
+STAGE = Stage("resample", "every recording checked, at the project's rate, packed",
+              Parameters, Inputs, Outputs, per_corpus=True)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs, corpus: str) -> None:
+    table, quarantine = resample_corpus(inputs.table, outputs.resampled, params.rate, params.resample)
+    print(f"{corpus}: {len(table)} recordings {rates_note(table, params.rate)}")
     if params.resample.loudness_lufs is not None:
         print(f"  {loudness_note(table, params.resample.loudness_lufs)}")
     if quarantine.rows:
@@ -19,4 +40,4 @@ def main(corpus: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    STAGE.run(main)

@@ -2,29 +2,56 @@
 depends on it and nothing else.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import read_params, run
-from revisions import find_model
-
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.corpus.params import Corpora
 from koe.corpus.scan import scan_corpus
 from koe.errors import KoeError
 from koe.files import read_json, write_json
-from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.params.reading import at, read_values
+from koe.pipeline.loading import load_declaration
+from koe.pipeline.models import find_model
 from koe.training.references import ModelKind
-from koe.vocoder.model_kind import VOCODER
 from koe.workspace import work_root
 
-FOLDER = Path("data/scan")
+
+class Parameters(StageParameters):
+    corpora: Corpora
 
 
-def initial_file(kind: ModelKind) -> Path:
-    return FOLDER / f"{kind.section}.init.json"  # no corpus has a dot in its name
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    pass
 
 
-def scan_initial(kind: ModelKind, name: str | None) -> None:
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    scan: Path = Path("data/scan")
+
+
+STAGE = Stage("scan", "what lies outside, recordings and models to start from; looked at before each run, so that what "
+              "follows runs if it changed", Parameters, Inputs, Outputs, looks_outside=True)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
+    for name, corpus in params.corpora.items():
+        found = scan_corpus(name, corpus, outputs.scan, work_root() / "scan")
+        print(f"{name}: {found['files']} files, {found['bytes'] / 2**20:.1f} MiB" if found else
+              f"{name}: no recordings at {corpus.path} here; its recorded state is used")
+    starts = [ModelKind(training.section, training.card) for training in load_declaration().trainings if training.card]
+    files = {kind: outputs.scan / f"{kind.section}.init.json" for kind in starts}  # no corpus has a dot in its name
+    for path in outputs.scan.glob("*.json"):
+        if path.stem not in params.corpora and path not in files.values():
+            path.unlink()
+    values = read_values()
+    for kind, file in files.items():
+        scan_initial(kind, at(values, f"{kind.section}.init.from"), file)
+
+
+def scan_initial(kind: ModelKind, name: str | None, file: Path) -> None:
     """Writes {"from", "digest"} of the model to start from; of one that is not here, what is recorded stays."""
-    file = initial_file(kind)
     try:
         digest = find_model(kind, name).digest if name else None
     except KoeError:
@@ -35,19 +62,5 @@ def scan_initial(kind: ModelKind, name: str | None) -> None:
     write_json(file, {"from": name, "digest": digest})
 
 
-def main() -> None:
-    corpora = read_params("corpora").corpora
-    starts = {ACOUSTIC: read_params("acoustic.init").init, VOCODER: read_params("vocoder.init").init}
-    for name, corpus in corpora.items():
-        scan = scan_corpus(name, corpus, FOLDER, work_root() / "scan")
-        print(f"{name}: {scan['files']} files, {scan['bytes'] / 2**20:.1f} MiB" if scan else
-              f"{name}: no recordings at {corpus.path} here; its recorded state is used")
-    for path in FOLDER.glob("*.json"):
-        if path.stem not in corpora and path not in map(initial_file, starts):
-            path.unlink()
-    for kind, init in starts.items():
-        scan_initial(kind, init.origin)
-
-
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

@@ -1,30 +1,58 @@
 """train_aligner: pairs → models/aligner, a folder for each method that align.method or align.compare trains."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from common import code_revision, read_params, run
+from pydantic import Field
 
+from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
+from koe.align.params import AlignMethod, AttentionAlignParams, LearnedAlignParams
+from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
+from koe.corpus.params import Corpora
 from koe.files import write_json
+from koe.params.types import Factor
 from koe.pipeline.closure import code_digest
 
-FOLDER, CURVES = Path("models/aligner"), Path("metrics/train_aligner")
-INPUTS = [Path("data") / name for name in ("features", "pairs", "stats")]
+
+class Parameters(StageParameters):
+    seed: int
+    corpora: Corpora
+    mel: MelParams
+    method: AlignMethod = Field(alias="align.method")
+    compare: AlignMethod | None = Field(alias="align.compare")
+    attention: AttentionAlignParams = Field(alias="align.attention")
+    learned: LearnedAlignParams = Field(alias="align.learned")
+    factor: Factor = Field(alias="acoustic.reduction.factor")
 
 
-def main() -> None:
-    params = read_params("seed", "corpora", "mel", "align.method", "align.compare", "align.attention", "align.learned",
-                         "acoustic.reduction.factor")
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    features: Path = Path("data/features")
+    pairs: Path = Path("data/pairs")
+    stats: Path = Path("data/stats")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    aligners: Path = Path("models/aligner")
+    curves: Path = Path("metrics/train_aligner")
+
+
+STAGE = Stage("train_aligner", "the network of align.method and of align.compare; nothing for dtw",
+              Parameters, Inputs, Outputs)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     trained = [method for method in (params.method, params.compare) if method not in ("dtw", None)]
-    write_json(FOLDER / "aligner.json", {"trained": trained})
-    CURVES.mkdir(parents=True, exist_ok=True)
+    write_json(outputs.aligners / "aligner.json", {"trained": trained})
+    outputs.curves.mkdir(parents=True, exist_ok=True)
     for method in trained:
-        train(method, params)
+        train(method, params, inputs, outputs)
 
 
-def train(method: str, params: Any) -> None:
+def train(method: str, params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     # Here, because DTW needs no PyTorch, and this stage runs always.
     from koe.align.run import train_aligner
     from koe.align.steps import StepReader
@@ -32,17 +60,17 @@ def train(method: str, params: Any) -> None:
     from koe.corpus.statistics import read_statistics
     from koe.training.session import fingerprint
 
-    section, pairs = getattr(params, method), read_pairs(Path("data/pairs"))
-    speakers = read_statistics("data/stats", params.mel).speakers
+    section, pairs = params.attention if method == "attention" else params.learned, read_pairs(inputs.pairs)
+    speakers = read_statistics(inputs.stats, params.mel).speakers
     data = AlignedPairs(
         dataset=Dataset(list(params.corpora), params.mel),
         reader=StepReader({name: statistics.mel for name, statistics in speakers.items()}, params.factor),
         train=pairs_in(pairs, "train"),
         validation=draw_pairs(pairs_in(pairs, "validation"), section.training.validation_pairs, params.seed),
     )
-    train_aligner(method, section, params.mel, data, params.seed, fingerprint(INPUTS), code_digest(Path(__file__)),
-                  code_revision(), CURVES / method, FOLDER / method)
+    train_aligner(method, section, params.mel, data, params.seed, fingerprint(inputs.paths()), code_digest(__file__),
+                  code_revision(), outputs.curves / method, outputs.aligners / method)
 
 
 if __name__ == "__main__":
-    run(main)
+    STAGE.run(main)

@@ -1,18 +1,36 @@
 """trim: cut points of head and tail, with scores and suspects."""
 
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from common import read_params, run
-
+from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.params import TrimParams
 from koe.corpus.trimming import trim_corpus
 
 
-def main(corpus: str) -> None:
-    params = read_params("trim")
-    table = trim_corpus(f"data/resampled/{corpus}", f"data/trim/{corpus}", params.trim)
+class Parameters(StageParameters):
+    trim: TrimParams
+
+
+@dataclass(frozen=True)
+class Inputs(StageFiles):
+    resampled: Path = Path("data/resampled/${key}")
+
+
+@dataclass(frozen=True)
+class Outputs(StageFiles):
+    cuts: Path = Path("data/trim/${key}")
+
+
+STAGE = Stage("trim", "where speech starts and ends; a table, no second copy of the audio",
+              Parameters, Inputs, Outputs, per_corpus=True)
+
+
+def main(params: Parameters, inputs: Inputs, outputs: Outputs, corpus: str) -> None:
+    table = trim_corpus(inputs.resampled, outputs.cuts, params.trim)
     cut = table["head_seconds"].sum() + table["tail_seconds"].sum()
     print(f"{corpus}: {cut / 60:.1f} minutes cut off {len(table)} recordings, {table['suspect'].sum()} suspects")
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    STAGE.run(main)

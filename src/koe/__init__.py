@@ -1,3 +1,1 @@
-"""Koe (声): parallel recordings in, a voice converter out."""
-
-__version__ = "0.1.0"
+"""Koe (声): recordings in, speech systems out, as pipelines of cached stages."""

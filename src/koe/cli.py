@@ -9,6 +9,7 @@ import typer
 
 from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
+from koe.pipeline.cli import pipeline
 
 if TYPE_CHECKING:
     from koe.tasks.conversion.convert import Converter
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Koe: parallel recordings in, a voice converter out. The pipeline itself is run by dvc repro.")
 app.add_typer(experiments, name="exp")
+app.add_typer(pipeline, name="pipeline")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from koe.errors import KoeError
@@ -44,7 +45,7 @@ def compiled(network: nn.Module, device: torch.device, parameter: str) -> Callab
     Raises KoeError naming `parameter` if this machine cannot compile: a processor needs a C++ compiler, a GPU Triton.
     """
     try:
-        torch.compile(torch.nn.functional.silu)(torch.zeros(8, device=device))
+        torch.compile(F.silu)(torch.zeros(8, device=device))
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise KoeError(f"{parameter}: torch.compile does not work on this machine ({reason}); install a C++ compiler "

@@ -22,7 +22,7 @@ class AudioError(KoeError):
 
 
 class StoreError(KoeError):
-    """A shard is damaged, incomplete, or was written under other settings."""
+    """A shard or a table is damaged, incomplete, or was written under other settings."""
 
 
 class ContractError(StoreError):

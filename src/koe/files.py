@@ -7,12 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from koe.errors import KoeError
-
-if TYPE_CHECKING:  # pandas takes longer to load than some stages to run
-    import pandas as pd
 
 
 @contextmanager
@@ -49,33 +46,3 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def write_table(path: str | Path, table: "pd.DataFrame") -> None:
-    """Writes a table as CSV, floats with six significant digits so that a diff shows changes, not noise.
-
-    Places in a file (columns `start` and `end`, seconds) have microseconds, however far in they are.
-    """
-    places = [name for name in ("start", "end") if name in table and table[name].dtype.kind == "f"]
-    table = table.assign(**{name: table[name].map("{:.6f}".format, na_action="ignore") for name in places})
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-
-
-def read_table(path: str | Path, text: tuple[str, ...] = ()) -> "pd.DataFrame":
-    """Reads a table written by `write_table`.
-
-    Columns named in `text`, and the identifiers of this project, stay strings: a sentence "001" does not become 1
-    and a speaker "NA" does not become a missing value.
-    """
-    import pandas as pd
-
-    identifiers = {"corpus", "speaker", "sentence", "utterance", "pair", "source", "target", "text", "path",
-                   "split", "role", "stage", "reason", "detail", "condition", "format", "shard", "why", "digest",
-                   "gender", "language"}
-    header = pd.read_csv(path, nrows=0).columns
-    strings = {name: str for name in header if name in identifiers or name in text}
-    numbers = [name for name in header if name not in strings]
-    return pd.read_csv(
-        path, dtype=strings, keep_default_na=False, na_values={name: [""] for name in numbers},
-    )

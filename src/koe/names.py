@@ -6,18 +6,43 @@ from typing import NamedTuple
 from koe.errors import KoeError
 
 
+class Utterance(NamedTuple):
+    """What an utterance's name is made of. No part has a slash in it."""
+
+    corpus: str
+    speaker: str  # its corpus's own
+    sentence: str
+    style: str = ""  # whisper, falsetto, an emotion; empty: spoken normally
+
+
+def utterance_name(corpus: str, speaker: str, sentence: str, style: str = "") -> str:
+    """`<corpus>/<speaker>/<sentence>`, and `<corpus>/<speaker>/<sentence>/<style>` where there is a style."""
+    return f"{corpus}/{speaker}/{sentence}/{style}" if style else f"{corpus}/{speaker}/{sentence}"
+
+
+def parts_of(utterance: str) -> Utterance:
+    """The parts that `utterance_name` put together."""
+    corpus, speaker, sentence, *style = utterance.split("/", 3)
+    return Utterance(corpus, speaker, sentence, "".join(style))
+
+
 def corpus_of(utterance: str) -> str:
     return utterance.split("/", 1)[0]
 
 
 def speaker_of(utterance: str) -> str:
-    return utterance.split("/", 2)[1]
+    return parts_of(utterance).speaker
+
+
+def sentence_of(utterance: str) -> str:
+    """The sentence's name, the same in all styles and for all speakers."""
+    return parts_of(utterance).sentence
 
 
 def speaker_key(utterance: str) -> str:
     """`<corpus>/<speaker>`: a speaker's name is its corpus's own."""
-    corpus, speaker, _ = utterance.split("/", 2)
-    return f"{corpus}/{speaker}"
+    parts = parts_of(utterance)
+    return f"{parts.corpus}/{parts.speaker}"
 
 
 class Direction(NamedTuple):
@@ -28,17 +53,24 @@ class Direction(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two recordings of a sentence."""
+    """Two recordings of a sentence in one style."""
 
     name: str  # `pair_name`
-    source: str  # utterance, `<corpus>/<speaker>/<sentence>`
+    source: str  # utterance (`utterance_name`)
     target: str
 
 
-def pair_name(sentence: str, source: str, target: str) -> str:
-    """`<corpus>/<sentence>/<source>-<target>`; `<corpus>+<other>` where the two are of different corpora."""
-    (corpus, speaker, _), (other, other_speaker, _) = source.split("/", 2), target.split("/", 2)
-    return f"{corpus if corpus == other else f'{corpus}+{other}'}/{sentence}/{speaker}-{other_speaker}"
+def pair_name(source: str, target: str) -> str:
+    """A name of two utterances of one sentence and style that no other two have.
+
+    `<corpus>/<sentence>/<source>-<target>`, with `/<style>` behind it where there is a style, and `<corpus>+<other>`
+    where the two are of different corpora. Where a speaker's name has a dash, it is `<source>/to/<target>`, for
+    `a-b-c` could be the pair of `a` and `b-c` or that of `a-b` and `c`.
+    """
+    one, other = parts_of(source), parts_of(target)
+    corpus = one.corpus if one.corpus == other.corpus else f"{one.corpus}+{other.corpus}"
+    between = "/to/" if "-" in one.speaker + other.speaker else "-"
+    return utterance_name(corpus, one.sentence, f"{one.speaker}{between}{other.speaker}", one.style)
 
 
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:

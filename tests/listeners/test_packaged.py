@@ -13,6 +13,7 @@ from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import at_16_khz
 from koe.listeners.recogniser import transcribe
 from koe.listeners.speaker import embed, enrol, similarity
+from koe.parallel import one_thread
 from koe.tasks.conversion.schema import Params
 
 pytestmark = pytest.mark.slow
@@ -97,7 +98,7 @@ def test_measuring_in_threads_changes_nothing(heart: list[np.ndarray], joe: list
         for text, source, target in zip(TEXTS, heart, joe, strict=True)
     ]
     together = list(measure_pairs(jobs, params.evaluation))
-    with listening.one_thread_each():
+    with one_thread():
         assert together == [measure(waves, reference, params.evaluation) for waves, reference in jobs]
     sources, targets = ([pair[index] for pair in together] for index in (0, 1))
     assert all(row["nearer_to_target"] == 0 and row["mcd_db"] > 6 for row in sources)

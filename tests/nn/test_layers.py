@@ -5,13 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from koe.nn.layers import Convolution, Dropout, MaskedBatchNorm, average_steps, length_mask
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout, MaskedBatchNorm, average_steps, length_mask
 
 
 @pytest.mark.parametrize("groups", [1, 8])
 @pytest.mark.parametrize("kernel", [1, 5])
-def test_convolving_is_pytorchs_convolution(groups: int, kernel: int) -> None:
-    ours, theirs = Convolution(8, 16, kernel, groups), nn.Conv1d(8, 16, kernel, padding=kernel // 2, groups=groups)
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_convolving_is_pytorchs_convolution(groups: int, kernel: int, contiguous: bool) -> None:
+    ours = Convolution(8, 16, kernel, groups, contiguous=contiguous)
+    theirs = nn.Conv1d(8, 16, kernel, padding=kernel // 2, groups=groups)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(3, 11, 8)
     assert torch.allclose(ours(x), theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-6)

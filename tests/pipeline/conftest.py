@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_parameters import shrink_acoustic
+from support.small_parameters import shrink_acoustic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,8 +86,9 @@ def _shrink_vocoder(vocoder: dict[str, Any]) -> None:
 def make_project(folder: Path) -> Project:
     """Lays out a tiny project in `folder`, committed, nothing run yet."""
     folder.mkdir(parents=True)
-    for name in ("src", "stages", "experiments", "universal"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("src", "stages", "experiments", "pipelines"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(
+            "__pycache__", "*.egg-info", "data", "models", "metrics", "work", "dvc.lock"))
     for name in ("dvc.yaml", ".gitignore", "README.md", ".dvcignore"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder / name)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_training import files_in, weights
+from support.small_training import files_in, weights
 from torch import Tensor, nn
 
 from koe.errors import KoeError

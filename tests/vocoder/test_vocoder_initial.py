@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from small_vocoder import Corpus, make_session, make_task, small_params
+from support.parameters import project_values
+from support.small_vocoder import Corpus, make_session, make_task, small_params
 from torch import nn
 
 from koe.audio.params import MelParams
@@ -29,10 +29,10 @@ SEED = 6  # that of the run that starts; the other had 3
 
 
 @pytest.fixture(scope="module")
-def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, VocoderTask]:
+def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VocoderTask]:
     """The folder of a vocoder of six steps, of which the third and the best were kept, and how it was trained."""
     place = tmp_path_factory.mktemp("base")
-    params = small_params(yaml.safe_load((root / "params.yaml").read_text()), {
+    params = small_params(project_values(), {
         "vocoder.training.ema": 0.9, "vocoder.training.keep_every": 3, "vocoder.training.keep_best": True})
     task = make_task(corpus, params)
     session = make_session(place, task)

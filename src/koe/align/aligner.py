@@ -57,13 +57,13 @@ class Found:
 Aligner = Callable[[Side, Side], Found]  # source, target
 
 
-def dtw_aligner(mel: MelParams, params: AlignParams) -> Aligner:
+def dtw_aligner(mel_params: MelParams, params: AlignParams) -> Aligner:
     """Dynamic time warping of mel bands or mel-cepstra."""
-    return partial(_align_dtw, mel, params)
+    return partial(_align_dtw, mel_params, params)
 
 
-def _align_dtw(mel: MelParams, params: AlignParams, source: Side, target: Side) -> Found:
-    path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * frame_rate(mel)))
+def _align_dtw(mel_params: MelParams, params: AlignParams, source: Side, target: Side) -> Found:
+    path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * frame_rate(mel_params)))
     return Found(path, source_positions(path))
 
 
@@ -72,7 +72,7 @@ def _costs(source: Side, target: Side, params: AlignParams) -> np.ndarray:
 
 
 def align_pair(
-    aligner: Aligner, source: Side, target: Side, mel: MelParams, params: AlignParams, reduction_factor: int
+    aligner: Aligner, source: Side, target: Side, mel_params: MelParams, params: AlignParams, reduction_factor: int
 ) -> Alignment:
     """Aligns two utterances: durations at the reduced rate, silence spread evenly over both sides if asked for."""
     found = aligner(source, target)
@@ -85,7 +85,7 @@ def align_pair(
     diagnostics = Diagnostics(
         cost=float(_costs(source, target, params)[path[:, 0], path[:, 1]].mean()),
         slope=_slope(positions, len(source.mel)),
-        longest_run=float(durations.max()) * reduction_factor / frame_rate(mel),
+        longest_run=float(durations.max()) * reduction_factor / frame_rate(mel_params),
         skipped=float(np.mean(durations == 0)),
         focus=found.focus,
     )

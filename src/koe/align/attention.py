@@ -7,12 +7,13 @@ slope of a pair, which is known in training and in alignment alike, is told by a
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from koe.align.forward_sum import IMPOSSIBLE
 from koe.align.params import AttentionAlignParams
 from koe.align.steps import StepBatch
+from koe.nn.convolution import Convolution
 
 _READING_LAYERS = 2  # between what the attention found and the prediction
 
@@ -25,13 +26,13 @@ class AttentionTeacher(nn.Module):
         self.params = params
         hidden = params.hidden
         self.source_in = nn.Linear(width, hidden)
-        self.encoder = nn.ModuleList(_Convolution(params, causal=False) for _ in range(params.layers))
+        self.encoder = nn.ModuleList(_Layer(params, causal=False) for _ in range(params.layers))
         self.prenet = nn.Sequential(*_prenet_layer(width, params), *_prenet_layer(hidden, params))
-        self.decoder = nn.ModuleList(_Convolution(params, causal=True) for _ in range(params.layers))
+        self.decoder = nn.ModuleList(_Layer(params, causal=True) for _ in range(params.layers))
         self.key_norm, self.query_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
         self.key, self.query = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
         self.value = nn.Linear(hidden, hidden)
-        self.reading = nn.ModuleList(_Convolution(params, causal=True) for _ in range(_READING_LAYERS))
+        self.reading = nn.ModuleList(_Layer(params, causal=True) for _ in range(_READING_LAYERS))
         self.out = nn.Linear(hidden, width)
 
     def forward(self, batch: StepBatch) -> Tensor:
@@ -44,7 +45,7 @@ class AttentionTeacher(nn.Module):
         for layer in self.encoder:
             encoded = layer(encoded, batch.source_mask)
         encoded = self.key_norm(encoded)
-        state = self.prenet(functional.pad(batch.target, (0, 0, 1, 0))[:, :-1])
+        state = self.prenet(F.pad(batch.target, (0, 0, 1, 0))[:, :-1])
         for layer in self.decoder:
             state = layer(state, batch.target_mask)
         state = self.query_norm(state)
@@ -75,7 +76,7 @@ def guided_attention_loss(attention: Tensor, batch: StepBatch, width: float) -> 
     return (attention * away.masked_fill(batch.prior == IMPOSSIBLE, 0)).sum(2)[batch.target_mask].mean()
 
 
-class _Convolution(nn.Module):
+class _Layer(nn.Module):
     """x + dropout(relu(conv(layer norm(x)))), (B, steps, hidden), over neighbours or what came before.
 
     `mask`: (B, steps), True in steps that are there.
@@ -84,14 +85,12 @@ class _Convolution(nn.Module):
     def __init__(self, params: AttentionAlignParams, causal: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(params.hidden)
-        self.convolution = nn.Conv1d(params.hidden, params.hidden, params.kernel)
+        self.convolution = Convolution(params.hidden, params.hidden, params.kernel, causal=causal, contiguous=True)
         self.dropout = nn.Dropout(params.dropout)
-        self.padding = (params.kernel - 1, 0) if causal else (params.kernel // 2, params.kernel // 2)
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         normed = self.norm(steps) * mask[:, :, None]  # what stands in the padding would reach the last steps
-        convolved = self.convolution(functional.pad(normed.transpose(1, 2), self.padding))
-        return steps + self.dropout(functional.relu(convolved).transpose(1, 2))
+        return steps + self.dropout(F.relu(self.convolution(normed)))
 
 
 def _prenet_layer(width: int, params: AttentionAlignParams) -> list[nn.Module]:

@@ -1,8 +1,8 @@
 """The probability of all monotonic paths together, which needs no durations to be learned from."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from koe.align.monotonic import longest_advance
 
@@ -28,7 +28,7 @@ def forward_sum(log_attention: Tensor, source_steps: Tensor, target_steps: Tenso
     sums = torch.where(places < most[:, None], 0.0, IMPOSSIBLE) + log_attention[:, 0]
     history = [sums]
     for row in range(1, rows):
-        padded = functional.pad(sums, (len(ahead) - 1, 0), value=IMPOSSIBLE)
+        padded = F.pad(sums, (len(ahead) - 1, 0), value=IMPOSSIBLE)
         arriving = padded.unfold(1, len(ahead), 1).flip(2)  # (B, columns, advances): from `advance` steps before
         sums = torch.logsumexp(arriving + barred, dim=2) + log_attention[:, row]
         history.append(sums)

@@ -11,6 +11,7 @@ from koe.align.forward_sum import IMPOSSIBLE, forward_sum
 from koe.align.monotonic import best_path
 from koe.align.params import LearnedAlignParams
 from koe.align.steps import StepBatch
+from koe.nn.convolution import Convolution
 
 
 class LearnedAligner(nn.Module):
@@ -21,8 +22,8 @@ class LearnedAligner(nn.Module):
         self.params = params
         widths = [width] + [params.hidden] * params.layers
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, params.hidden, params.kernel, padding="same") for before in widths[:-1])
-        self.out = nn.Conv1d(params.hidden, params.channels, 1)
+            Convolution(before, params.hidden, params.kernel, contiguous=True) for before in widths[:-1])
+        self.out = Convolution(params.hidden, params.channels, 1, contiguous=True)
         self.log_scale = nn.Parameter(torch.zeros(()))  # of the distances
 
     def forward(self, batch: StepBatch) -> Tensor:
@@ -54,10 +55,10 @@ class LearnedAligner(nn.Module):
 
     def _encode(self, steps: Tensor, mask: Tensor) -> Tensor:
         """(B, steps, channels) of one side."""
-        encoded = steps.transpose(1, 2)
+        encoded = steps
         for convolution in self.convolutions:  # what stands in the padding would reach the last steps
-            encoded = torch.relu(convolution(encoded)) * mask[:, None]
-        return self.out(encoded).transpose(1, 2)
+            encoded = torch.relu(convolution(encoded)) * mask[:, :, None]
+        return self.out(encoded)
 
 
 def _best_paths(log_attention: Tensor, batch: StepBatch) -> Tensor:

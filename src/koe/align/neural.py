@@ -64,7 +64,8 @@ class NeuralAligner:
 
 
 def save_aligner(
-    folder: Path, method: str, network: Network, reader: StepReader, mel: MelParams, provenance: Mapping[str, Any]
+    folder: Path, method: str, network: Network, reader: StepReader, mel_params: MelParams,
+    provenance: Mapping[str, Any],
 ) -> None:
     """Writes a trained network with all that aligning needs into `folder`."""
     with replacing(folder / _WEIGHTS) as temporary:
@@ -72,22 +73,22 @@ def save_aligner(
     write_json(folder / _CARD, {
         "method": method,
         "params": network.params.model_dump(mode="json"),
-        "contract": mel_contract(mel),
+        "contract": mel_contract(mel_params),
         "factor": reader.factor,
         "speakers": {name: moments.to_json() for name, moments in sorted(reader.speakers.items())},
         "provenance": dict(provenance),
     })
 
 
-def load_aligner(folder: Path, params: NetworkParams, mel: MelParams, factor: int) -> NeuralAligner:
+def load_aligner(folder: Path, params: NetworkParams, mel_params: MelParams, factor: int) -> NeuralAligner:
     """Reads what `save_aligner` wrote. Raises StoreError if it is missing, damaged, or of other parameters."""
     if not (folder / _CARD).exists():
         raise StoreError(f"{folder / _CARD} does not exist; run dvc repro train_aligner")
     card = read_json(folder / _CARD)
-    compare_contracts(str(folder), card["contract"], "the parameters", mel_contract(mel))
+    compare_contracts(str(folder), card["contract"], "the parameters", mel_contract(mel_params))
     if card["params"] != params.model_dump(mode="json") or card["factor"] != factor:
         raise StoreError(f"{folder} was trained with other parameters; run dvc repro train_aligner")
-    network = build_network(card["method"], params, mel.n_mels, factor)
+    network = build_network(card["method"], params, mel_params.n_mels, factor)
     try:
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:

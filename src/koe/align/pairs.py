@@ -11,20 +11,16 @@ import pandas as pd
 
 from koe.align.aligner import Aligner, Alignment, Side, align_pair, dtw_aligner
 from koe.align.params import AlignParams
+from koe.align.tables import ALIGNMENT, COMPARISON
 from koe.audio.grid import frame_rate
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
 from koe.errors import StoreError
-from koe.files import read_table, write_table
 from koe.names import speaker_key
 from koe.parallel import thread_map
 from koe.progress import progress
 from koe.steps import steps_of
 from koe.store import ShardReader, ShardWriter
-
-TABLE, COMPARISON = "alignment.csv", "comparison.csv"
-COLUMNS = ["pair", "source_frames", "target_frames", "source_steps", "target_steps",
-           "cost", "slope", "longest_run", "skipped", "focus", "suspect", "why"]
 
 
 def align_pairs(
@@ -59,14 +55,15 @@ def align_pairs(
                 writer.add(pair.pair, durations=alignment.durations, positions=alignment.positions.astype(np.float32))
             if comparison:
                 compared.append(_comparison(pair.pair, alignments, params, frame_rate(dataset.mel_params)))
-    table = pd.DataFrame(rows, columns=COLUMNS[:-2])
+    table = pd.DataFrame(rows, columns=[name for name in ALIGNMENT.columns if name not in ("suspect", "why")])
     table["why"] = suspicions(table, params)
     table["suspect"] = (table["why"] != "").astype(int)
-    write_table(folder / TABLE, table[COLUMNS])
+    table = table[list(ALIGNMENT.columns)]
+    ALIGNMENT.write(folder, table)
     if comparison:
-        write_table(comparison[1] / COMPARISON, pd.DataFrame(compared))
+        COMPARISON.write(comparison[1], pd.DataFrame(compared))
     Quarantine("align").write(folder)
-    return table[COLUMNS]
+    return table
 
 
 def _alignments(
@@ -126,11 +123,6 @@ def _check(name: str, durations: np.ndarray, source_steps: int, target_steps: in
         wrong = f"sum to {durations.sum()}, the target has {target_steps} steps"
     if wrong:
         raise StoreError(f"{name}: durations {wrong}; run dvc repro align")
-
-
-def read_alignment(folder: str | Path) -> pd.DataFrame:
-    """The diagnostics of all pairs, indexed by pair."""
-    return read_table(Path(folder) / TABLE).set_index("pair", drop=False)
 
 
 def read_durations(

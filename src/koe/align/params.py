@@ -78,9 +78,10 @@ class AlignParams(Choice):
             yield f"{name}.compare: {self.compare} is {name}.method too; another method, or null"
 
 
-def align_contradictions(align: AlignParams, mel: MelParams) -> Iterator[str]:
+def align_contradictions(align: AlignParams, mel_params: MelParams) -> Iterator[str]:
     """Of the features that are aligned with the mel that they are made of."""
-    if align.features == "mel" and align.bands > mel.n_mels:
-        yield f"align.bands: {align.bands} bands from mel.n_mels = {mel.n_mels}; at most {mel.n_mels}"
-    if align.features == "mcep" and align.order >= mel.n_mels:
-        yield f"align.order: {align.order} cepstra from mel.n_mels = {mel.n_mels} bands; at most {mel.n_mels - 1}"
+    if align.features == "mel" and align.bands > mel_params.n_mels:
+        yield f"align.bands: {align.bands} bands from mel.n_mels = {mel_params.n_mels}; at most {mel_params.n_mels}"
+    if align.features == "mcep" and align.order >= mel_params.n_mels:
+        yield (f"align.order: {align.order} cepstra from mel.n_mels = {mel_params.n_mels} bands; at most "
+               f"{mel_params.n_mels - 1}")

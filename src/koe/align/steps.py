@@ -11,6 +11,7 @@ from koe.align.aligner import Side
 from koe.align.forward_sum import IMPOSSIBLE
 from koe.align.monotonic import log_prior
 from koe.errors import KoeError
+from koe.nn.layers import length_mask
 from koe.statistics import Moments
 from koe.steps import batch_steps, stack_frames, steps_of
 
@@ -28,12 +29,12 @@ class StepBatch:
     @property
     def source_mask(self) -> Tensor:
         """(B, S): True in steps that are there."""
-        return torch.arange(self.source.shape[1], device=self.source.device) < self.source_steps[:, None]
+        return length_mask(self.source_steps, self.source.shape[1])
 
     @property
     def target_mask(self) -> Tensor:
         """(B, T): True in steps that are there."""
-        return torch.arange(self.target.shape[1], device=self.target.device) < self.target_steps[:, None]
+        return length_mask(self.target_steps, self.target.shape[1])
 
     def to(self, device: torch.device) -> "StepBatch":
         return StepBatch(*(getattr(self, field.name).to(device) for field in fields(self)))

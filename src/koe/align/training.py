@@ -43,7 +43,7 @@ class AlignerTask(NetworkTask[Network, StepBatch]):
     def __init__(
         self, method: str, network: Network, params: AlignTraining, data: AlignedPairs, seed: int, device: torch.device
     ) -> None:
-        lengths = tuple(data.dataset.frames(target) for _, _, target in data.train)
+        lengths = tuple(data.dataset.frames(pair.target) for pair in data.train)
         batching = Batching(lengths, params.batch_size, seed_for(seed, "aligner batches"))
         super().__init__("aligner", network, _training_params(params), params.steps, batching, seed, device,
                          section=f"align.{method}.training")
@@ -75,7 +75,7 @@ class AlignerTask(NetworkTask[Network, StepBatch]):
         return ValidationReport({f"validation/{name}": value for name, value in means.take().items()})
 
     def item_name(self, item: int) -> str:
-        return self.data.train[item][0]
+        return self.data.train[item].name
 
     @property
     def lower(self) -> str:
@@ -86,7 +86,7 @@ class AlignerTask(NetworkTask[Network, StepBatch]):
         return f"{self.section}.learning_rate or {self.section}.gradient_clip"
 
     def _batch_of(self, pairs: list[Pair]) -> StepBatch:
-        return self.data.reader.batch([(self._side(source), self._side(target)) for _, source, target in pairs])
+        return self.data.reader.batch([(self._side(pair.source), self._side(pair.target)) for pair in pairs])
 
     def _side(self, utterance: str) -> Side:
         return Side(self.data.dataset.mel(utterance), speaker_key(utterance))

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from koe.audio.checks import TOO_SHORT
 from koe.audio.grid import frame_count
@@ -52,7 +52,7 @@ def magnitude_frames(wave: Tensor, params: MelParams) -> Tensor:
     if wave.dtype not in (torch.float32, torch.float64):
         wave = wave.float()
     padding = (params.n_fft - params.hop_length) // 2
-    padded = functional.pad(wave.reshape(-1, samples), (padding, padding), mode="reflect")
+    padded = F.pad(wave.reshape(-1, samples), (padding, padding), mode="reflect")
     spectrum = torch.stft(
         padded, params.n_fft, params.hop_length, params.win_length,
         hann_window(params, wave.device, wave.dtype), center=False, return_complex=True,

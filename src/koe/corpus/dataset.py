@@ -1,6 +1,6 @@
 """Reading what the data stages wrote: one way from an utterance's name to its waveform and features.
 
-An utterance is named `<corpus>/<speaker>/<sentence>` everywhere: in tables, in shards, in messages.
+An utterance has one name everywhere, in tables, in shards, in messages: `koe.names.utterance_name`.
 """
 
 from functools import cached_property
@@ -13,10 +13,13 @@ import pandas as pd
 from koe.audio.grid import frame_count, mel_contract
 from koe.audio.params import MelParams
 from koe.audio.samples import from_int16
+from koe.corpus.tables.cuts import CUTS
+from koe.corpus.tables.features import FEATURES
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import StoreError
-from koe.files import read_table
 from koe.names import corpus_of
 from koe.store import ShardReader
+from koe.tables import Table
 
 
 class Dataset:
@@ -26,9 +29,9 @@ class Dataset:
     `(frames, n_mels)`, F0 `(frames,)` and energy `(frames,)` share `frames` (lessons 6 and 24).
     """
 
-    def __init__(self, corpora: list[str], mel: MelParams, data: str | Path = "data") -> None:
+    def __init__(self, corpora: list[str], mel_params: MelParams, data: str | Path = "data") -> None:
         self.corpora = list(corpora)
-        self.mel_params = mel
+        self.mel_params = mel_params
         self.data = Path(data)
 
     def _folders(self, stage: str) -> dict[str, ShardReader]:
@@ -43,24 +46,25 @@ class Dataset:
         contract = mel_contract(self.mel_params)
         return {corpus: reader.require(contract) for corpus, reader in self._folders("features").items()}
 
-    def _table(self, stage: str, name: str) -> pd.DataFrame:
-        tables = [read_table(self.data / stage / corpus / name) for corpus in self.corpora]
-        return pd.concat(tables, ignore_index=True)
+    def _read(self, table: Table, stage: str) -> pd.DataFrame:
+        """A stage's table of all corpora, indexed by utterance."""
+        tables = [table.read(self.data / stage / corpus) for corpus in self.corpora]
+        return pd.concat(tables, ignore_index=True).set_index("utterance", drop=False)
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
         """The utterance table of all corpora, indexed by utterance."""
-        return self._table("corpus", "table.csv").set_index("utterance", drop=False)
+        return self._read(UTTERANCES, "corpus")
 
     @cached_property
     def cuts(self) -> pd.DataFrame:
         """Trim points of all corpora, indexed by utterance."""
-        return self._table("trim", "trim.csv").set_index("utterance", drop=False)
+        return self._read(CUTS, "trim")
 
     @cached_property
     def features(self) -> pd.DataFrame:
         """What `extract` kept, indexed by utterance."""
-        return self._table("features", "table.csv").set_index("utterance", drop=False)
+        return self._read(FEATURES, "features")
 
     def _reader(self, readers: dict[str, ShardReader], utterance: str) -> ShardReader:
         corpus = corpus_of(utterance)

@@ -12,6 +12,7 @@ from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_sentences
 from koe.corpus.voices import BLOCK, DEFAULT_SPEAKERS, VOICES, Voice, speak
 from koe.errors import KoeError
+from koe.names import utterance_name
 from koe.parallel import parallel_map
 from koe.progress import progress
 from koe.store import ShardWriter
@@ -25,7 +26,7 @@ def import_demo(
     """Speaks `<path>/<language>.tsv` with every chosen voice into shards in `folder`.
 
     Returns the utterance table, lines to print, and the licence. A voice's samples depend on the sentences and
-    nothing else. Raises KoeError for a missing sentence file or an unknown voice.
+    nothing else. Raises KoeError for a missing sentence file, a name with a slash, or an unknown voice.
     """
     language = params.language or LANGUAGE
     path = Path(params.path) / f"{language}.tsv"
@@ -34,6 +35,9 @@ def import_demo(
     sentences = list(read_sentences(path).items())[:params.utterances]
     if not sentences:
         raise KoeError(f"corpora.{name}.path: {path} holds no sentences; expected lines of id<TAB>text")
+    if slashed := [sentence for sentence, _ in sentences if "/" in sentence]:
+        raise KoeError(f"{path}: sentence {slashed[0]!r}; expected a name without a slash, which parts the names of "
+                       "utterances")
     voices = demo_voices(name, params)
     roles = dict(zip(_source_and_target(params), ("source", "target"), strict=True))
     rows, clipped = [], 0
@@ -90,7 +94,7 @@ def _speak_job(job: tuple[Voice, int, list[tuple[str, str]]]) -> list[tuple[np.n
 
 
 def _row(name: str, voice: Voice, sentence: str, text: str, audio: np.ndarray) -> dict[str, Any]:
-    return {"utterance": f"{name}/{voice.name}/{sentence}", "speaker": voice.name, "gender": voice.gender,
-            "sentence": sentence, "text": text, "language": voice.language, "path": "",
+    return {"utterance": utterance_name(name, voice.name, sentence), "speaker": voice.name, "gender": voice.gender,
+            "sentence": sentence, "style": "", "text": text, "language": voice.language, "path": "",
             "seconds": len(audio) / voice.sample_rate, "sample_rate": voice.sample_rate, "channels": 1,
             "format": "PCM_16"}

@@ -4,8 +4,6 @@ Utterances are worked on one to a thread, WORLD and PyTorch leaving the interpre
 to that thread, so that the bytes do not depend on how many there are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +18,14 @@ from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import extract_f0, pitch_range
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import Quarantine
+from koe.corpus.tables.features import FEATURES
 from koe.errors import AudioError, StoreError
-from koe.files import write_table
 from koe.names import speaker_key
-from koe.parallel import thread_map
+from koe.parallel import one_thread, thread_map
 from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
 
-TABLE = "table.csv"
-COLUMNS = ["utterance", "frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]
 SHORTEST_FRAMES = LARGEST_FACTOR  # so that no experiment with steps needs other features
 PRESSED = 0.03  # F0 this near to floor or ceiling, as a share of them, may be beyond it
 
@@ -44,34 +40,34 @@ class Features:
 
 
 def extract_features(
-    wave: np.ndarray, mel: MelParams, pitch: SpeakerPitch, speaker: str
+    wave: np.ndarray, mel_params: MelParams, pitch: SpeakerPitch, speaker: str
 ) -> Features:
     """Features of a trimmed waveform, float32 (samples,), at `mel.sample_rate`; F0 in the speaker's range.
 
     Raises AudioError for a waveform shorter than SHORTEST_FRAMES or unvoiced throughout.
     """
-    shortest = max(minimum_samples(mel), SHORTEST_FRAMES * mel.hop_length)
+    shortest = max(minimum_samples(mel_params), SHORTEST_FRAMES * mel_params.hop_length)
     if len(wave) < shortest:
         raise AudioError(
-            TOO_SHORT, f"{len(wave) / mel.sample_rate:.3f} s of speech; {SHORTEST_FRAMES} frames, the longest step "
-            f"that a model can take in, are {shortest / mel.sample_rate:.3f} s"
+            TOO_SHORT, f"{len(wave) / mel_params.sample_rate:.3f} s of speech; {SHORTEST_FRAMES} frames, the longest "
+            f"step that a model can take in, are {shortest / mel_params.sample_rate:.3f} s"
         )
     floor, ceiling = pitch_range(pitch, speaker)
-    f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
+    f0 = extract_f0(wave, mel_params.sample_rate, mel_params.hop_length, pitch.method, floor, ceiling)
     if not f0.any():
         raise AudioError(UNVOICED, f"no F0 from {floor:g} to {ceiling:g} Hz in any of {len(f0)} frames; "
                                    "is that the voice's range (pitch.floor, .ceiling, corpora.<name>.pitch_ranges)?")
     with torch.inference_mode():
-        log_mel, energy = mel_and_energy(torch.from_numpy(wave), mel)
+        log_mel, energy = mel_and_energy(torch.from_numpy(wave), mel_params)
     features = Features(log_mel.numpy(), f0, energy.numpy())
-    _check_grid(features, mel, len(wave))
+    _check_grid(features, mel_params, len(wave))
     return features
 
 
-def _check_grid(features: Features, mel: MelParams, samples: int) -> None:
+def _check_grid(features: Features, mel_params: MelParams, samples: int) -> None:
     """Raises StoreError unless all three lie on the one frame grid (lessons 6 and 24)."""
-    frames = frame_count(samples, mel)
-    expected = {"mel": (frames, mel.n_mels), "f0": (frames,), "energy": (frames,)}
+    frames = frame_count(samples, mel_params)
+    expected = {"mel": (frames, mel_params.n_mels), "f0": (frames,), "energy": (frames,)}
     for field, shape in expected.items():
         found: np.ndarray = getattr(features, field)
         if found.shape != shape:
@@ -86,18 +82,18 @@ def extract_corpus(
     Quarantined: shorter than SHORTEST_FRAMES, unvoiced throughout. Returns the table and the quarantine. Raises
     KoeError if nothing is left.
     """
-    folder, mel = Path(folder), dataset.mel_params
+    folder, mel_params = Path(folder), dataset.mel_params
     quarantine, rows = Quarantine("extract"), []
     utterances = list(dataset.cuts["utterance"])
 
     def extract(utterance: str) -> Features | AudioError:
         wave = dataset.wave(utterance)
         try:
-            return extract_features(wave, mel, pitch, speaker_key(utterance))
+            return extract_features(wave, mel_params, pitch, speaker_key(utterance))
         except AudioError as error:
             return error
 
-    metadata = {"mel": mel_contract(mel), "pitch": pitch.model_dump(mode="json")}
+    metadata = {"mel": mel_contract(mel_params), "pitch": pitch.model_dump(mode="json")}
     with one_thread(), ShardWriter(folder, metadata) as writer:
         results = progress(thread_map(extract, utterances, threads), f"extract {folder.name}", len(utterances))
         for utterance, result in zip(utterances, results, strict=True):
@@ -106,8 +102,8 @@ def extract_corpus(
                 continue
             writer.add(utterance, mel=result.mel, f0=result.f0, energy=result.energy)
             rows.append(_row(utterance, result, pitch))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_table(folder / TABLE, table)
+    table = pd.DataFrame(rows, columns=list(FEATURES.columns))
+    FEATURES.write(folder, table)
     quarantine.write(folder)
     quarantine.require_some(len(table), folder, "check the recordings, pitch.floor and pitch.ceiling")
     return table, quarantine
@@ -121,14 +117,3 @@ def _row(utterance: str, features: Features, pitch: SpeakerPitch) -> dict[str, o
     frames = len(features.f0)
     return {"utterance": utterance, "frames": frames, "voiced": len(voiced) / frames, "f0_median": median,
             "f0_low": low, "f0_high": high, "f0_pressed": pressed}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: the cores are the pool's, and sums are the same whatever the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -14,13 +14,18 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.params import PairParams
 from koe.corpus.quarantine import Quarantine, read_quarantine
 from koe.errors import KoeError
-from koe.files import read_table, write_table
-from koe.names import Direction, Pair, find_speaker, pair_name, speaker_key
+from koe.names import Direction, Pair, corpus_of, find_speaker, pair_name, parts_of, speaker_key
 from koe.randomness import seed_for
+from koe.tables import Table
 from koe.text.comparison import canonical, same_text
 
-TABLE = "pairs.csv"
-COLUMNS = ["pair", "sentence", "source", "target", "split"]
+PAIRS = Table("pairs.csv", {
+    "pair": str,  # `koe.names.pair_name`
+    "sentence": str,
+    "source": str,  # utterance
+    "target": str,
+    "split": str,  # of SPLITS
+})
 SPLITS = ("train", "validation", "test")
 STAGES_BEFORE = ("corpus", "resampled", "trim", "features")  # whose quarantine may explain a partner
 
@@ -43,16 +48,20 @@ def pair_corpora(dataset: Dataset, params: PairParams, seed: int, folder: str | 
                        "training pair leave none of its pairs")
     quarantine.write(folder)
     enrolment_utterances(dataset, pairs)  # a held-out speaker whom nothing introduces is refused here
-    write_table(Path(folder) / TABLE, pairs[COLUMNS])
-    return pairs[COLUMNS]
+    pairs = pairs[list(PAIRS.columns)]
+    PAIRS.write(folder, pairs)
+    return pairs
 
 
 def _kept(dataset: Dataset, quarantine: Quarantine) -> pd.DataFrame:
-    """What `extract` kept, by utterance, with `corpus` and `speaker_key`; second recordings of a sentence excluded."""
+    """What `extract` kept, by utterance, with `corpus` and `speaker_key`.
+
+    A speaker's second recording of a sentence in one style is excluded.
+    """
     kept = dataset.utterances.loc[dataset.features["utterance"]].copy()
-    kept["corpus"] = [name.split("/", 1)[0] for name in kept["utterance"]]
+    kept["corpus"] = [corpus_of(name) for name in kept["utterance"]]
     kept["speaker_key"] = kept["corpus"] + "/" + kept["speaker"]
-    twice = kept.duplicated(["speaker_key", "sentence"])
+    twice = kept.duplicated(["speaker_key", "sentence", "style"])
     for row in kept[twice].itertuples():
         quarantine.add(row.utterance, "sentence_twice", f"{row.speaker} has another recording of {row.sentence}")
     return kept[~twice]
@@ -61,12 +70,12 @@ def _kept(dataset: Dataset, quarantine: Quarantine) -> pd.DataFrame:
 def make_pairs(
     dataset: Dataset, kept: pd.DataFrame, params: PairParams, seed: int, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """All pairs that the rule asks for, COLUMNS without split; and for the sides of refused pairs, an example.
+    """All pairs that the rule asks for, PAIRS without split; and for the sides of refused pairs, an example.
 
-    `kept`: utterances by name (columns corpus, speaker_key, sentence, text, role). Two recordings pair if their
-    sentence has the same name, in the same corpus or, with `across_corpora`, in any. Refused, with a row in
-    `quarantine`: pairs whose texts differ, for one name then stands for two sentences, and pairs whose duration
-    ratio is out of bounds.
+    `kept`: utterances by name (columns corpus, speaker_key, sentence, style, text, role). Two recordings pair if their
+    sentence has the same name and they are in one style, in the same corpus or, with `across_corpora`, in any. Refused,
+    with a row in `quarantine`: pairs whose texts differ, for one name then stands for two sentences, and pairs whose
+    duration ratio is out of bounds.
     """
     frames = dataset.features["frames"]
     low, high = params.duration_ratio
@@ -87,24 +96,24 @@ def make_pairs(
             continue
         quarantine.add(row.pair, reason, detail)
         refused |= dict.fromkeys((row.source, row.target), f"{row.pair}: {reason}")
-    return pd.DataFrame(rows, columns=COLUMNS[:-1]), refused
+    return pd.DataFrame(rows, columns=[name for name in PAIRS.columns if name != "split"]), refused
 
 
 def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
-    """Every source and target utterance of a chosen direction that share a sentence: COLUMNS without split."""
+    """Every source and target utterance of a chosen direction that share sentence and style: PAIRS without split."""
     everyone = sorted(set(kept["speaker_key"]))
-    asked = [(find_speaker(source, everyone, "pair.chosen"), find_speaker(target, everyone, "pair.chosen"))
+    asked = [Direction(find_speaker(source, everyone, "pair.chosen"), find_speaker(target, everyone, "pair.chosen"))
              for source, target in params.chosen]
     wanted = {speaker for direction in asked for speaker in direction} if params.rule == "chosen" else set(
         kept.loc[kept["role"] != "", "speaker_key"] if params.rule in ("one_way", "both") else everyone)
-    recordings = kept.loc[kept["speaker_key"].isin(wanted), ["utterance", "corpus", "speaker_key", "sentence"]]
-    shared = ["sentence"] if params.across_corpora else ["corpus", "sentence"]
+    recordings = kept.loc[kept["speaker_key"].isin(wanted), ["utterance", "corpus", "speaker_key", "sentence", "style"]]
+    shared = ["sentence", "style"] if params.across_corpora else ["corpus", "sentence", "style"]
     groups = recordings.reset_index(drop=True).groupby(shared, sort=True).indices.values()
     meetings = [_ordered_pairs(np.sort(members)) for members in groups if len(members) > 1]
     sources, targets = np.concatenate([np.zeros((2, 0), np.int64), *meetings], axis=1)
     names = recordings["speaker_key"].to_numpy()
     roles = dict(zip(kept["speaker_key"], kept["role"], strict=True))
-    possible = set(zip(names[sources], names[targets], strict=True))
+    possible = {Direction(source, target) for source, target in set(zip(names[sources], names[targets], strict=True))}
     directions = choose_directions(possible, roles, asked, params, seed)
     chosen = [direction in directions for direction in zip(names[sources], names[targets], strict=True)]
     utterances, sentences = recordings["utterance"].to_numpy(), recordings["sentence"].to_numpy()
@@ -112,7 +121,7 @@ def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
         "sentence": sentences[sources[chosen]],
         "source": utterances[sources[chosen]], "target": utterances[targets[chosen]],
     })
-    matched.insert(0, "pair", [pair_name(*row) for row in matched.itertuples(index=False)])
+    matched.insert(0, "pair", [pair_name(row.source, row.target) for row in matched.itertuples(index=False)])
     return matched.sort_values(["sentence", "source", "target"], ignore_index=True)
 
 
@@ -147,19 +156,22 @@ def choose_directions(
         return possible & set(asked)
     if params.rule == "sampled":
         targets: dict[str, list[str]] = {}
-        for source, target in possible:
-            targets.setdefault(source, []).append(target)
+        for direction in possible:
+            targets.setdefault(direction.source, []).append(direction.target)
         ranked = {source: sorted(found, key=lambda target: (seed_for(seed, "pair", source, target), target))
                   for source, found in targets.items()}
-        return {(source, target) for source, found in ranked.items() for target in found[:params.targets_per_source]}
-    forward = {(source, target) for source, target in possible
-               if roles[source] == "source" and roles[target] == "target"}
-    return forward | {(target, source) for source, target in forward} if params.rule == "both" else forward
+        return {Direction(source, target)
+                for source, found in ranked.items() for target in found[:params.targets_per_source]}
+    forward = {direction for direction in possible
+               if roles[direction.source] == "source" and roles[direction.target] == "target"}
+    back = {Direction(source=direction.target, target=direction.source) for direction in forward}
+    return forward | back if params.rule == "both" else forward
 
 
 def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
-    """The pairs with their `split`, the same for all pairs of a sentence; those beyond `pair.train` are left out.
+    """The pairs with their `split`; those beyond `pair.train` are left out.
 
+    All pairs of a sentence, in whatever style, are in one split: the same words, whispered, would give them away.
     Sentences are ranked by a hash of the seed and their name. Counts take the first of them, so that adding a
     sentence moves at most one other across each border; shares take those whose hash is below the share, so that it
     moves none. Sentences of the same text, in another corpus or under another name, stay together and count as one.
@@ -235,7 +247,7 @@ def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterabl
         wanted = held.get(split, set())
         return not forbidden & set(direction) and (not wanted or bool(wanted & set(direction)))
 
-    left = pairs[[waits(*row) for row in zip(pairs["split"], directions_of(pairs), strict=True)]]
+    left = pairs[list(map(waits, pairs["split"], directions_of(pairs)))]
     trained = {speaker_key(name) for name in _sides(left[left["split"] == "train"])}
     known = trained | held["validation"] | held["test"]
     left = left[[known.issuperset(direction) for direction in directions_of(left)]]
@@ -261,7 +273,7 @@ def _account_for_partners(
 ) -> None:
     """A quarantine row for each utterance that is in no pair (lesson 23): what kept it out, as far as is known."""
     paired = _sides(candidates)
-    shared = kept.groupby("sentence")["speaker_key"].transform("nunique") > 1
+    shared = kept.groupby(["sentence", "style"])["speaker_key"].transform("nunique") > 1
     excluded = _excluded_before(dataset)
     for row, met in zip(kept.itertuples(), shared, strict=True):
         if row.utterance in paired:
@@ -271,30 +283,31 @@ def _account_for_partners(
         elif met:
             reason, detail = "not_in_rule", "pair.rule and pair.across_corpora ask for none of its pairs"
         else:
-            known = "; ".join(excluded.get((row.corpus, row.sentence), []))
-            missing = f"no other speaker's recording of {row.sentence} was found"
+            known = "; ".join(excluded.get((row.corpus, row.sentence, row.style), []))
+            spoken = f"{row.sentence}, {row.style}," if row.style else row.sentence
+            missing = f"no other speaker's recording of {spoken} was found"
             reason, detail = "partner_missing", f"excluded earlier: {known}" if known else missing
         quarantine.add(row.utterance, reason, detail)
 
 
-def _excluded_before(dataset: Dataset) -> dict[tuple[str, str], list[str]]:
-    """(corpus, sentence) → what earlier stages excluded of it."""
+def _excluded_before(dataset: Dataset) -> dict[tuple[str, str, str], list[str]]:
+    """(corpus, sentence, style) → what earlier stages excluded of it."""
     folders = [dataset.data / stage / corpus for corpus in dataset.corpora for stage in STAGES_BEFORE]
-    excluded: dict[tuple[str, str], list[str]] = {}
+    excluded: dict[tuple[str, str, str], list[str]] = {}
     for row in read_quarantine(folders).itertuples():
-        corpus, _, rest = row.utterance.partition("/")
-        sentence = rest.partition("/")[2]
-        excluded.setdefault((corpus, sentence), []).append(f"{row.utterance}: {row.stage}, {row.reason}")
+        parts = parts_of(row.utterance)
+        excluded.setdefault((parts.corpus, parts.sentence, parts.style), []).append(
+            f"{row.utterance}: {row.stage}, {row.reason}")
     return excluded
 
 
 def read_pairs(folder: str | Path) -> pd.DataFrame:
-    """The pairs (columns COLUMNS), after checking that the splits share no sentence and no utterance.
+    """The pairs (columns of PAIRS), after checking that the splits share no sentence and no utterance.
 
     Raises KoeError if they do, or if a split has an unknown name or no pairs (lesson 3).
     """
-    path = Path(folder) / TABLE
-    pairs = read_table(path)
+    path = Path(folder) / PAIRS.file
+    pairs = PAIRS.read(folder)
     wrong = sorted(set(pairs["split"]) ^ set(SPLITS))
     if wrong:
         raise KoeError(f"{path}: split {', '.join(wrong)} is unknown or empty; expected {', '.join(SPLITS)}, "
@@ -311,7 +324,7 @@ def read_pairs(folder: str | Path) -> pd.DataFrame:
 def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[Pair]:
     """Name and sides of the pairs in the given splits, or of all."""
     chosen = pairs[pairs["split"].isin(splits)] if splits else pairs
-    return [Pair(*row) for row in chosen[["pair", "source", "target"]].itertuples(index=False)]
+    return [Pair(row.pair, row.source, row.target) for row in chosen.itertuples(index=False)]
 
 
 def draw_pairs(pairs: list[Pair], most: int, seed: int) -> list[Pair]:

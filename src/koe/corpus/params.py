@@ -110,12 +110,14 @@ def speaker_pitch(pitch: PitchParams, corpora: Mapping[str, CorpusParams]) -> Sp
     return SpeakerPitch(**pitch.model_dump(), ranges=ranges)
 
 
-def pitch_contradictions(pitch: PitchParams, corpora: Mapping[str, CorpusParams], mel: MelParams) -> Iterator[str]:
+def pitch_contradictions(
+    pitch: PitchParams, corpora: Mapping[str, CorpusParams], mel_params: MelParams
+) -> Iterator[str]:
     """Of the ranges in which F0 is looked for, in the whole file and of speakers, with the sample rate."""
     ranges = {"pitch.floor, pitch.ceiling": (pitch.floor, pitch.ceiling)}
     ranges |= {f"corpora.{name}.pitch_ranges.{speaker}": limits for name, corpus in corpora.items()
                for speaker, limits in corpus.pitch_ranges.items()}
     for name, (floor, ceiling) in ranges.items():
-        if not 20 <= floor < ceiling <= mel.sample_rate / 4:
+        if not 20 <= floor < ceiling <= mel_params.sample_rate / 4:
             yield (f"{name}: {floor:g} to {ceiling:g} Hz; expected 20 ≤ floor < ceiling ≤ "
-                   f"a quarter of mel.sample_rate ({mel.sample_rate / 4:g})")
+                   f"a quarter of mel.sample_rate ({mel_params.sample_rate / 4:g})")

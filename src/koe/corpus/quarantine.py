@@ -6,10 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from koe.errors import KoeError
-from koe.files import read_table, write_table
+from koe.tables import Table
 
-COLUMNS = ["utterance", "stage", "reason", "detail"]
-FILE = "quarantine.csv"
+QUARANTINE = Table("quarantine.csv", {
+    "utterance": str,  # or a pair
+    "stage": str,
+    "reason": str,  # short and countable
+    "detail": str,  # for a person
+})
 
 
 class Quarantine:
@@ -41,13 +45,13 @@ class Quarantine:
             return
         example = next((row["detail"] for row in self.rows if row["reason"] == next(iter(self.counts()))), "")
         raise KoeError(f"{self.stage}: nothing is left to go on with; {self.summary() or 'there was nothing'}, "
-                       f"e.g. {example or 'none'}\n{advice}; the whole list is {Path(folder) / FILE}")
+                       f"e.g. {example or 'none'}\n{advice}; the whole list is {Path(folder) / QUARANTINE.file}")
 
     def write(self, folder: str | Path) -> None:
-        write_table(Path(folder) / FILE, pd.DataFrame(self.rows, columns=COLUMNS))
+        QUARANTINE.write(folder, pd.DataFrame(self.rows, columns=list(QUARANTINE.columns)))
 
 
 def read_quarantine(folders: list[Path]) -> pd.DataFrame:
     """All quarantine rows under `folders`, in their order."""
-    tables = [read_table(folder / FILE) for folder in folders]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    tables = [QUARANTINE.read(folder) for folder in folders]
+    return pd.concat(tables, ignore_index=True) if tables else QUARANTINE.empty()

@@ -19,15 +19,13 @@ from koe.audio.loudness import integrated_loudness, normalize_loudness
 from koe.audio.params import ResampleParams
 from koe.audio.samples import from_int16, to_int16
 from koe.corpus.quarantine import Quarantine
+from koe.corpus.tables.resampled import RESAMPLED
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import AudioError
-from koe.files import read_table, write_table
 from koe.parallel import thread_map
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 
-TABLE = "table.csv"
-COLUMNS = ["utterance", "seconds", "samples", "peak_db", "rms_db", "clipped", "native_rate", "lufs", "noise_db",
-           "gain_db", "digest"]
 _NEEDED = ["utterance", "path", "start", "end", "sample_rate"]  # of the utterance table
 _DIGEST_BYTES = 8
 _LOUDNESS_MISSED = 0.1  # loudness units
@@ -50,7 +48,7 @@ def resample_corpus(
     recording is refused.
     """
     corpus, folder = Path(corpus), Path(folder)
-    recordings = read_table(corpus / TABLE)[_NEEDED]
+    recordings = UTTERANCES.read(corpus)[_NEEDED]
     packed = ShardReader(corpus) if (recordings["path"] == "").any() else None
     work = partial(_resample_one, packed=packed, rate=rate, params=params)
     quarantine, rows = Quarantine("resample"), []
@@ -62,8 +60,8 @@ def resample_corpus(
             else:
                 writer.add(utterance, audio=result.audio)
                 rows.append({"utterance": utterance, **result.row})
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_table(folder / TABLE, table)
+    table = pd.DataFrame(rows, columns=list(RESAMPLED.columns))
+    RESAMPLED.write(folder, table)
     quarantine.write(folder)
     quarantine.require_some(len(table), folder, "check the recordings and the limits under resample:")
     return table, quarantine

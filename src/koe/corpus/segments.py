@@ -1,8 +1,8 @@
 """Cutting long recordings at pauses into pieces, each an utterance of its own with its place in the recording.
 
 Off unless a corpus asks for it (lesson 9). What is said in a piece nobody knows, so pieces have no text. Recordings of
-one sentence are cut together, at pauses that all of them have, so that pieces of one name say the same. Called by the
-importers.
+one sentence, in all styles, are cut together, at pauses that all of them have, so that pieces of one name say the same.
+Called by the importers.
 
 Times are seconds from the beginning of the file. A recording's pauses are an array (places, 2) of where each begins and
 ends: the silence before the first speech, those between, and the silence after the last.
@@ -24,6 +24,7 @@ from koe.corpus.params import SegmentParams
 from koe.corpus.quarantine import Quarantine
 from koe.dtw import distances, dtw, source_positions
 from koe.errors import AudioError, KoeError
+from koe.names import utterance_name
 from koe.parallel import thread_map
 from koe.progress import progress
 
@@ -74,7 +75,7 @@ def cut_long(
     if not long:
         return table, []
     chosen = table["sentence"].isin(long)
-    rows = table[chosen].sort_values(["sentence", "speaker"]).to_dict("records")
+    rows = table[chosen].sort_values(["sentence", "speaker", "style"]).to_dict("records")
     if packed := [row["utterance"] for row in rows if not row["path"]]:
         raise KoeError(f"corpora.{name}.segments: {packed[0]} is not a file of its own; only files are cut")
     by_sentence: dict[str, list[_Recording]] = {sentence: [] for sentence in sorted(long)}
@@ -166,8 +167,9 @@ def _cut_together(
     for recording, begins, ends in zip(recordings, *_edges(pauses), strict=True):
         for called, (first, last) in zip(names, pieces, strict=True):
             start, end = float(begins[first]), float(ends[last])
-            rows.append(recording.row | {"utterance": f"{name}/{recording.row['speaker']}/{called}", "sentence": called,
-                                         "text": "", "start": start, "end": end, "seconds": end - start})
+            utterance = utterance_name(name, recording.row["speaker"], called, recording.row["style"])
+            rows.append(recording.row | {"utterance": utterance, "sentence": called, "text": "", "start": start,
+                                         "end": end, "seconds": end - start})
     return rows
 
 

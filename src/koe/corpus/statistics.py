@@ -181,11 +181,11 @@ def measure_pairs(dataset: Dataset, pairs: pd.DataFrame, params: StatsParams, fo
     return normalization
 
 
-def read_statistics(folder: str | Path, mel: MelParams) -> Normalization:
+def read_statistics(folder: str | Path, mel_params: MelParams) -> Normalization:
     """What `measure_pairs` wrote. Raises ContractError if it is of other mel settings (lesson 13)."""
     path = Path(folder) / FILE
     if not path.exists():
         raise KoeError(f"{path} does not exist; run dvc repro stats")
     value = read_json(path)
-    compare_contracts(str(path), value["mel"], "the parameters", mel_contract(mel))
+    compare_contracts(str(path), value["mel"], "the parameters", mel_contract(mel_params))
     return Normalization.from_json(value)

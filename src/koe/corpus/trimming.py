@@ -11,14 +11,10 @@ from koe.audio.params import TrimParams
 from koe.audio.samples import from_int16
 from koe.audio.trim import find_cuts
 from koe.corpus.quarantine import Quarantine
-from koe.files import write_table
+from koe.corpus.tables.cuts import CUTS
 from koe.parallel import thread_map
 from koe.progress import progress
 from koe.store import ShardReader
-
-TABLE = "trim.csv"
-COLUMNS = ["utterance", "start", "end", "head_seconds", "tail_seconds", "outside_head_db", "outside_tail_db",
-           "voicing_head", "voicing_tail", "suspect", "why"]
 
 
 def trim_corpus(
@@ -33,8 +29,9 @@ def trim_corpus(
     work = partial(_cut_one, audio=audio, rate=audio.metadata["sample_rate"], params=params)
     utterances = audio.utterances()
     cuts = thread_map(work, utterances, threads)
-    table = pd.DataFrame(progress(cuts, f"trim {resampled.name}", len(utterances)), columns=COLUMNS)
-    write_table(folder / TABLE, table)
+    rows = progress(cuts, f"trim {resampled.name}", len(utterances))
+    table = pd.DataFrame(rows, columns=list(CUTS.columns))
+    CUTS.write(folder, table)
     Quarantine("trim").write(folder)
     return table
 

@@ -17,7 +17,7 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, draw_pairs, pairs_in
 from koe.errors import KoeError
 from koe.evaluation.cepstrum import PitchRange
-from koe.evaluation.measure import COLUMNS, Reference, measure_pairs, missing_metrics
+from koe.evaluation.measure import EVALUATION, Reference, measure_pairs, missing_metrics
 from koe.evaluation.params import EvaluationParams
 from koe.names import speaker_key
 from koe.progress import progress
@@ -36,7 +36,7 @@ def held_out_pairs(pairs: pd.DataFrame, evaluation: EvaluationParams, seed: int)
         rank = test["sentence"].map(lambda sentence: seed_for(seed, "measured", sentence))
         ranked = test.assign(direction=directions_of(test), rank=rank).sort_values("rank", kind="stable")
         test = test.loc[sorted(ranked.groupby("direction").head(evaluation.pairs_per_direction).index)]
-    drawn = {pair for pair, _, _ in draw_pairs(pairs_in(test), evaluation.pairs, seed)}
+    drawn = {pair.name for pair in draw_pairs(pairs_in(test), evaluation.pairs, seed)}
     return test[test["pair"].isin(drawn)].reset_index(drop=True)
 
 
@@ -89,7 +89,7 @@ def measure_conditions(
             writer.add(reference.pair, **audio, **({"mel": mels[index]} if mels is not None else {}))
             jobs.append((audio, reference))
     measured = progress(measure_pairs(jobs, evaluation), "measure", total=len(jobs), unit="pair")
-    table = pd.DataFrame([row for rows in measured for row in rows], columns=COLUMNS)
+    table = pd.DataFrame([row for rows in measured for row in rows], columns=list(EVALUATION.columns))
     for metric, reason in missing_metrics(table["missing"]).items():
         print(f"{metric} is missing in {reason}")
     return table

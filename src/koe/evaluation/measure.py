@@ -19,28 +19,39 @@ from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.mcd import align, mel_cepstral_distortion
 from koe.evaluation.params import EvaluationParams
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import (
-    SAMPLE_RATE,
-    at_16_khz,
-    mos_predictor,
-    one_thread_each,
-    speaker_encoder,
-    speech_recognizer,
-)
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
-from koe.parallel import cores
+from koe.names import Direction
+from koe.parallel import cores, one_thread
+from koe.tables import Table
 from koe.text.normalization import normalize
 
 POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
            "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
 HEADLINE = ("mcd_db", "f0_corr", "speaker_similarity", "wer", "mos")
-COLUMNS = ["pair", "condition", "seconds", *METRICS, *POOLED["wer"], *POOLED["cer"], "text", "transcript", "missing"]
+EVALUATION = Table("evaluation.csv", {
+    "pair": str,
+    "condition": str,  # source, griffin_lim.converted, …
+    "seconds": float,
+    **dict.fromkeys(METRICS, float | None),
+    **dict.fromkeys((*POOLED["wer"], *POOLED["cer"]), float | None),  # whole numbers
+    "text": str,
+    "transcript": str,  # also empty where nothing was transcribed: `wer` is empty then
+    "missing": str,  # metrics that could not be measured, and why
+})
+REFERENCE = Table("reference.csv", EVALUATION.columns)
+DIRECTIONS = Table("directions.csv", {
+    "source": str,  # `<corpus>/<speaker>`
+    "target": str,
+    "condition": str,
+    **dict.fromkeys(METRICS, float | None),
+    "utterances": int,
+})
 _SHORTEST_SECONDS = 0.1
 _TOO_SHORT = f"shorter than {_SHORTEST_SECONDS:g} s"
 _SEPARATOR = "; "  # between a row's reasons
-TEXT_COLUMNS = ("text", "transcript", "missing")  # of COLUMNS, for `koe.files.read_table`
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Reference:
 def measure(
     waves: Mapping[str, np.ndarray], reference: Reference, evaluation: EvaluationParams
 ) -> list[dict[str, Any]]:
-    """Measures waveforms, int16 (samples,), named by their condition: a row of COLUMNS for each.
+    """Measures waveforms, int16 (samples,), named by their condition: a row of EVALUATION for each.
 
     What is measured is what is stored and heard, 16 bit and trimmed.
     """
@@ -85,7 +96,7 @@ def measure_pairs(
     ):
         if wanted:
             load()  # before threads could do it twice
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 
@@ -103,7 +114,7 @@ def _row(
     condition: str, audio: np.ndarray, target: Analysis | None, reference: Reference, evaluation: EvaluationParams
 ) -> dict[str, Any]:
     wave = at_16_khz(from_int16(audio), reference.sample_rate)
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+    row: dict[str, Any] = dict.fromkeys(EVALUATION.columns) | {
         "pair": reference.pair,
         "condition": condition,
         "seconds": len(audio) / reference.sample_rate,
@@ -196,17 +207,17 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """`aggregate` of each condition for each source and target speaker (columns source, target, condition).
+    """`aggregate` of each condition for each source and target speaker: DIRECTIONS.
 
     `pairs`: columns pair, source, target (utterances).
     """
     directions = dict(zip(pairs["pair"], directions_of(pairs), strict=True))
     grouped = rows.groupby([rows["pair"].map(directions), "condition"], sort=False)
     table = pd.DataFrame([
-        {"source": direction[0], "target": direction[1], "condition": condition, **aggregate(members)}
+        {**Direction(*direction)._asdict(), "condition": condition, **aggregate(members)}
         for (direction, condition), members in grouped
     ])
-    return table[["source", "target", "condition", *METRICS, "utterances"]]
+    return table[list(DIRECTIONS.columns)]
 
 
 def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:

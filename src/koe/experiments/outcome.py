@@ -19,9 +19,8 @@ from koe.audio.params import MelParams, PitchParams, SpeakerPitch
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import CorpusParams, speaker_pitch
 from koe.errors import KoeError, ParameterError
-from koe.evaluation.measure import TEXT_COLUMNS
+from koe.evaluation.measure import EVALUATION
 from koe.experiments.dvc import WORKSPACE, commit_of
-from koe.files import read_table
 from koe.params.reading import read_values
 from koe.report.data import Curve, folder_of, load_curves
 from koe.store import ShardReader
@@ -60,7 +59,7 @@ class Outcome:
     @cached_property
     def utterances(self) -> pd.DataFrame:
         """metrics/evaluation.csv: a row for each held-out pair and condition."""
-        return read_table(self.files("metrics/evaluation.csv"), text=TEXT_COLUMNS)
+        return EVALUATION.read(self.files("metrics/evaluation.csv").parent)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:

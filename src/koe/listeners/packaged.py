@@ -6,14 +6,11 @@ run on the CPU, and any number of threads may use one at once.
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 import soxr
-import torch
-from threadpoolctl import threadpool_limits
 
 from koe.parallel import cores
 
@@ -23,22 +20,6 @@ SAMPLE_RATE = 16000  # Hz, what all three were trained on
 def at_16_khz(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """A waveform (samples,) resampled for these models: float32."""
     return soxr.resample(wave, sample_rate, SAMPLE_RATE).astype(np.float32)
-
-
-@contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Within it every caller's arithmetic stays on the caller's own thread.
-
-    Callers are then as many threads as there are cores. And results are the same on any number of cores: sums split
-    over threads differ in their last digits, and a recogniser of 8-bit weights now and then hears another word.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @cache

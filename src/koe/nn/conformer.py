@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from koe.nn.layers import Convolution, Dropout, norm_layer, normalize
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout, norm_layer, normalize
 from koe.nn.params import ConformerParams
 
 # Up to so many steps, attention that is written out takes a quarter to a half of the time of the fused kernel on CPUs;

@@ -5,7 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from koe.nn.layers import Convolution, Dropout, norm_layer, normalize
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout, norm_layer, normalize
 from koe.nn.params import PostnetParams
 
 

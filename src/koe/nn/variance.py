@@ -5,7 +5,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from koe.nn.layers import Convolution, Dropout
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout
 from koe.nn.params import PredictorParams
 
 

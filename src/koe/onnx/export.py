@@ -1,12 +1,11 @@
 """Trained models as ONNX graphs of dynamic batch sizes and lengths: `koe export-onnx`.
 
 The acoustic model becomes two graphs, for between them stands the length regulator, whose lengths depend on the data.
-Of `harmonic_noise` the network becomes a graph, which draws the filters; short-time spectra are computed outside, for
-ONNX has no complex numbers. HiFi-GAN becomes one graph, mel in, waveform out.
+A vocoder becomes one graph: what its network says (`VocoderNetwork.exported`) of mel in, waveform out.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -27,7 +26,6 @@ from koe.onnx.files import (
     DECODER_OUTPUTS,
     ENCODER,
     ENCODER_OUTPUTS,
-    FILTER_OUTPUTS,
     NETWORK,
     VOCODER,
     encoder_inputs,
@@ -38,7 +36,6 @@ from koe.tasks.conversion.model_file import AcousticModel, load_acoustic, save_c
 from koe.tasks.conversion.nars2s import NARS2S, Control
 from koe.tasks.conversion.reduction import values_a_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
-from koe.vocoder.harmonic_noise import HarmonicNoise
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 
 OPSET = 17
@@ -85,12 +82,9 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
     """Writes the graph and the card into `folder`. The generator's weight norm is folded away, for good."""
     network = model.generator.cpu().eval().fold_weight_norm()
     mel = torch.randn(_BATCH, _STEPS, model.mel.n_mels)
-    if isinstance(network, HarmonicNoise):
-        pulses = torch.randn(_BATCH, _STEPS * model.mel.hop_length)
-        with _real_filters():
-            _export(_Filters(network), [mel, pulses], ["mel", "pulses"], FILTER_OUTPUTS, folder / NETWORK)
-    else:
-        _export(network, [mel], ["mel"], ["wave"], folder / NETWORK)
+    exported = network.exported(mel, torch.randn(_BATCH, _STEPS * model.mel.hop_length, 2))
+    with _complex_as_pairs():
+        _export(exported.module, [*exported.inputs.values()], [*exported.inputs], exported.outputs, folder / NETWORK)
     write_json(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
@@ -99,7 +93,9 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
     })
 
 
-def _export(module: nn.Module, arguments: list[Tensor], inputs: list[str], outputs: list[str], path: Path) -> None:
+def _export(
+    module: nn.Module, arguments: list[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
     """Traces `module` into a file. The first axis of everything is the batch, the second one counts steps or samples,
     but of `voices` it is the source and the target.
     """
@@ -112,7 +108,7 @@ def _export(module: nn.Module, arguments: list[Tensor], inputs: list[str], outpu
         # old one: PyTorch's new one takes twenty times as long and needs a further package.
         warnings.simplefilter("ignore")
         torch.onnx.export(module.eval().requires_grad_(False), tuple(arguments), temporary, dynamo=False,
-                          input_names=inputs, output_names=outputs, dynamic_axes=axes, opset_version=OPSET)
+                          input_names=list(inputs), output_names=list(outputs), dynamic_axes=axes, opset_version=OPSET)
 
 
 class _Encoder(nn.Module):
@@ -141,18 +137,6 @@ class _Decoder(nn.Module):
         return predicted.pitch, predicted.energy, mel_before, mel + 0  # without Postnet the same tensor as before
 
 
-class _Filters(nn.Module):
-    """`HarmonicNoise.draw`, in real numbers."""
-
-    def __init__(self, network: HarmonicNoise) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulse_filter, noise_filter, detail = self.network.draw(mel, pulses)
-        return torch.view_as_real(pulse_filter), noise_filter, detail
-
-
 class _Affine(nn.Module):
     """A trained batch norm: a factor and an offset for each channel, real step or not."""
 
@@ -178,8 +162,8 @@ def _affine_norms(network: NARS2S) -> NARS2S:
 
 
 @contextmanager
-def _real_filters() -> Iterator[None]:
-    """Within it graphs hold complex numbers as pairs of real ones, as far as `HarmonicNoise.draw` needs them."""
+def _complex_as_pairs() -> Iterator[None]:
+    """Within it graphs hold complex numbers as pairs of real ones, as far as vocoders draw them: from polar ones."""
 
     def pairs(graph: Any, value: Any) -> Any:
         return graph.op("Unsqueeze", value, graph.op("Constant", value_t=torch.tensor([-1])))

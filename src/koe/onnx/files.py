@@ -18,7 +18,6 @@ ENCODER, DECODER, NETWORK, CARD = "encoder.onnx", "decoder.onnx", "network.onnx"
 ENCODER_OUTPUTS = ["encoded", "durations"]
 DECODER_INPUTS = ["hidden", "spoken", "mask", "pitch", "energy"]  # the last two: `Control`'s
 DECODER_OUTPUTS = ["predicted_pitch", "predicted_energy", "mel_before", "mel"]
-FILTER_OUTPUTS = ["pulse_filter", "noise_filter", "detail"]  # the first has its real and imaginary parts last
 
 
 def encoder_inputs(voices: bool) -> list[str]:

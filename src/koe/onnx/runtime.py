@@ -29,9 +29,8 @@ from koe.tasks.conversion.convert import Converter
 from koe.tasks.conversion.model_file import AcousticModel, load_with
 from koe.tasks.conversion.nars2s import NARS2S, Control, Prosody
 from koe.tasks.conversion.params import AcousticParams
-from koe.vocoder.harmonic_noise import HarmonicNoise
-from koe.vocoder.network import VocoderNetwork
-from koe.vocoder.params import HarmonicNoiseParams, VocoderParams
+from koe.vocoder.networks import network_class
+from koe.vocoder.params import VocoderParams
 from koe.vocoder.synthesis import NeuralVocoder
 
 CPU = torch.device("cpu")
@@ -69,9 +68,8 @@ def load_vocoder(folder: str | Path) -> NeuralVocoder:
         graph, context = Graph(path / NETWORK), int(card["context_frames"])
     except (KeyError, ValidationError) as error:
         raise StoreError(f"{path / CARD} is not an exported vocoder's card: {error}; export it again") from error
-    if params.model == "harmonic_noise":
-        return NeuralVocoder(params.model, OnnxHarmonicNoise(graph, params, mel), mel, CPU)
-    return NeuralVocoder(params.model, OnnxHiFiGAN(graph, context), mel, CPU)
+    network = network_class(params).computed_by(graph, params.network, mel, context)
+    return NeuralVocoder(params.model, network, mel, CPU)
 
 
 class Graph:
@@ -117,30 +115,3 @@ class OnnxNARS2S(NARS2S):
         given = dict(zip(DECODER_INPUTS, (hidden, spoken, mask, *shifts), strict=True))
         pitch, energy, mel_before, mel = self._decoder(**given)
         return Prosody(pitch, energy), mel_before, mel
-
-
-class OnnxHiFiGAN(VocoderNetwork):
-    """HiFi-GAN's generator."""
-
-    def __init__(self, graph: Graph, context_frames: int) -> None:
-        super().__init__()
-        self._graph = graph
-        self._context_frames = context_frames
-
-    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
-        return self._graph(mel=mel)[0]
-
-    def context_frames(self) -> int:
-        return self._context_frames
-
-
-class OnnxHarmonicNoise(HarmonicNoise):
-    """The harmonic-plus-noise vocoder, whose filters a graph draws; weights of the class are there, and unused."""
-
-    def __init__(self, graph: Graph, params: VocoderParams, mel: MelParams) -> None:
-        super().__init__(params.part(HarmonicNoiseParams), mel)
-        self._graph = graph
-
-    def draw(self, mel: Tensor, pulses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulse_filter, noise_filter, detail = self._graph(mel=mel, pulses=pulses.contiguous())
-        return torch.view_as_complex(pulse_filter), noise_filter, detail

@@ -6,7 +6,7 @@ computed here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -51,6 +51,12 @@ class Choice(Section):
             if isinstance(part := getattr(self, name), kind):
                 return part
         raise TypeError(f"{type(self).__name__} has chosen {', '.join(self.chosen)}, not a {kind.__name__}")
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Section]]:
+        """The classes of the parts, by name."""
+        return {name: next(kind for kind in get_args(cls.model_fields[name].annotation) if issubclass(kind, Section))
+                for name in cls.PARTS}
 
     @model_validator(mode="after")
     def _keep_what_is_chosen(self) -> Self:

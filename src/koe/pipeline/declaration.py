@@ -4,14 +4,11 @@ A pipeline is a folder with dvc.yaml, params.yaml and `stages/`; `stages/pipelin
 root is one (voice conversion), and every folder of pipelines/ is.
 """
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from koe.errors import KoeError
 from koe.params.section import Section
-
-FILE = Path("stages/pipeline.py")
+from koe.pipeline.loading import load_declaration
 
 
 @dataclass(frozen=True)
@@ -22,6 +19,7 @@ class Training:
     title: str  # on pages
     section: str  # of params.yaml: `<section>.training` and `<section>.init` are its parameters
     judged_by: str  # the curve whose lowest value is the best validation
+    card: str | None = None  # the file in a model's folder that describes it, where `<section>.init.from` is a parameter
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,5 @@ class Pipeline:
 
 def load_pipeline(folder: str | Path = ".") -> Pipeline:
     """The pipeline whose folder this is. Raises KoeError if it has none."""
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise KoeError(f"{path} does not exist; run from a pipeline's folder: the project's root, or pipelines/<name>")
-    spec = importlib.util.spec_from_file_location("pipeline", path)
-    assert spec is not None and spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    pipeline: Pipeline = module.PIPELINE
+    pipeline: Pipeline = load_declaration(folder)
     return pipeline

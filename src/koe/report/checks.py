@@ -9,14 +9,18 @@ from typing import Any
 
 import pandas as pd
 
+from koe.align.tables import ALIGNMENT
 from koe.audio.params import SpeakerPitch
 from koe.audio.pitch import pitch_range
 from koe.corpus.dataset import Dataset
-from koe.corpus.quarantine import FILE, read_quarantine
-from koe.files import read_json, read_table
+from koe.corpus.pairing import PAIRS
+from koe.corpus.quarantine import QUARANTINE, read_quarantine
+from koe.corpus.tables.features import FEATURES
+from koe.files import read_json
 from koe.names import corpus_of
 from koe.report.advice import advice, pitch_warning
 from koe.report.recordings import ratios_table, recordings_table
+from koe.tables import Table
 from koe.tasks.conversion.schema import Params
 
 LISTED = 20  # names that a list in metrics/data.json holds at most
@@ -28,12 +32,12 @@ def quarantine_folders(dataset: Dataset) -> list[Path]:
     """Every folder in which a stage left a quarantine table, in the order of the stages."""
     folders = [dataset.data / stage / corpus for stage in _UTTERANCE_STAGES for corpus in dataset.corpora]
     folders += [dataset.data / "pairs", dataset.data / "alignment"]
-    return [folder for folder in folders if (folder / FILE).exists()]
+    return [folder for folder in folders if (folder / QUARANTINE.file).exists()]
 
 
 def count_present(params: Params, data: Path) -> dict[str, Any] | None:
     """`count_data` of the corpora that are extracted, whether they could be paired or not; None if there are none."""
-    present = [corpus for corpus in params.corpora if (data / "features" / corpus / "table.csv").exists()]
+    present = [corpus for corpus in params.corpora if (data / "features" / corpus / FEATURES.file).exists()]
     return count_data(Dataset(present, params.mel, data), params.speaker_pitch) if present else None
 
 
@@ -47,15 +51,15 @@ def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:
     """
     quarantine = read_quarantine(quarantine_folders(dataset))
     recordings = recordings_table(dataset)
-    pairs = _written(dataset.data / "pairs" / "pairs.csv", ["pair", "source", "target", "split"])
+    pairs = _written(PAIRS, dataset.data / "pairs")
     pairs = pairs[pairs["source"].isin(recordings.index) & pairs["target"].isin(recordings.index)]
-    alignment = _written(dataset.data / "alignment" / "alignment.csv", ["pair", "suspect"])
+    alignment = _written(ALIGNMENT, dataset.data / "alignment")
     missing = unaccounted_utterances(recordings["utterance"], pairs, quarantine)
     missing += sorted(set(pairs["pair"]) - set(alignment["pair"]) - set(quarantine["utterance"]))
     counts = {
         **_kept(recordings),
         "quarantined": _by_stage_and_reason(quarantine),
-        "unaccounted": len(missing) if (dataset.data / "alignment" / "alignment.csv").exists() else None,
+        "unaccounted": len(missing) if (dataset.data / "alignment" / ALIGNMENT.file).exists() else None,
         "trim_suspects": int(recordings["trim_suspect"].sum()),
         "alignment_suspects": int(alignment["suspect"].sum()),
         "upsampled": int(recordings["upsampled"].sum()),
@@ -68,9 +72,9 @@ def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:
     return {**counts, "warnings": advice(counts)}
 
 
-def _written(path: Path, columns: list[str]) -> pd.DataFrame:
+def _written(table: Table, folder: Path) -> pd.DataFrame:
     """The table that a stage wrote, or an empty one where it did not get as far."""
-    return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
+    return table.read(folder) if (folder / table.file).exists() else table.empty()
 
 
 def unaccounted_utterances(utterances: pd.Series, pairs: pd.DataFrame, quarantine: pd.DataFrame) -> list[str]:

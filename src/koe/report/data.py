@@ -13,8 +13,8 @@ import pandas as pd
 import soundfile
 import torch
 
-from koe.align.pairs import COMPARISON
 from koe.align.params import AlignParams
+from koe.align.tables import ALIGNMENT, COMPARISON
 from koe.audio.mel import log_mel, minimum_samples
 from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import pitch_range
@@ -24,7 +24,8 @@ from koe.corpus.pairing import read_pairs
 from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import read_quarantine
 from koe.corpus.voices import VOICES, Voice
-from koe.files import read_json, read_table
+from koe.evaluation.measure import DIRECTIONS, EVALUATION
+from koe.files import read_json
 from koe.names import corpus_of, speaker_of
 from koe.report.checks import quarantine_folders
 from koe.report.metrics import METRICS, Values, conditions
@@ -151,14 +152,14 @@ def load_report(params: Params, root: str | Path = ".", revision: str | None = N
         mel=params.mel,
         reduction_factor=params.acoustic.reduction.factor,
         evaluation=read_json(root / "metrics" / "evaluation.json"),
-        directions=load_directions(root / "metrics" / "directions.csv", f"{vocoder}.converted"),
+        directions=load_directions(root / "metrics", f"{vocoder}.converted"),
         held_out=load_held_out(dataset, root, params.report.utterances),
         curves={title: load_curves(root / "metrics" / stage)
                 for stage, title in (aligner_trainings(params.align) | TRAININGS).items()},
         trained=load_trained(dataset, root / "metrics" / "train_acoustic" / "plots" / "images"),
         heard=load_heard(dataset, root / "metrics" / "finetune_vocoder" / "players"),
         alignments=load_alignments(dataset, params.align, params.report.alignments),
-        comparison=read_table(dataset.data / "comparison" / COMPARISON) if params.align.compare else None,
+        comparison=COMPARISON.read(dataset.data / "comparison") if params.align.compare else None,
         trims=load_trims(dataset, params.report.trims),
         quarantine=read_quarantine(quarantine_folders(dataset)),
         counts=read_json(root / "metrics" / "data.json"),
@@ -189,16 +190,16 @@ def direction_of(source: str, target: str) -> str:
     return " → ".join(names)
 
 
-def load_directions(path: Path, condition: str) -> list[Row]:
+def load_directions(folder: Path, condition: str) -> list[Row]:
     """What was measured of `condition` from each speaker to each other; nothing where there is one direction."""
-    table = read_table(path)
+    table = DIRECTIONS.read(folder)
     rows = table[table["condition"] == condition].astype(object).where(table.notna(), None).to_dict("records")
     return rows if len(rows) > 1 else []
 
 
 def load_held_out(dataset: Dataset, root: Path, count: int) -> list[HeldOut]:
     """`count` test pairs, evenly spread over their names: the same sentences whatever the results are."""
-    rows = read_table(root / "metrics" / "evaluation.csv", text=("transcript", "missing"))
+    rows = EVALUATION.read(root / "metrics")
     readers = {name: ShardReader(root / "data" / name) for name in ("reference", "evaluation")}
     order = list(conditions(read_json(root / "metrics" / "evaluation.json")))
     pairs, texts = read_pairs(dataset.data / "pairs").set_index("pair"), _texts(dataset)
@@ -302,7 +303,7 @@ def _series(dataset: Dataset, folder: Path, kind: str) -> Iterator[tuple[str, st
 def load_alignments(dataset: Dataset, align: AlignParams, count: int) -> list[DrawnAlignment]:
     """The `count` worst pairs: suspects first, then by cost."""
     folder = dataset.data / "alignment"
-    table = read_table(folder / "alignment.csv")
+    table = ALIGNMENT.read(folder)
     table = table.sort_values(["suspect", "cost"], ascending=False, kind="stable")
     pairs = read_pairs(dataset.data / "pairs").set_index("pair")
     readers: dict[str, ShardReader] = {align.method: ShardReader(folder)}

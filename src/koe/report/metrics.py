@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from koe.vocoder.params import vocoder_label
+
 Values = Mapping[str, float | None]
 MISSING = "–"
 _Amount = TypeVar("_Amount", float, np.ndarray)
@@ -43,13 +45,12 @@ METRICS = (
     Metric("cer", "CER", "%", 1, "lower", "character error rate of speech recognition", 100),
     Metric("mos", "MOS", "", 2, "higher", "estimated mean opinion score, 1 to 5"),
 )
-_VOCODERS = {"griffin_lim": "Griffin-Lim", "harmonic_noise": "harmonic + noise", "hifigan": "HiFi-GAN"}
 
 
 def condition_label(condition: str) -> str:
     """`griffin_lim.converted` → `converted, Griffin-Lim`; `source` stays."""
     vocoder, _, kind = condition.rpartition(".")
-    return f"{kind}, {_VOCODERS.get(vocoder, vocoder)}" if vocoder else kind
+    return f"{kind}, {vocoder_label(vocoder)}" if vocoder else kind
 
 
 def conditions(evaluation: Mapping[str, Any]) -> dict[str, Values]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from koe.corpus.dataset import Dataset
-from koe.files import read_table
+from koe.corpus.tables.resampled import RESAMPLED
 
 OUTLIER = 3.0  # robust standard deviations from a direction's median
 _DEVIATION_OF_MAD = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
@@ -28,8 +28,10 @@ def recordings_table(dataset: Dataset) -> pd.DataFrame:
     """
     mel, imported = dataset.mel_params, dataset.utterances
     corpus = imported["utterance"].str.partition("/")[0]
-    resampled = _stage_table(dataset, "resampled").reindex(columns=_MEASURED, index=imported.index)
-    features = _stage_table(dataset, "features").reindex(columns=_PITCH, index=imported.index)
+    paths = [Path(dataset.data) / "resampled" / name for name in dataset.corpora]
+    resampled = pd.concat([RESAMPLED.read(path) for path in paths]).set_index("utterance")
+    resampled = resampled.reindex(columns=_MEASURED, index=imported.index)
+    features = dataset.features.reindex(columns=_PITCH, index=imported.index)
     table = pd.DataFrame({
         "utterance": imported["utterance"], "corpus": corpus, "speaker": corpus + "/" + imported["speaker"],
         "imported_seconds": imported["seconds"], "sample_rate": imported["sample_rate"], "format": imported["format"],
@@ -40,12 +42,6 @@ def recordings_table(dataset: Dataset) -> pd.DataFrame:
         "kept_seconds": features["frames"] * mel.hop_length / mel.sample_rate,
     })
     return table.join(resampled).join(features)
-
-
-def _stage_table(dataset: Dataset, stage: str) -> pd.DataFrame:
-    """table.csv that `stage` wrote for each corpus, indexed by utterance."""
-    paths = [Path(dataset.data) / stage / corpus / "table.csv" for corpus in dataset.corpora]
-    return pd.concat([read_table(path, text=("digest",)) for path in paths]).set_index("utterance")
 
 
 def ratios_table(pairs: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:

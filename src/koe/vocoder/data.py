@@ -15,7 +15,7 @@ from torch import Tensor
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.errors import KoeError, StoreError
-from koe.names import speaker_key
+from koe.names import sentence_of, speaker_key
 from koe.randomness import numpy_generator, seed_for
 from koe.store import ShardReader
 from koe.training.batching import Batching
@@ -164,17 +164,13 @@ def hold_out(utterances: Iterable[str], count: int, seed: int) -> tuple[list[str
     """
     drawn: dict[str, list[str]] = defaultdict(list)
     names = sorted(utterances)
-    for name in sorted(names, key=lambda name: seed_for(seed, "held out", _sentence(name))):
+    for name in sorted(names, key=lambda name: seed_for(seed, "held out", sentence_of(name))):
         drawn[speaker_key(name)].append(name)
     rounds = zip_longest(*(drawn[speaker] for speaker in sorted(drawn, key=lambda key: seed_for(seed, "speaker", key))))
     validation = [name for each in rounds for name in each if name is not None][:count]
-    sentences = {_sentence(name) for name in validation}
-    train = [name for name in names if _sentence(name) not in sentences]
+    sentences = {sentence_of(name) for name in validation}
+    train = [name for name in names if sentence_of(name) not in sentences]
     if not train:
         raise KoeError(f"vocoder.training.validation.utterances: {count} of {len(names)} utterances are held out, and "
                        "with their sentences nothing is left to train on; lower it, or add recordings")
     return train, sorted(validation)
-
-
-def _sentence(utterance: str) -> str:
-    return utterance.split("/", 2)[2]

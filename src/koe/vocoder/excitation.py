@@ -9,15 +9,15 @@ _BLOCK = 1 << 20  # samples computed at a time
 _BREATH = 0.03  # noise in voiced frames, relative to the pulses; from 0.1 on voicing is lost (measured)
 
 
-def source_of(f0: np.ndarray, mel: MelParams, generator: np.random.Generator) -> np.ndarray:
+def source_of(f0: np.ndarray, mel_params: MelParams, generator: np.random.Generator) -> np.ndarray:
     """Pulses and noise for F0 (frames,) in Hz, 0 = unvoiced: float32 (frames * hop_length, 2).
 
     The pulses are 0 where unvoiced and have unit power elsewhere, the noise is white and has unit power everywhere.
     The first pulse falls at random.
     """
-    samples = len(f0) * mel.hop_length
+    samples = len(f0) * mel_params.hop_length
     noise = generator.standard_normal(samples, dtype=np.float32)
-    pulses, voiced = _pulses(f0, mel.hop_length, mel.sample_rate, generator.uniform(0, np.pi))
+    pulses, voiced = _pulses(f0, mel_params.hop_length, mel_params.sample_rate, generator.uniform(0, np.pi))
     return np.stack([voiced * pulses, noise], axis=-1, dtype=np.float32)
 
 

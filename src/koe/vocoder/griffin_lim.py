@@ -44,15 +44,15 @@ class GriffinLim:
 
     name = "griffin_lim"
 
-    def __init__(self, mel: MelParams, params: GriffinLimParams, seed: int) -> None:
-        self.mel = mel
-        self.contract = mel_contract(mel)
+    def __init__(self, mel_params: MelParams, params: GriffinLimParams, seed: int) -> None:
+        self.mel = mel_params
+        self.contract = mel_contract(mel_params)
         self.params = params
         self.seed = seed
-        window = torch.hann_window(mel.win_length)
-        left = (mel.n_fft - mel.win_length) // 2
-        self._window = F.pad(window, (left, mel.n_fft - mel.win_length - left))
-        self._filterbank = mel_filterbank(mel, torch.device("cpu"))  # (n_mels, bins)
+        window = torch.hann_window(mel_params.win_length)
+        left = (mel_params.n_fft - mel_params.win_length) // 2
+        self._window = F.pad(window, (left, mel_params.n_fft - mel_params.win_length - left))
+        self._filterbank = mel_filterbank(mel_params, torch.device("cpu"))  # (n_mels, bins)
         self._coverage = self._filterbank.sum(dim=0).clamp_min(_SMALLEST)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:

@@ -23,9 +23,9 @@ from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 from koe.vocoder.network import VocoderNetwork
-from koe.vocoder.networks import make_network
+from koe.vocoder.networks import make_network, network_class
 from koe.vocoder.normalization import internal_names, published_names
-from koe.vocoder.params import HiFiGANParams, VocoderInit, VocoderParams
+from koe.vocoder.params import VocoderInit, VocoderParams
 
 State = Mapping[str, Tensor]
 Layers = Mapping[str, list[str]]  # of lists of layers, by name, what each one is for
@@ -50,7 +50,9 @@ class _Found(NamedTuple):
     optimizers: dict[str, dict[str, Any]]
 
 
-def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: ModelReference | None = None) -> Initial:
+def initial_models(
+    params: VocoderParams, mel_params: MelParams, seed: int, start: ModelReference | None = None
+) -> Initial:
     """The networks to train: random under `seed`, or what `vocoder.init` keeps of the vocoder `start`.
 
     With `init.strict` sizes and mel settings must be the same. Otherwise the layers that fit are taken, and the report
@@ -60,14 +62,14 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: Mode
     its mel settings differ (lesson 13).
     """
     torch.manual_seed(seed_for(seed, "vocoder"))
-    generator, discriminators = make_network(params, mel), Discriminators(params.discriminators)
+    generator, discriminators = make_network(params, mel_params), Discriminators(params.discriminators)
     networks: dict[str, nn.Module] = {"generator": generator, "discriminators": discriminators}
     init = params.init
     if start is None:
         return Initial(generator, discriminators)
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
-              *_compared_mels(model, mel, start.name, init.strict)]
+              *_compared_mels(model, mel_params, start.name, init.strict)]
     found = _states(model, start, init)
     for part, network in networks.items():
         if getattr(init, part) == "reset":
@@ -81,17 +83,19 @@ def initial_models(params: VocoderParams, mel: MelParams, seed: int, start: Mode
             network.load_state_dict(found.weights[part])
             report.append(f"{part}: taken")
         else:
-            meanings = [_meanings(part, sizes) for sizes in (model.params, params)]
+            meanings = [_numbered_layers(part, *sides) for sides in (
+                (model.generator, model.params), (generator, params))]
             report += _take_what_fits(part, start.name, _placed(found.weights[part], *meanings), network)
             report += _without_counterpart(*meanings)
     optimizers = {part: state for part, state in found.optimizers.items() if getattr(init, part) == "keep"}
     return Initial(generator, discriminators, optimizers, report)
 
 
-def _compared_mels(model: VocoderModel, mel: MelParams, name: str, strict: bool) -> list[str]:
+def _compared_mels(model: VocoderModel, mel_params: MelParams, name: str, strict: bool) -> list[str]:
     """Nothing if the mel settings are the same; else lines that say so, or with `strict` a ContractError."""
     try:
-        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel), "params.yaml", mel_contract(mel))
+        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel),
+                          "params.yaml", mel_contract(mel_params))
     except ContractError as error:
         if strict:
             raise
@@ -146,19 +150,13 @@ def _take_what_fits(part: str, name: str, theirs: State, network: nn.Module) -> 
     return [f"{part}, layers that fit (tensors):", *transfer.table()]
 
 
-def _meanings(part: str, params: VocoderParams) -> Layers:
-    """What the layers are for that are told apart by number: shapes do not say it."""
-    if part == "discriminators":
-        judges = params.discriminators
-        return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
-                "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
-    if params.model != "hifigan":
-        return {}
-    sizes = params.part(HiFiGANParams)
-    stages = list(enumerate(zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True), 1))
-    return {"ups": [f"upsampling {stage}: rate {rate}, kernel {kernel}" for stage, (rate, kernel) in stages],
-            "resblocks": [f"after upsampling {stage}: kernel {kernel}, dilations {dilations}" for stage, _ in stages
-                          for kernel, dilations in zip(sizes.resblock_kernels, sizes.resblock_dilations, strict=True)]}
+def _numbered_layers(part: str, generator: VocoderNetwork, params: VocoderParams) -> Layers:
+    """What the layers are for that are told apart by number, see `VocoderNetwork.numbered_layers`."""
+    if part == "generator":
+        return generator.numbered_layers()
+    judges = params.discriminators
+    return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
+            "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
 
 
 def _placed(state: State, theirs: Layers, ours: Layers) -> State:
@@ -194,12 +192,9 @@ def _whole_layers(theirs: State, ours: State) -> State:
 
 
 def scratch_warning(params: VocoderParams, hours: float) -> str | None:
-    """What to expect of a HiFi-GAN that starts from nothing, with the hours of speech there are (lesson 11)."""
-    if params.model != "hifigan" or (params.init.origin is not None and params.init.generator == "keep"):
+    """What to expect of a network that starts from nothing, with the hours of speech there are (lesson 11)."""
+    expected = network_class(params).from_scratch
+    if expected is None or (params.init.origin is not None and params.init.generator == "keep"):
         return None
-    return (
-        f"vocoder: WARNING: this HiFi-GAN starts from scratch (vocoder.init), on {hours:.2f} hours of speech and for "
-        f"{params.training.steps} steps. The published model took 24 hours and 2500000 steps; on 3000 utterances a run "
-        "from scratch never got clean. Set vocoder.init.from to the folder of a trained one to fine-tune it, or use "
-        "vocoder.model: harmonic_noise, which learns in minutes."
-    )
+    return (f"vocoder: WARNING: this {params.network.label} starts from scratch (vocoder.init), on {hours:.2f} hours "
+            f"of speech and for {params.training.steps} steps. {expected}")

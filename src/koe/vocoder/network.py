@@ -1,18 +1,43 @@
-"""What the networks of trained vocoders have in common, and how they are made by name."""
+"""What the networks of trained vocoders have in common. Which there are: `koe.vocoder.networks`."""
 
-from typing import ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
+
+from koe.audio.params import MelParams
+
+Graph = Callable[..., Sequence[Tensor]]  # tensors by the names of a graph's inputs → its outputs, in their order
+
+
+class Exported(NamedTuple):
+    """The part of a network that becomes an ONNX graph. Every tensor has axes batch, and frames or samples, first."""
+
+    module: nn.Module  # real numbers in and out
+    inputs: Mapping[str, Tensor]  # to trace with, by name, in the order of the module's arguments
+    outputs: Sequence[str]
 
 
 class VocoderNetwork(nn.Module):
     """Log-mels to waveforms: mel (batch, frames, n_mels) → (batch, frames * hop_length).
 
-    `takes_f0`: whether `forward` needs the source (batch, frames * hop_length, 2), which
-    `koe.vocoder.excitation.source_of` makes of F0.
+    Made by `build`, of its section of the parameters and those of the mel. A new one needs `forward`, `context_frames`,
+    its section and a line in `koe.vocoder.params`, and its line in `koe.vocoder.networks`; the rest has defaults.
     """
 
-    takes_f0: ClassVar[bool] = False
+    # Whether `forward` needs the source (batch, frames * hop_length, 2), which `koe.vocoder.excitation.source_of` makes
+    # of F0.
+    takes_f0: bool = False
+    # Whether `koe.vocoder.synthesis` may compute it in bfloat16: for layers at the sample rate, which take long. What
+    # works at the frame rate takes no time, and spectra would lose digits.
+    mixed_precision: ClassVar[bool] = False
+    # What to expect of one that is trained from random weights, in a few sentences, if that is worth a warning.
+    from_scratch: ClassVar[str | None] = None
+
+    @classmethod
+    def build(cls, sizes: Any, mel_params: MelParams) -> Self:
+        """A network of random weights; `sizes`: its section of the parameters."""
+        return cls(sizes, mel_params)
 
     def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
         raise NotImplementedError
@@ -24,3 +49,35 @@ class VocoderNetwork(nn.Module):
     def fold_weight_norm(self) -> Self:
         """Replaces normalised weights by what they stand for, for synthesis; returns self."""
         return self
+
+    def numbered_layers(self) -> dict[str, list[str]]:
+        """What each layer is for that is told apart by a number, by the name of their list: shapes do not say it.
+
+        Training that starts from a network of other sizes puts layers where their like is.
+        """
+        return {}
+
+    def exported(self, mel: Tensor, source: Tensor) -> Exported:
+        """What becomes a graph, with inputs made of a mel and a source; all of the network unless said otherwise."""
+        return Exported(self, {"mel": mel, "source": source} if self.takes_f0 else {"mel": mel}, ["wave"])
+
+    @classmethod
+    def computed_by(cls, graph: Graph, sizes: Any, mel_params: MelParams, context_frames: int) -> "VocoderNetwork":
+        """The network whose `exported` part is computed by `graph`; the other arguments are what was exported."""
+        return _GraphNetwork(graph, context_frames, cls.takes_f0)
+
+
+class _GraphNetwork(VocoderNetwork):
+    """A network that is a graph as a whole."""
+
+    def __init__(self, graph: Graph, context_frames: int, takes_f0: bool) -> None:
+        super().__init__()
+        self._graph = graph
+        self._context_frames = context_frames
+        self.takes_f0 = takes_f0
+
+    def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
+        return self._graph(mel=mel)[0] if source is None else self._graph(mel=mel, source=source)[0]
+
+    def context_frames(self) -> int:
+        return self._context_frames

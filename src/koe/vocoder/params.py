@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -13,13 +13,35 @@ from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoin
 
 
 class GriffinLimParams(Section):
+    """Griffin-Lim; see `koe.vocoder.griffin_lim`."""
+
+    label: ClassVar[str] = "Griffin-Lim"
+
     iterations: Positive
     f0_iterations: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
-class HiFiGANParams(Section):
+# For where there is no params.yaml, whose values a test compares. No defaults: what a file leaves out is an error.
+GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
+
+
+class NetworkParams(Section):
+    """Sizes of a trained vocoder's network (`koe.vocoder.network`): a section of `VocoderParams`, by its name."""
+
+    label: ClassVar[str]  # as pages call the vocoder
+    linear_layers: ClassVar[bool] = True  # which the optimizer muon is for
+
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
+        """What the mel asks of these sizes; `name`: the section's, as in `contradictions`."""
+        yield from ()
+
+
+class HiFiGANParams(NetworkParams):
     """The generator of HiFi-GAN; see `koe.vocoder.hifigan`."""
+
+    label: ClassVar[str] = "HiFi-GAN"
+    linear_layers: ClassVar[bool] = False  # convolutions alone
 
     upsample_rates: list[Positive]
     upsample_kernels: list[Positive]
@@ -46,17 +68,18 @@ class HiFiGANParams(Section):
         if not all(self.resblock_dilations):
             yield f"{name}.resblock_dilations: {self.resblock_dilations}; no list may be empty, e.g. [1, 3, 5]"
 
-    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
-        """What the mel asks of these sizes."""
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
         product = math.prod(self.upsample_rates)
-        if product != mel.hop_length:
-            proposals = " or ".join(str(rates) for rates in factorisations(mel.hop_length))
+        if product != mel_params.hop_length:
+            proposals = " or ".join(str(rates) for rates in factorisations(mel_params.hop_length))
             yield (f"{name}.upsample_rates: {self.upsample_rates} multiply to {product}, but mel.hop_length is "
-                   f"{mel.hop_length}; e.g. {proposals}")
+                   f"{mel_params.hop_length}; e.g. {proposals}")
 
 
-class HarmonicNoiseParams(Section):
+class HarmonicNoiseParams(NetworkParams):
     """Pulses and noise, shaped in frequency by a network; see `koe.vocoder.harmonic_noise`."""
+
+    label: ClassVar[str] = "harmonic + noise"
 
     layers: Positive
     hidden: Positive
@@ -66,14 +89,13 @@ class HarmonicNoiseParams(Section):
     filters_per_frame: Positive
     corrections: Annotated[int, Field(ge=0)]
 
-    def mel_contradictions(self, mel: MelParams, name: str) -> Iterator[str]:
-        """What the mel asks of these sizes."""
+    def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
         count = self.filters_per_frame
-        step = mel.hop_length // count
-        if mel.hop_length % count:
-            near = max(divisor for divisor in range(1, count) if mel.hop_length % divisor == 0)
-            yield (f"{name}.filters_per_frame: mel.hop_length ({mel.hop_length}) over {count} is no whole number; e.g. "
-                   f"{near}")
+        step = mel_params.hop_length // count
+        if mel_params.hop_length % count:
+            near = max(divisor for divisor in range(1, count) if mel_params.hop_length % divisor == 0)
+            yield (f"{name}.filters_per_frame: mel.hop_length ({mel_params.hop_length}) over {count} is no whole "
+                   f"number; e.g. {near}")
         elif self.n_fft < 2 * step or (self.n_fft - step) % 2:
             yield (f"{name}.n_fft: {self.n_fft}; filters that change every {step} samples (mel.hop_length over "
                    f"filters_per_frame) take at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
@@ -189,12 +211,15 @@ class VocoderInit(Section):
                    f"{name}.from: {self.origin}@<step> or {self.origin}@best")
 
 
+NetworkName = Literal["harmonic_noise", "hifigan"]
+
+
 class VocoderParams(Choice):
     """`model` chooses the network, sized by the part of its name; the rest is how any of them is trained."""
 
-    PARTS = ("harmonic_noise", "hifigan")
+    PARTS = get_args(NetworkName)
 
-    model: Literal["harmonic_noise", "hifigan"]
+    model: NetworkName
     harmonic_noise: HarmonicNoiseParams | None = None
     hifigan: HiFiGANParams | None = None
     discriminators: DiscriminatorParams
@@ -203,15 +228,15 @@ class VocoderParams(Choice):
     init: VocoderInit
 
     @property
-    def network(self) -> HarmonicNoiseParams | HiFiGANParams:
+    def network(self) -> NetworkParams:
         """The sizes of the network that `model` names."""
-        return self.part(HiFiGANParams) if self.model == "hifigan" else self.part(HarmonicNoiseParams)
+        return self.part(NetworkParams)
 
     def contradictions(self, name: str) -> Iterator[str]:
         training = self.training
-        if self.model == "hifigan" and training.optimizer.name == "muon":
-            yield (f"{name}.training.optimizer.name: muon is for linear layers, and hifigan has convolutions alone; "
-                   "adamw")
+        if training.optimizer.name == "muon" and not self.network.linear_layers:
+            yield (f"{name}.training.optimizer.name: muon is for linear layers, and {self.model} has convolutions "
+                   "alone; adamw")
         yield from self._discriminator_contradictions(name)
         yield from warmup_contradictions(training.schedule, training.steps, f"{name}.training")
 
@@ -241,16 +266,22 @@ class VocoderParams(Choice):
                    f"({name}.discriminators, {name}.loss.weights.adversarial and feature_matching); set it to 0")
 
 
-def vocoder_contradictions(vocoder: VocoderParams, mel: MelParams) -> Iterator[str]:
+def vocoder_label(name: str) -> str:
+    """What pages call a vocoder; of one that this version does not know, its name."""
+    kinds = {"griffin_lim": GriffinLimParams, **VocoderParams.kinds()}
+    return str(getattr(kinds.get(name), "label", name))
+
+
+def vocoder_contradictions(vocoder: VocoderParams, mel_params: MelParams) -> Iterator[str]:
     """Of a vocoder with the mel that it speaks from."""
-    yield from vocoder.network.mel_contradictions(mel, f"vocoder.{vocoder.model}")
+    yield from vocoder.network.mel_contradictions(mel_params, f"vocoder.{vocoder.model}")
     training = vocoder.training
-    if training.segment_size % mel.hop_length:
-        near = max(1, round(training.segment_size / mel.hop_length)) * mel.hop_length
+    if training.segment_size % mel_params.hop_length:
+        near = max(1, round(training.segment_size / mel_params.hop_length)) * mel_params.hop_length
         yield (f"vocoder.training.segment_size: {training.segment_size} is not a multiple of mel.hop_length "
-               f"({mel.hop_length}); e.g. {near} or {32 * mel.hop_length}")
-    if training.segment_size < mel.n_fft:
-        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel.n_fft})"
+               f"({mel_params.hop_length}); e.g. {near} or {32 * mel_params.hop_length}")
+    if training.segment_size < mel_params.n_fft:
+        yield f"vocoder.training.segment_size: {training.segment_size} is shorter than mel.n_fft ({mel_params.n_fft})"
 
 
 def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:

@@ -218,10 +218,10 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def require_agreement(sizes: HiFiGANParams, mel: MelParams, config: Path) -> None:
+def require_agreement(sizes: HiFiGANParams, mel_params: MelParams, config: Path) -> None:
     """Raises StoreError if a model of these sizes cannot speak these mels."""
-    of_sizes = (*all_contradictions(sizes, "vocoder.hifigan"), *sizes.mel_contradictions(mel, "vocoder.hifigan"))
-    if wrong := [*all_contradictions(mel, "mel"), *of_sizes]:
+    of_sizes = (*all_contradictions(sizes, "vocoder.hifigan"), *sizes.mel_contradictions(mel_params, "vocoder.hifigan"))
+    if wrong := [*all_contradictions(mel_params, "mel"), *of_sizes]:
         raise StoreError(f"{config}, in Koe's names:\n  " + "\n  ".join(wrong))
 
 

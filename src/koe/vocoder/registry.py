@@ -9,17 +9,14 @@ from koe.errors import StoreError
 from koe.store import compare_contracts
 from koe.vocoder.griffin_lim import GriffinLim
 from koe.vocoder.model_file import CARD, read_vocoder
-from koe.vocoder.params import GriffinLimParams
+from koe.vocoder.params import GRIFFIN_LIM, GriffinLimParams
 from koe.vocoder.synthesis import NeuralVocoder, Vocoder
 
 __all__ = ["Vocoder", "load_vocoder"]
 
-# As it ships, for where there is no params.yaml.
-_GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
-
 
 def load_vocoder(
-    which: str | Path, mel: MelParams, griffin_lim: GriffinLimParams = _GRIFFIN_LIM, seed: int = 0,
+    which: str | Path, mel_params: MelParams, griffin_lim: GriffinLimParams = GRIFFIN_LIM, seed: int = 0,
     device: str = "auto", precision: str = "auto",
 ) -> Vocoder:
     """The vocoder `which`: "griffin_lim", or a folder written by `koe.vocoder.model_file.save_vocoder`.
@@ -29,10 +26,10 @@ def load_vocoder(
     (lesson 13).
     """
     if str(which) == GriffinLim.name:
-        return GriffinLim(mel, griffin_lim, seed)
+        return GriffinLim(mel_params, griffin_lim, seed)
     if not (Path(which) / CARD).exists():
         raise StoreError(f"{which} is neither {GriffinLim.name} nor the folder of a trained vocoder, which would have "
                          f"{CARD} (dvc repro finetune_vocoder makes models/vocoder)")
     model = read_vocoder(which)
-    compare_contracts(str(which), mel_contract(model.mel), "the mels", mel_contract(mel))
-    return NeuralVocoder(model.params.model, model.generator, mel, resolve_device(device), precision)
+    compare_contracts(str(which), mel_contract(model.mel), "the mels", mel_contract(mel_params))
+    return NeuralVocoder(model.params.model, model.generator, mel_params, resolve_device(device), precision)

@@ -1,8 +1,8 @@
 """Short-time spectra on the project's frame grid, and back: what filters in frequency work on."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 _SMALLEST_OVERLAP = 1e-3  # of the windows' sum at the ends, where a single window fades
 
@@ -20,13 +20,13 @@ class ShortTime(nn.Module):
         self.hop_length = hop_length
         self.padding = (fft_size - hop_length) // 2
         beside = fft_size - (window_length or fft_size)
-        window = functional.pad(torch.hann_window(window_length or fft_size), (beside // 2, beside - beside // 2))
+        window = F.pad(torch.hann_window(window_length or fft_size), (beside // 2, beside - beside // 2))
         self.register_buffer("window", window, persistent=False)
         self.window: Tensor
 
     def forward(self, wave: Tensor) -> Tensor:
         """wave (batch, frames * hop_length) → complex spectra (batch, frames, fft_size // 2 + 1)."""
-        padded = functional.pad(wave, (self.padding, self.padding))
+        padded = F.pad(wave, (self.padding, self.padding))
         return torch.stft(
             padded, self.fft_size, self.hop_length, self.fft_size, self.window, center=False, return_complex=True,
         ).transpose(1, 2)
@@ -42,7 +42,7 @@ class ShortTime(nn.Module):
     def _add(self, pieces: Tensor) -> Tensor:
         """Overlap-add of pieces (batch, frames, fft_size)."""
         samples = (pieces.shape[1] - 1) * self.hop_length + self.fft_size
-        return functional.fold(
+        return F.fold(
             pieces.transpose(1, 2), (1, samples), (1, self.fft_size), stride=(1, self.hop_length))[:, 0, 0]
 
     @property

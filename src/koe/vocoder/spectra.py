@@ -7,8 +7,8 @@ layer halves the frequencies from the first on, which costs a third.
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 _SLOPE = 0.1
@@ -40,7 +40,7 @@ class SpectrumDiscriminator(nn.Module):
         hidden = magnitudes(wave, self.fft_size)[:, None].log() / 3 + 1
         features = []
         for layer in self.convs:
-            hidden = functional.leaky_relu(layer(hidden), _SLOPE)
+            hidden = F.leaky_relu(layer(hidden), _SLOPE)
             features.append(hidden)
         score = self.conv_post(hidden)
         features.append(score)

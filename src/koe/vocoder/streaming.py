@@ -28,14 +28,14 @@ def chunks_of(
         yield mel[start:end], None if source is None else source[start * hop_length : end * hop_length]
 
 
-def silent_chunk(mel: MelParams, frames: int, takes_f0: bool) -> Chunk:
+def silent_chunk(mel_params: MelParams, frames: int, takes_f0: bool) -> Chunk:
     """What follows the end of every utterance: no sound, and a source that has none."""
-    silence = np.full((frames, mel.n_mels), np.log(mel.floor), np.float32)
-    return silence, np.zeros((frames * mel.hop_length, 2), np.float32) if takes_f0 else None
+    silence = np.full((frames, mel_params.n_mels), np.log(mel_params.floor), np.float32)
+    return silence, np.zeros((frames * mel_params.hop_length, 2), np.float32) if takes_f0 else None
 
 
 def stream(
-    network: VocoderNetwork, chunks: Iterable[Chunk], mel: MelParams, device: torch.device
+    network: VocoderNetwork, chunks: Iterable[Chunk], mel_params: MelParams, device: torch.device
 ) -> Iterator[np.ndarray]:
     """Speaks an utterance while it arrives: chunks of any sizes in, float32 waveforms (samples,) out.
 
@@ -45,23 +45,23 @@ def stream(
     that take F0 each chunk carries its part of one source of the whole utterance.
     """
     context = network.context_frames()
-    heard: np.ndarray = np.empty((0, mel.n_mels), np.float32)
+    heard: np.ndarray = np.empty((0, mel_params.n_mels), np.float32)
     source = np.empty((0, 2), np.float32) if network.takes_f0 else None
     spoken = 0  # frames at the beginning of `heard` that are there as context only
-    for more, more_source in chain(chunks, [silent_chunk(mel, context, network.takes_f0)]):
+    for more, more_source in chain(chunks, [silent_chunk(mel_params, context, network.takes_f0)]):
         heard = np.concatenate([heard, more], dtype=np.float32)
         if source is not None:
-            assert more_source is not None and len(more_source) == len(more) * mel.hop_length
+            assert more_source is not None and len(more_source) == len(more) * mel_params.hop_length
             source = np.concatenate([source, more_source])
         known = len(heard) - context
         if known <= spoken:
             continue
         wave = _speak(network, heard, source, device)
-        yield wave[spoken * mel.hop_length : known * mel.hop_length].copy()
+        yield wave[spoken * mel_params.hop_length : known * mel_params.hop_length].copy()
         spoken = min(context, known)
         heard = heard[known - spoken :]
         if source is not None:
-            source = source[(known - spoken) * mel.hop_length :]
+            source = source[(known - spoken) * mel_params.hop_length :]
 
 
 @torch.inference_mode()

@@ -14,7 +14,6 @@ from koe.errors import KoeError
 from koe.randomness import numpy_generator
 from koe.vocoder.excitation import source_of
 from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
-from koe.vocoder.hifigan import Generator
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.streaming import Chunk, chunks_of, silent_chunk, stream
 
@@ -35,22 +34,23 @@ class Vocoder(Protocol):
 class NeuralVocoder:
     """A trained network, its weight norm folded away.
 
-    `precision` (see `koe.device.resolve_precision`) is that of HiFi-GAN, whose layers at the sample rate take long.
-    What works at the frame rate takes no time, and its spectra would lose digits: it is float32.
+    `precision` (see `koe.device.resolve_precision`) is that of networks which allow `mixed_precision`; others are
+    computed in float32.
     """
 
     def __init__(
-        self, name: str, network: VocoderNetwork, mel: MelParams, device: torch.device, precision: str = "auto"
+        self, name: str, network: VocoderNetwork, mel_params: MelParams, device: torch.device, precision: str = "auto"
     ) -> None:
         self.name = name
-        self.contract = mel_contract(mel)
-        self._mel = mel
+        self.contract = mel_contract(mel_params)
+        self._mel_params = mel_params
         self._device = device
         self._network = network.fold_weight_norm().eval().requires_grad_(False).to(device)
         self._precision = resolve_precision(precision, device, "precision")
-        if not isinstance(network, Generator):
+        if not network.mixed_precision:
             self._precision = "float32"
-        self._silence = silent_chunk(mel, network.context_frames(), network.takes_f0)
+        # A frame at least, which batches are padded with, of networks that look at no others.
+        self._silence = silent_chunk(mel_params, max(1, network.context_frames()), network.takes_f0)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) and F0 (frames,) to waveforms (frames * hop_length,) in [-1, 1].
@@ -78,7 +78,7 @@ class NeuralVocoder:
             return mel, None
         if len(f0) != len(mel):
             raise KoeError(f"vocoder {self.name}: a mel of {len(mel)} frames has F0 of {len(f0)}")
-        return mel, source_of(f0, self._mel, numpy_generator(0, "vocoder source"))
+        return mel, source_of(f0, self._mel_params, numpy_generator(0, "vocoder source"))
 
     @torch.inference_mode()
     def _together(self, inputs: list[Chunk]) -> list[np.ndarray]:
@@ -87,9 +87,10 @@ class NeuralVocoder:
         source = None
         if self._silence[1] is not None:
             sources = [source for _, source in inputs if source is not None]
-            source = self._padded(sources, self._silence[1], longest * self._mel.hop_length)
+            source = self._padded(sources, self._silence[1], longest * self._mel_params.hop_length)
         waves = self._network(mels, source).float().cpu().numpy()
-        return [wave[: len(mel) * self._mel.hop_length].copy() for wave, (mel, _) in zip(waves, inputs, strict=True)]
+        hop = self._mel_params.hop_length
+        return [wave[: len(mel) * hop].copy() for wave, (mel, _) in zip(waves, inputs, strict=True)]
 
     def _padded(self, arrays: list[np.ndarray], silence: np.ndarray, longest: int) -> Tensor:
         """Arrays (length, width), each followed by `silence` and more of it: (batch, longest + len(silence), width)."""
@@ -99,5 +100,5 @@ class NeuralVocoder:
         return torch.from_numpy(batch).to(self._device)
 
     def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None) -> list[np.ndarray]:
-        chunks = chunks_of(mel, source, self._mel.hop_length)
-        return [np.concatenate([*stream(self._network, chunks, self._mel, self._device)])]
+        chunks = chunks_of(mel, source, self._mel_params.hop_length)
+        return [np.concatenate([*stream(self._network, chunks, self._mel_params, self._device)])]

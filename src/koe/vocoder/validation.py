@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
+import torch.nn.functional as F
 
 from koe.audio.mel import log_mel
 from koe.audio.params import MelParams, SpeakerPitch
@@ -20,8 +20,8 @@ from koe.audio.pitch import extract_f0, pitch_range
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.pesq import wide_band_pesq
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, one_thread_each
-from koe.parallel import cores
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor
+from koe.parallel import cores, one_thread
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import VocoderValidation
@@ -53,7 +53,7 @@ class Validation:
 
 
 def validate(
-    network: VocoderNetwork, items: Sequence[ValidationItem], mel: MelParams, params: VocoderValidation,
+    network: VocoderNetwork, items: Sequence[ValidationItem], mel_params: MelParams, params: VocoderValidation,
     stft_sizes: Sequence[int], device: torch.device, pitch: SpeakerPitch,
 ) -> Validation:
     """Synthesises every item in full, as a finished vocoder does in float32, and compares it to its recording.
@@ -62,16 +62,16 @@ def validate(
     frame by frame; `mos`, estimated, and `pesq`, wide band, if `params` asks for them. PESQ hears 16 kHz: projects of
     a lower rate have none. The same network and items give the same values. The network stays as it is.
     """
-    vocoder = NeuralVocoder("in training", deepcopy(network), mel, device, precision="float32")
+    vocoder = NeuralVocoder("in training", deepcopy(network), mel_params, device, precision="float32")
     waves = vocoder.synthesize([item.mel for item in items], [item.f0 for item in items])
     if params.mos:
         mos_predictor()  # before threads could load it twice
 
     def measured(item: ValidationItem, wave: np.ndarray) -> list[tuple[str, float | None]]:
-        return list(_measures(item, wave, mel, params, stft_sizes, pitch))
+        return list(_measures(item, wave, mel_params, params, stft_sizes, pitch))
 
     found: dict[str, list[float]] = defaultdict(list)
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         measures = list(pool.map(measured, items, waves))
     for item, values in zip(items, measures, strict=True):
         for name, value in values:
@@ -83,20 +83,20 @@ def validate(
 
 
 def _measures(
-    item: ValidationItem, wave: np.ndarray, mel: MelParams, params: VocoderValidation, stft_sizes: Sequence[int],
+    item: ValidationItem, wave: np.ndarray, mel_params: MelParams, params: VocoderValidation, stft_sizes: Sequence[int],
     pitch: SpeakerPitch,
 ) -> Iterator[tuple[str, float | None]]:
     made, real = torch.from_numpy(wave), torch.from_numpy(item.wave)
-    yield "mel", float(mel_loss(log_mel(real, mel), log_mel(made, mel)))
+    yield "mel", float(mel_loss(log_mel(real, mel_params), log_mel(made, mel_params)))
     silence = (0, max(0, max(stft_sizes) - len(real)))  # after utterances that are shorter than a window
-    yield "stft", float(stft_loss(functional.pad(real, silence)[None], functional.pad(made, silence)[None], stft_sizes))
+    yield "stft", float(stft_loss(F.pad(real, silence)[None], F.pad(made, silence)[None], stft_sizes))
     floor, ceiling = pitch_range(pitch, item.speaker)
-    f0 = extract_f0(wave, mel.sample_rate, mel.hop_length, pitch.method, floor, ceiling)
+    f0 = extract_f0(wave, mel_params.sample_rate, mel_params.hop_length, pitch.method, floor, ceiling)
     frame_by_frame = np.repeat(np.arange(len(f0))[:, None], 2, axis=1)
     compared = f0_metrics(f0, item.f0, frame_by_frame)
     yield from ((name, compared[name]) for name in ("log_f0_rmse", "vuv_error"))
-    heard = at_16_khz(wave, mel.sample_rate)
+    heard = at_16_khz(wave, mel_params.sample_rate)
     if params.mos:
         yield "mos", estimate_mos(heard)
-    if params.pesq and mel.sample_rate >= SAMPLE_RATE:
-        yield "pesq", wide_band_pesq(heard, at_16_khz(item.wave, mel.sample_rate))
+    if params.pesq and mel_params.sample_rate >= SAMPLE_RATE:
+        yield "pesq", wide_band_pesq(heard, at_16_khz(item.wave, mel_params.sample_rate))

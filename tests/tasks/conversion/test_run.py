@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_training import make_task, small_params
+from support.small_training import make_task, small_params
 
 from koe.tasks.conversion.model_file import Preparation, load_acoustic
 from koe.tasks.conversion.run import AcousticData, train_acoustic

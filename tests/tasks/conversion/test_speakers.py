@@ -29,14 +29,14 @@ def make(by: str, level: str = "speaker", directions: tuple[tuple[str, str], ...
 def test_nothing_is_told_where_there_is_nothing_to_tell() -> None:
     speakers = make("none", directions=(("c/ann", "c/bob"),))
     assert speakers.voices(("c/ann", "c/bob")) is None
-    assert (speakers.only(0), speakers.only(1)) == ("c/ann", "c/bob")
+    assert (speakers.only("source"), speakers.only("target")) == ("c/ann", "c/bob")
 
 
 def test_learned_speakers_are_numbered_by_name_and_strangers_refused() -> None:
     speakers = make("learned")
     assert speakers.trained == ("c/ann", "c/bob", "c/cat")
     assert speakers.voices(("c/cat", "c/ann")).tolist() == [2, 0]
-    assert (speakers.only(0), speakers.only(1)) == (None, None)
+    assert (speakers.only("source"), speakers.only("target")) == (None, None)
     with pytest.raises(KoeError, match=r"speaker c/dan was not in the training.*c/ann, c/bob, c/cat"):
         speakers.voices(("c/ann", "c/dan"))
 

@@ -2,7 +2,7 @@
 
 Layout, as public loaders read it (nnmnkwii, ESPnet): `gender_f0range.txt`, and for each of jvs001 … jvs100 and each
 part `<part>/transcripts_utf8.txt` with lines of `NAME:text` and `<part>/wav24kHz16bit/NAME.wav`. Names are JSUT's, so
-the corpora pair. Whispered and falsetto recordings get the style behind the name.
+the corpora pair. Whispered and falsetto recordings have these styles.
 """
 
 import re

@@ -46,7 +46,7 @@ class Recording:
     start: float | None = None
     end: float | None = None
     language: str = ""  # where it is not the corpus' own
-    style: str = ""  # whisper, falsetto: such a recording never has the name of the sentence spoken normally
+    style: str = ""  # whisper, falsetto, an emotion: recordings pair with those of their own style; empty: normal
 
 
 @dataclass
@@ -193,16 +193,17 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 def named_by_text(recordings: Iterable[Recording]) -> list[Recording]:
-    """The recordings with sentences named by `text_name`; a speaker's further takes of a text get -2, -3, …
+    """The recordings with sentences named by `text_name`; a speaker's further takes of a text in a style get -2, -3, …
 
     What has no text keeps its name, after the speaker's, so that it meets no other speaker's.
     """
-    takes: Counter[tuple[str, str]] = Counter()
+    takes: Counter[tuple[str, str, str]] = Counter()
     named = []
     for recording in recordings:
         sentence = text_name(recording.text) or _own_name(recording)
-        takes[recording.speaker, sentence + recording.style] += 1
-        take = takes[recording.speaker, sentence + recording.style]
+        spoken = recording.speaker, sentence, recording.style
+        takes[spoken] += 1
+        take = takes[spoken]
         named.append(replace(recording, sentence=f"{sentence}-{take}" if take > 1 else sentence))
     return named
 

@@ -27,14 +27,13 @@ from koe.corpus.importers.table import list_table
 from koe.corpus.importers.vctk import list_vctk
 from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import AudioError
-from koe.files import write_json, write_table
+from koe.files import write_json
+from koe.names import utterance_name
 from koe.text.comparison import canonical
 
-TABLE = "table.csv"
 ABOUT = "corpus.json"
-COLUMNS = ["utterance", "speaker", "gender", "sentence", "text", "language", "role", "path", "start", "end", "seconds",
-           "sample_rate", "channels", "format"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ ROUNDING = 0.05  # seconds by which a label may end after its file
 class Imported:
     """What an import kept, what it left out, and lines for the terminal."""
 
-    table: pd.DataFrame  # COLUMNS
+    table: pd.DataFrame  # UTTERANCES
     quarantine: Quarantine
     notes: list[str] = field(default_factory=list)
 
@@ -109,9 +108,9 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
 
         table, cut = cut_long(name, table, params.segments, quarantine)
         notes = [*notes, *cut]
-    table = table.reindex(columns=COLUMNS).sort_values("utterance", ignore_index=True)
+    table = table.reindex(columns=list(UTTERANCES.columns)).sort_values("utterance", ignore_index=True)
     quarantine.rows = [{column: _printable(value) for column, value in row.items()} for row in quarantine.rows]
-    write_table(folder / TABLE, table)
+    UTTERANCES.write(folder, table)
     quarantine.write(folder)
     write_json(folder / ABOUT, {"importer": params.importer, "licence": licence, "language": language})
     quarantine.require_some(len(table), folder, f"check corpora.{name}.path ({params.path})")
@@ -133,25 +132,26 @@ def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Qu
             quarantine.add(_utterance(name, recording), row.reason, row.detail)
             continue
         rows.append({"utterance": _utterance(name, recording), "speaker": recording.speaker,
-                     "gender": recording.gender, "sentence": recording.sentence, "text": recording.text,
-                     "language": recording.language or params.language or listing.language,
+                     "gender": recording.gender, "sentence": recording.sentence, "style": recording.style,
+                     "text": recording.text, "language": recording.language or params.language or listing.language,
                      "role": roles.get(recording.speaker, "")} | row)
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"start": float, "end": float})
+    table = pd.DataFrame(rows, columns=list(UTTERANCES.columns)).astype({"start": float, "end": float})
     return _first_sentences(name, params, table, listing.notes)
 
 
 def _normalized(recording: Recording) -> Recording:
-    sentence = f"{recording.sentence}-{recording.style}" if recording.style else recording.sentence
-    return replace(recording, speaker=normalize("NFC", recording.speaker), sentence=normalize("NFC", sentence))
+    names = {part: normalize("NFC", getattr(recording, part)) for part in ("speaker", "sentence", "style")}
+    return replace(recording, **names)
 
 
 def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
-    """Those with a name that a table can hold and that no other recording of the speaker has."""
+    """Those with a name that a table can hold and that no other recording of the speaker in that style has."""
     by_utterance: dict[str, list[Recording]] = {}
     for recording in recordings:
-        by_utterance.setdefault(f"{name}/{recording.speaker}/{recording.sentence}", []).append(recording)
+        by_utterance.setdefault(_utterance(name, recording), []).append(recording)
     for utterance, takes in by_utterance.items():
-        unusable = [part for part in (takes[0].speaker, takes[0].sentence)
+        speaker, sentence, style = takes[0].speaker, takes[0].sentence, takes[0].style
+        unusable = [part for part in (speaker, sentence, *([style] if style else []))
                     if part != _printable(part) or not part.strip() or "/" in part]
         if unusable:
             quarantine.add(utterance, UNUSABLE_NAME, f"{takes[0].path}: {unusable[0]!r}; rename it: a name is UTF-8 "
@@ -206,7 +206,7 @@ def _text_notes(name: str, table: pd.DataFrame) -> list[str]:
 
 
 def _utterance(name: str, recording: Recording) -> str:
-    return f"{name}/{recording.speaker}/{recording.sentence}"
+    return utterance_name(name, recording.speaker, recording.sentence, recording.style)
 
 
 def _printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Any recordings, listed in a CSV file: path, speaker, sentence, text, and where they start and end in their files."""
+"""Any recordings, listed in a CSV file: path, speaker, sentence, text, style, and their place in their files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from koe.corpus.sentences_file import read_csv
 from koe.errors import KoeError
 
 REQUIRED = ("path", "speaker", "sentence")
-OPTIONAL = ("text", "start", "end", "gender", "language")
+OPTIONAL = ("text", "start", "end", "gender", "language", "style")
 LICENCE = "not stated: recordings of your own"
 
 
@@ -32,7 +32,7 @@ def _recording(file: Path, line: int, row: dict[str, str]) -> Recording:
         raise KoeError(f"{file}, line {line}: gender {row['gender']!r}; expected female, male or nothing")
     start, end = (_seconds(file, line, row, column) for column in ("start", "end"))
     return Recording(row["speaker"], row["sentence"], file.parent / row["path"], row["text"], row["gender"], start, end,
-                     row["language"])
+                     row["language"], row["style"])
 
 
 def _seconds(file: Path, line: int, row: dict[str, str], column: str) -> float | None:

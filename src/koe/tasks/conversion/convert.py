@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,7 +34,6 @@ from koe.tasks.conversion.model_file import AcousticModel, load_acoustic
 from koe.tasks.conversion.windows import Windows, convert_in_windows
 from koe.vocoder.registry import Vocoder
 
-SOURCE, TARGET = 0, 1  # of a direction
 UNNAMED = "the speaker of recording"
 OVERLAP_SECONDS = 4.0  # speech pauses about every two, the half in which a joint is looked for
 GROUP_SECONDS = 300.0  # of speech that `convert_files` keeps in memory: some batches, to sort by length
@@ -164,19 +164,19 @@ class Converter:
 
         Raises KoeError for a name that is not known, or missing where there is a choice.
         """
-        speaks, is_to_speak = self._known(source, SOURCE), self._known(target, TARGET)
+        speaks, is_to_speak = self._known(source, "source"), self._known(target, "target")
         if is_to_speak is None:
             raise KoeError(f"which voice? This model speaks as {', '.join(self.model.speakers.known)}; name one of "
                            "them (koe convert --to), or introduce one with recordings")
         return speaks, is_to_speak
 
-    def _known(self, name: str | None, side: int) -> str | None:
+    def _known(self, name: str | None, side: Literal["source", "target"]) -> str | None:
         """The full name of a speaker; the only one of the training where none is given, or None if there are more."""
         speakers = self.model.speakers
         if name is not None:
-            return find_speaker(name, speakers.known, "--from" if side == SOURCE else "--to")
+            return find_speaker(name, speakers.known, "--from" if side == "source" else "--to")
         only = speakers.only(side)
-        if only is None and side == SOURCE and speakers.conditioning.by != "encoder":
+        if only is None and side == "source" and speakers.conditioning.by != "encoder":
             raise KoeError(f"who speaks? This model was trained on {', '.join(speakers.trained)}; name one of them "
                            "(koe convert --from)")
         return only

@@ -79,15 +79,14 @@ def source_item(
     `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known;
     the first `skipped` frames are left out.
     """
-    source, target = direction
-    statistics = speakers.of_source(source)
+    statistics = speakers.of_source(direction.source)
     reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
     values = len(reduced) * values_a_step(reduction)
     pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
                      for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers, skipped))
     voiced = average_frames((f0[skipped:] > 0).astype(np.float32), reduction.factor) >= 0.5
     return SourceItem(
-        reduced, pitch, energy, voiced, speakers.of_target(target), speakers.voices(direction, heard))
+        reduced, pitch, energy, voiced, speakers.of_target(direction.target), speakers.voices(direction, heard))
 
 
 def pad(arrays: list[np.ndarray], length: int | None = None) -> Tensor:
@@ -139,8 +138,8 @@ class PairReader:
 
     def source(self, pair: Pair, skipped: int = 0) -> SourceItem:
         """Source features of a pair, without the first `skipped` frames."""
-        _, source, target = pair
-        data, direction = self.dataset, (speaker_key(source), speaker_key(target))
+        data, source = self.dataset, pair.source
+        direction = Direction(speaker_key(pair.source), speaker_key(pair.target))
         return source_item(
             data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.reduction,
             self.heard.get(source), skipped,
@@ -153,7 +152,7 @@ class PairReader:
         data = self.dataset
         if skipped is None:
             skipped = np.zeros((len(pairs), 2), dtype=np.int64)
-        targets = [(name, self.speakers.of_target(speaker_key(name))) for _, _, name in pairs]
+        targets = [(pair.target, self.speakers.of_target(speaker_key(pair.target))) for pair in pairs]
         mels = [data.mel(name)[start:] for (name, _), start in zip(targets, skipped[:, 1], strict=True)]
         if self.speakers.normalize_target:
             mels = [statistics.normalize_mel(mel) for mel, (_, statistics) in zip(mels, targets, strict=True)]
@@ -174,8 +173,7 @@ class PairReader:
 
     def _durations(self, pair: Pair, source_start: int, target_start: int) -> np.ndarray:
         """(S,) whole target steps, of what is left of the pair."""
-        name, source, _ = pair
         if not (source_start or target_start):
-            return self.durations[name]
-        positions = np.maximum(self.positions[name][target_start:] - source_start, 0)
-        return durations_of(positions, self.dataset.frames(source) - source_start, self.reduction.factor)
+            return self.durations[pair.name]
+        positions = np.maximum(self.positions[pair.name][target_start:] - source_start, 0)
+        return durations_of(positions, self.dataset.frames(pair.source) - source_start, self.reduction.factor)

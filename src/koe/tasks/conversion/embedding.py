@@ -9,9 +9,9 @@ import pandas as pd
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import enrolment_utterances
 from koe.errors import KoeError
-from koe.listeners.packaged import at_16_khz, one_thread_each, speaker_encoder
+from koe.listeners.packaged import at_16_khz, speaker_encoder
 from koe.listeners.speaker import ENROLMENT_UTTERANCES, embed, enrol
-from koe.parallel import thread_map
+from koe.parallel import one_thread, thread_map
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.params import ConditioningParams
@@ -46,7 +46,7 @@ def embed_utterances(dataset: Dataset, utterances: list[str]) -> dict[str, np.nd
         return embed(at_16_khz(dataset.wave(utterance), dataset.mel_params.sample_rate))
 
     speaker_encoder()  # before threads could load it twice
-    with one_thread_each():
+    with one_thread():
         found = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
         return dict(zip(utterances, found, strict=True))
 

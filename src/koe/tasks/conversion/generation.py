@@ -41,8 +41,8 @@ def generate_mels(
             group = pairs[start : start + _GROUP]
             conversions = convert_items(
                 network, [reader.source(pair) for pair in group], model.params.normalize_target, BATCH_SIZE, device,
-                durations=[durations[pair] for pair, _, _ in group],
-                frames=[dataset.frames(target) for _, _, target in group],
+                durations=[durations[pair.name] for pair in group],
+                frames=[dataset.frames(pair.target) for pair in group],
             )
-            for (pair, _, _), conversion in zip(group, conversions, strict=True):
-                writer.add(pair, mel=conversion.mel)
+            for pair, conversion in zip(group, conversions, strict=True):
+                writer.add(pair.name, mel=conversion.mel)

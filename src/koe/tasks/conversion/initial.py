@@ -57,7 +57,7 @@ class Initial:
 
 
 def initial_network(
-    params: AcousticParams, mel: MelParams, own: Speakers, seed: int, start: ModelReference | None = None
+    params: AcousticParams, mel_params: MelParams, own: Speakers, seed: int, start: ModelReference | None = None
 ) -> Initial:
     """What to train: from scratch random weights under `seed` and the data's `own` statistics; or from `start`.
 
@@ -70,12 +70,12 @@ def initial_network(
     if nothing fits, if there is no optimizer to keep, or if `init.freeze` leaves nothing to train or names nothing.
     """
     torch.manual_seed(seed_for(seed, "acoustic"))
-    network = build_network(params, mel.n_mels, len(own.trained))
+    network = build_network(params, mel_params.n_mels, len(own.trained))
     if start is None:
         return Initial(network, own)
     model = load_acoustic(start.folder)
     compare_contracts(f"acoustic.init.from ({start.name})", mel_contract(model.preparation.mel), "params.yaml",
-                      mel_contract(mel))
+                      mel_contract(mel_params))
     state, optimizer_state, steps_before = _states(model, start, params.init)
     report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}"]
     if params.init.strict:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from koe.nn.conformer import Conformer
-from koe.nn.layers import Convolution, Dropout, average_steps, length_mask
+from koe.nn.convolution import Convolution
+from koe.nn.layers import Dropout, average_steps, length_mask
 from koe.nn.length import regulate_length, round_durations
 from koe.nn.postnet import Postnet
 from koe.nn.variance import VariancePredictor

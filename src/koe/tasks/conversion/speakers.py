@@ -8,7 +8,7 @@ who was not in the training can be converted from and to once `with_speaker` has
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,9 +50,9 @@ class Speakers:
         """Every speaker that can be named, sorted: those of the training, and those introduced since."""
         return tuple(sorted({*self.trained, *self.embeddings}))
 
-    def only(self, side: int) -> str | None:
-        """The one source (side 0) or target (side 1) of the training; None if there are several."""
-        found = {direction[side] for direction in self.directions}
+    def only(self, side: Literal["source", "target"]) -> str | None:
+        """The one source or target of the training; None if there are several."""
+        found = {getattr(direction, side) for direction in self.directions}
         return found.pop() if len(found) == 1 else None
 
     @property

@@ -43,7 +43,7 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         seed: int, device: torch.device, optimizer_state: dict[str, Any] | None = None, steps_before: int = 0,
     ) -> None:
         training = params.training
-        frames = tuple(reader.dataset.frames(target) for _, _, target in train)
+        frames = tuple(reader.dataset.frames(pair.target) for pair in train)
         batching = Batching(frames, training.batch_size, seed, training.batch_frames,
                             batch_steps(1) * params.reduction.factor, training.accumulate)
         total_steps = training.steps or (training.epochs or 0) * batching.steps_per_epoch
@@ -119,8 +119,8 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         values = validate(network, self.reader, self.validation, self.params, self.device)
         shown = self.validation[: self.params.training.pictures]
         mels = convert_pairs(network, self.reader, shown, self.params, self.device)
-        pictures = {pair.replace("/", "_"): mel_picture(mel, self.reader.dataset.mel(target))
-                    for mel, (pair, _, target) in zip(mels, shown, strict=True)}
+        pictures = {pair.name.replace("/", "_"): mel_picture(mel, self.reader.dataset.mel(pair.target))
+                    for mel, pair in zip(mels, shown, strict=True)}
         return ValidationReport(values, pictures)
 
     def sizes(self, step: int) -> str:
@@ -130,7 +130,7 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
             source, target = (max(frames(pair[side]) for pair in pairs) for side in (1, 2))
             padded = [-(-longest // self.batching.multiple) * self.batching.multiple for longest in (source, target)]
             batches.append(f"{len(pairs)} pairs, source up to {source} frames (padded: {padded[0]}), target up to "
-                           f"{target} (padded: {padded[1]}): {', '.join(pair for pair, _, _ in pairs)}")
+                           f"{target} (padded: {padded[1]}): {', '.join(pair.name for pair in pairs)}")
         return "; and of ".join(batches)
 
     @property

@@ -35,8 +35,8 @@ def validate(
             for part, loss in zip(PARTS, torch.stack([losses[part] for part in PARTS]).tolist(), strict=True):
                 sums[f"{name}/{part}"] += loss * len(members)
     distortions = [
-        mel_cepstral_distortion_of_mels(mel, reader.dataset.mel(target))
-        for mel, (_, _, target) in zip(convert_pairs(network, reader, pairs, params, device), pairs, strict=True)
+        mel_cepstral_distortion_of_mels(mel, reader.dataset.mel(pair.target))
+        for mel, pair in zip(convert_pairs(network, reader, pairs, params, device), pairs, strict=True)
     ]
     return {**{name: total / len(pairs) for name, total in sums.items()}, JUDGED_BY: float(np.mean(distortions))}
 

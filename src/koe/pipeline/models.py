@@ -10,17 +10,17 @@ import yaml
 
 from koe.errors import KoeError
 from koe.training.references import ModelKind, ModelReference, find_reference, split_reference
-from koe.workspace import main_checkout, work_root
+from koe.workspace import main_checkout, project_root, work_root
 
 
 def find_model(kind: ModelKind, name: str, output: str | None = None) -> ModelReference:
     """The model of this kind that its section's `init.from` names, fetched to this machine if need be.
 
-    `name` is `[<repository>:]<where>[@<step>|@best]`, where `where` is a model's folder, or in this repository or the
-    DVC repository in that folder an experiment, a git revision, or an artifact (of which the latest version is taken;
-    `<artifact>@v1.2.3` is a revision). A revision's model is in `models/<section>`, unless its artifacts say otherwise.
-    `output`: the folder that the training writes, if not that one. Raises KoeError if `name` is none of these, or is
-    that folder, which DVC removes when the training starts.
+    `name` is `[<pipeline>:]<where>[@<step>|@best]`, where `where` is a model's folder, or in this pipeline, or in the
+    one in that folder (of this or of another DVC repository), an experiment, a git revision, or an artifact (of which
+    the latest version is taken; `<artifact>@v1.2.3` is a revision). A revision's model is in `models/<section>`, unless
+    its artifacts say otherwise. `output`: the folder that the training run writes, if not that one. Raises KoeError if
+    `name` is none of these, or is that folder, which DVC removes when the training run starts.
     """
     where, _ = split_reference(name)
     asked, usual = f"{kind.section}.init.from: {name}", f"models/{kind.section}"
@@ -33,13 +33,13 @@ def find_model(kind: ModelKind, name: str, output: str | None = None) -> ModelRe
         if folder.is_dir():
             return find_reference(name, folder, _work_roots(folder), kind)
     other, _, revision = where.rpartition(":")
-    repository = (Path(other) if other else main_checkout()).resolve()
-    if not (repository / ".dvc").is_dir():
-        raise KoeError(f"{asked}: there is no such folder, and {repository} is no DVC repository")
-    artifacts = _artifacts(repository)
+    pipeline = (Path(other) if other else main_checkout()).resolve()
+    if project_root(pipeline) is None or not pipeline.is_dir():
+        raise KoeError(f"{asked}: there is no such folder, and {pipeline} is not in a DVC repository")
+    artifacts = _artifacts(pipeline)
     path = artifacts.get(revision.partition("@")[0], usual)
-    commit = _find_commit(asked, repository, revision, artifacts)
-    return find_reference(name, _fetched(asked, repository, commit, path), _work_roots(repository / path), kind)
+    commit = _find_commit(asked, pipeline, revision, artifacts)
+    return find_reference(name, _fetched(asked, pipeline, commit, path), _work_roots(pipeline / path), kind)
 
 
 def _work_roots(folder: Path) -> Iterator[Path]:
@@ -70,9 +70,9 @@ def _find_commit(asked: str, repository: Path, where: str, artifacts: dict[str, 
                    f"or an artifact that has a version. {there}. From other machines: dvc exp pull, git fetch")
 
 
-def _artifacts(repository: Path) -> dict[str, str]:
-    """Paths of the artifacts that a repository's dvc.yaml declares, by name."""
-    file = repository / "dvc.yaml"
+def _artifacts(pipeline: Path) -> dict[str, str]:
+    """Paths of the artifacts that a pipeline's dvc.yaml declares, by name."""
+    file = pipeline / "dvc.yaml"
     entries = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("artifacts", {}) if file.exists() else {}
     return {name: entry["path"] for name, entry in entries.items()}
 
@@ -83,18 +83,20 @@ def _git(repository: Path, *arguments: str) -> list[str]:
     return result.stdout.splitlines() if result.returncode == 0 else []
 
 
-def _fetched(asked: str, repository: Path, commit: str, path: str) -> Path:
+def _fetched(asked: str, pipeline: Path, commit: str, path: str) -> Path:
     """The model's folder as it was at a commit, from DVC's cache or remote, once."""
-    folder = work_root() / "models" / f"{commit[:16]}-{path.replace('/', '-')}"
+    root = project_root(pipeline) or pipeline
+    place = (pipeline.relative_to(root) / path).as_posix()
+    folder = work_root() / "models" / f"{commit[:16]}-{place.replace('/', '-')}"
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
         here = Path(temporary) / "model"
-        command = ["get", str(repository), path, "--rev", commit, "--out", str(here), "--quiet"]
+        command = ["get", str(root), place, "--rev", commit, "--out", str(here), "--quiet"]
         result = subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False)
         if result.returncode:
-            raise KoeError(f"{asked}: {path} of revision {commit[:7]} is neither in DVC's cache nor on a "
+            raise KoeError(f"{asked}: {place} of revision {commit[:7]} is neither in DVC's cache nor on a "
                            f"remote; push it from where it is (dvc push)\n{result.stderr.strip()}")
         if not folder.exists():
             here.replace(folder)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_parameters import shrink_acoustic
 
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
@@ -19,6 +18,7 @@ from koe.tasks.conversion.speakers import Speakers
 from koe.tasks.conversion.training import AcousticTask
 from koe.training.loop import train
 from koe.training.session import Session
+from support.small_parameters import shrink_acoustic
 
 EMBEDDINGS = {f"toy/{name}": np.eye(2, 256, dtype=np.float32)[index] for index, name in enumerate("xy")}
 FRAMES = {"a": (31, 40), "b": (25, 22), "c": (37, 37), "d": (16, 20), "e": (44, 41)}  # of source and target

@@ -1,0 +1,40 @@
+"""`koe pipeline`: what pipelines declare, as dvc.yaml."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from koe.errors import KoeError
+
+pipeline = typer.Typer(no_args_is_help=True, help="The pipelines of a project: the root's, and those of pipelines/.")
+
+
+@pipeline.command("write")
+def write(
+    folders: Annotated[list[Path] | None, typer.Argument(
+        help="Folders of pipelines; without, all of the project's.")] = None,
+    check: Annotated[bool, typer.Option(
+        "--check", help="Write nothing; fail if a file is not what it should be.")] = False,
+) -> None:
+    """Writes dvc.yaml from the stage scripts: their parameters, inputs and outputs, and the modules that they run."""
+    from koe.pipeline.writing import dvc_yaml, pipeline_folders, write_dvc_yaml
+
+    chosen = folders or pipeline_folders()
+    if not chosen:
+        raise KoeError("no pipeline here (stages/pipeline.py, pipelines/*/stages/pipeline.py); run from the project's "
+                       "root, or name a folder")
+    if check:
+        stale = [folder / "dvc.yaml" for folder in chosen if not _is_current(folder, dvc_yaml(folder))]
+        if stale:
+            raise KoeError(f"{', '.join(map(str, stale))}: not what the stage scripts declare and run; "
+                           "koe pipeline write")
+        print(f"{len(chosen)} dvc.yaml are what the stage scripts declare and run")
+        return
+    for folder in chosen:
+        print(write_dvc_yaml(folder))
+
+
+def _is_current(folder: Path, text: str) -> bool:
+    path = folder / "dvc.yaml"
+    return path.exists() and path.read_text(encoding="utf-8") == text

@@ -1,0 +1,149 @@
+"""Tables as CSV files: a `Table` declares the columns and what each of them holds; nothing is guessed from cells."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args
+
+import pandas as pd
+
+from koe.errors import StoreError
+from koe.files import replacing
+
+
+class Place(float):
+    """Kind of a column: seconds from the beginning of a recording, written with microseconds however far in it is."""
+
+
+Kind = type | UnionType  # one of those below, or `<kind> | None` where cells may be empty
+_DTYPES: dict[type, str] = {str: "str", int: "int64", float: "float64", Place: "float64"}
+_EXPECTED = {str: "text", int: "whole numbers", float: "numbers", Place: "seconds"}
+_INFERRED = {  # pandas' words for what a column of Python objects holds
+    str: {"string", "empty"}, int: {"integer", "empty"},
+    float: {"floating", "integer", "mixed-integer-float", "empty"},
+    Place: {"floating", "integer", "mixed-integer-float", "empty"},
+}
+
+
+class Table:
+    """A CSV file in a folder, with the kind of each of its columns.
+
+    Text stays what it was: a sentence "001" does not become 1, and a speaker "NA" is not missing. Numbers that are not
+    whole have six significant digits, so that a difference shows a change and not noise. A missing number, where the
+    kind allows it, is NaN in memory and an empty cell in the file.
+
+    Args:
+        file: its name in a folder.
+        columns: the kind of each column, in their order: `str`, `int`, `float` or `Place`, of numbers that are not
+            whole also `float | None` or `Place | None`.
+        others: the kind of further columns, which may follow under any name; None if there are none.
+    """
+
+    def __init__(self, file: str, columns: Mapping[str, Kind], others: Kind | None = None) -> None:
+        self.file = file
+        self.columns = dict(columns)
+        self.others = others
+        for kind in (*columns.values(), *([] if others is None else [others])):
+            base, optional = _parts(kind)
+            if base not in _DTYPES or (optional and base in (str, int)):
+                raise TypeError(f"{file}: a column cannot be of kind {kind}")
+
+    def empty(self) -> pd.DataFrame:
+        """The table without rows."""
+        return pd.DataFrame({name: pd.Series(dtype=_dtype(kind)) for name, kind in self.columns.items()})
+
+    def write(self, folder: str | Path, frame: pd.DataFrame) -> None:
+        """Writes `frame` to the table's file in `folder`.
+
+        Raises StoreError naming file and column if the columns are not those declared, in any order, or if one holds
+        something else than its kind; the old file, if there is one, is still there then.
+        """
+        path = Path(folder) / self.file
+        kinds = self._kinds(path, frame.columns, "the table to be written", "the columns are declared with the Table")
+        cells = pd.DataFrame({name: _checked(path, name, frame[name], kind) for name, kind in kinds.items()})
+        for name, kind in kinds.items():
+            if _parts(kind)[0] is Place:
+                cells[name] = cells[name].map("{:.6f}".format, na_action="ignore")
+        with replacing(path) as temporary:
+            cells.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+    def read(self, folder: str | Path) -> pd.DataFrame:
+        """The table's file in `folder`, its columns in the order and of the kinds that are declared.
+
+        Raises StoreError naming file and column if there is no such file, if a column is missing or not known, or if
+        a cell is not of its column's kind.
+        """
+        path = Path(folder) / self.file
+        try:
+            header = list(pd.read_csv(path, nrows=0, dtype=str, lineterminator="\n").columns)
+        except FileNotFoundError:
+            raise StoreError(f"{path} does not exist; {_AGAIN}") from None
+        except ValueError as error:  # an empty file, not UTF-8
+            raise StoreError(f"{path} cannot be read ({error}); {_AGAIN}") from None
+        kinds = self._kinds(path, header, "the file", _AGAIN)
+        try:
+            frame = _read(path, kinds)
+        except ValueError as error:
+            raise self._unreadable(path, kinds, error) from None
+        for name, kind in kinds.items():
+            if not _parts(kind)[1] and frame[name].isna().any():
+                raise StoreError(f"{path}: column {name} has empty cells; expected {_EXPECTED[_parts(kind)[0]]} in "
+                                 f"all; {_AGAIN}")
+        return frame[list(kinds)]
+
+    def _kinds(self, path: Path, names: Iterable[str], what: str, advice: str) -> dict[str, Kind]:
+        """The kind of each column of a table with columns `names`: those declared, in order, and then the others."""
+        names = list(names)
+        missing = [name for name in self.columns if name not in names]
+        further = [name for name in names if name not in self.columns]
+        if missing:
+            raise StoreError(f"{path}: {what} has no column {', '.join(missing)}; expected "
+                             f"{', '.join(self.columns)}; {advice}")
+        if self.others is None:
+            if further:
+                raise StoreError(f"{path}: {what} has a column {', '.join(further)}, which is unknown; expected "
+                                 f"{', '.join(self.columns)}; {advice}")
+            return self.columns
+        return self.columns | dict.fromkeys(further, self.others)
+
+    def _unreadable(self, path: Path, kinds: Mapping[str, Kind], error: ValueError) -> StoreError:
+        """An error that names the column because of which the file cannot be read, if it is one column's."""
+        for name, kind in kinds.items():
+            try:
+                _read(path, {name: kind})
+            except ValueError as cause:
+                return StoreError(f"{path}: column {name} should hold {_EXPECTED[_parts(kind)[0]]} ({cause}); {_AGAIN}")
+        return StoreError(f"{path} cannot be read ({error}); {_AGAIN}")
+
+
+_AGAIN = "run dvc repro, which writes it again"
+
+
+def _parts(kind: Kind) -> tuple[Any, bool]:
+    """A kind without `| None`, and whether it had it."""
+    if not isinstance(kind, UnionType):
+        return kind, False
+    kinds = [part for part in get_args(kind) if part is not NoneType]
+    return (kinds[0], True) if len(kinds) == 1 else (kind, True)
+
+
+def _dtype(kind: Kind) -> str:
+    return _DTYPES[_parts(kind)[0]]
+
+
+def _read(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+    numbers = [name for name, kind in kinds.items() if kind is not str]
+    return pd.read_csv(path, usecols=list(kinds), dtype={name: _dtype(kind) for name, kind in kinds.items()},
+                       keep_default_na=False, na_values={name: [""] for name in numbers}, lineterminator="\n")
+
+
+def _checked(path: Path, name: str, column: pd.Series, kind: Kind) -> pd.Series:
+    """The column in its kind's type. Raises StoreError if it holds something else."""
+    base, optional = _parts(kind)
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred not in _INFERRED[base]:
+        raise StoreError(f"{path}: column {name} holds {inferred} values; expected {_EXPECTED[base]}")
+    if not optional and column.isna().any():
+        raise StoreError(f"{path}: column {name} lacks a value in row {int(column.isna().to_numpy().argmax())}; "
+                         f"expected {_EXPECTED[base]} in all")
+    return column.astype(_dtype(kind))

@@ -1,0 +1,150 @@
+"""What a stage script declares reaches its main, typed and checked, and becomes its entry in dvc.yaml."""
+
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+
+from koe.pipeline.stage import Stage
+from koe.errors import KoeError
+from koe.pipeline.writing import END, dvc_yaml, pipeline_folders, read_stage, write_dvc_yaml
+
+DECLARATION = """
+    from koe.params.section import Section
+    from koe.pipeline.declaration import Pipeline
+
+    class Part(Section):
+        size: int
+
+        def contradictions(self, name):
+            if self.size == 13:
+                yield f"{name}.size: 13; nobody wants it"
+
+    class Params(Section):
+        corpora: dict[str, Part]
+        part: Part
+
+    PIPELINE = Pipeline(params=Params, stages=("stages/count.py",))
+"""
+SCRIPT = """
+    from koe.pipeline.stage import Stage, StageFiles, StageParameters
+    from dataclasses import dataclass
+    from pathlib import Path
+    from pydantic import Field
+    from koe.randomness import seed_for
+
+    class Parameters(StageParameters):
+        size: int = Field(alias="part.size")
+        other: int = Field(alias="corpora.${key}.size")
+
+    @dataclass(frozen=True)
+    class Inputs(StageFiles):
+        table: Path = Path("data/in/${key}")
+
+    @dataclass(frozen=True)
+    class Outputs(StageFiles):
+        count: Path = Path("data/out/${key}")
+
+    STAGE = Stage("count", "counts", Parameters, Inputs, Outputs, per_corpus=True)
+
+    def main(params, inputs, outputs, corpus):
+        print(params.size, params.other, inputs.table, outputs.count, corpus)
+
+    if __name__ == "__main__":
+        STAGE.run(main)
+"""
+
+
+@pytest.fixture()
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in {"pipeline.py": DECLARATION, "count.py": SCRIPT}.items():
+        path = tmp_path / "stages" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(dedent(text))
+    (tmp_path / "params.yaml").write_text("corpora: {ann: {size: 7}}\npart: {size: 3}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(project: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["stages/count.py", *arguments])
+    namespace: dict[str, Any] = {"__name__": "count"}
+    exec((project / "stages/count.py").read_text(), namespace)
+    namespace["STAGE"].run(namespace["main"])
+
+
+def test_main_gets_what_is_declared(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project, "ann", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out == "3 7 data/in/ann data/out/ann ann\n"
+
+
+@pytest.mark.parametrize("values, message", [
+    ("corpora: {ann: {size: 7}}\npart: {size: 13}\n", "part.size: 13; nobody wants it"),
+    ("corpora: {ann: {size: 13}}\npart: {size: 1}\n", "corpora.ann.size: 13; nobody wants it"),
+    ("corpora: {ann: {size: 7}}\npart: {size: many}\n", "part.size: input should be a valid integer"),
+    ("corpora: {ann: {size: 7}}\npart: {size: 1}\nparts: 2\n", "parts: no such parameter; here these exist: corpora"),
+    ("corpora: {bob: {size: 7}}\npart: {size: 1}\n", "corpora.ann.size: missing"),
+])
+def test_the_whole_file_is_checked_before_any_work(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], values: str, message: str
+) -> None:
+    (project / "params.yaml").write_text(values)
+    with pytest.raises(SystemExit) as ended:
+        run(project, "ann", monkeypatch=monkeypatch)
+    printed = capsys.readouterr()
+    assert ended.value.code == 1 and message in printed.err and not printed.out
+
+
+def test_ctrl_c_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["stages/count.py", "ann"])
+    with pytest.raises(SystemExit) as ended:
+        read_stage(project / "stages/count.py").run(interrupted)
+    assert ended.value.code == 130 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_entry_is_plain_dvc(project: Path) -> None:
+    entry = yaml.safe_load(dvc_yaml(project))["stages"]["count"]
+    assert entry["foreach"] == "${corpora}"
+    assert entry["do"] == {
+        "desc": "counts", "cmd": "python stages/count.py ${key}", "params": ["part.size", "corpora.${key}.size"],
+        "deps": ["data/in/${key}", "stages/count.py"], "outs": ["data/out/${key}"],
+    }  # an installed Koe lies outside of the project, and is no dep
+
+
+def test_what_is_kept_by_hand_stays(project: Path) -> None:
+    path = write_dvc_yaml(project)
+    path.write_text(path.read_text() + "\nmetrics:\n- metrics/summary.json\n")
+    before = path.read_text()
+    assert write_dvc_yaml(project).read_text() == before
+    path.write_text(before.replace(END, ""))
+    with pytest.raises(KoeError, match="kept by hand"):
+        write_dvc_yaml(project)
+
+
+def test_a_script_without_a_stage_is_named(project: Path) -> None:
+    (project / "stages/count.py").write_text("STAGE = 1\n")
+    with pytest.raises(KoeError, match=r"stages/count\.py: expected STAGE"):
+        dvc_yaml(project)
+    (project / "stages/count.py").unlink()
+    with pytest.raises(KoeError, match=r"stages/count\.py does not exist"):
+        dvc_yaml(project)
+
+
+def test_pipelines_are_found(project: Path) -> None:
+    other = project / "pipelines/other/stages"
+    other.mkdir(parents=True)
+    (project / "pipelines/notes").mkdir()
+    (other / "pipeline.py").write_text(dedent(DECLARATION))
+    assert pipeline_folders(project) == [project, project / "pipelines/other"]
+
+
+def test_a_stage_is_what_a_script_declares(project: Path) -> None:
+    assert isinstance(read_stage(project / "stages/count.py"), Stage)
