@@ -15,7 +15,7 @@ def test_lesson_01_a_run_leaves_a_model_that_says_what_made_it(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
-    params = small_params(values, steps=2, validate_every=2)
+    params = small_params(values, steps=3, validate_every=3)
     task = make_task(tmp_path, params)
     reader = task.reader
     data = AcousticData(reader.dataset, task.train, task.validation, reader.speakers, reader.durations, {}, None)
@@ -27,7 +27,7 @@ def test_lesson_01_a_run_leaves_a_model_that_says_what_made_it(
         provenance = load_acoustic(tmp_path / "model").provenance
         runs.append(provenance["run"])
         expected = {"seed": params.seed, "inputs": "the data", "code": code, "init": None, "revision": "abc",
-                    "steps": 2, "pairs": {"train": len(train), "validation": 1}}
+                    "steps": 3, "pairs": {"train": len(train), "validation": 1}}
         assert {name: provenance[name] for name in expected} == expected
     assert runs[0] != runs[1]  # a checkpoint of other code is not gone on with
     assert "acoustic: 2 batches an epoch, 38.0% of their frames are padding" in capsys.readouterr().out
