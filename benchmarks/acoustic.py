@@ -49,7 +49,7 @@ from koe.tasks.conversion.nars2s import NARS2S, Output, Prosody, Source
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.training import AcousticTrainer
+from koe.tasks.conversion.training import AcousticTask
 
 PEAK_RATE = 1.0e-3  # of both, after 40 steps of warm-up: the log's own warm-up of 4 000 steps would hardly begin
 WARMUP_STEPS = 40
@@ -372,8 +372,8 @@ class Contest:
     def __init__(self, params: Params, reader: PairReader, train: list[Pair], held_out: list[Pair]) -> None:
         self.params, self.held_out = params.acoustic, reader.batch(held_out[: params.acoustic.training.batch_size])
         torch.manual_seed(params.seed)
-        self.koe = AcousticTrainer(NARS2S(params.acoustic, params.mel.n_mels), params.acoustic, reader, train,
-                                   held_out, params.seed, torch.device("cpu"))
+        self.koe = AcousticTask(NARS2S(params.acoustic, params.mel.n_mels), params.acoustic, reader, train,
+                                held_out, params.seed, torch.device("cpu"))
         torch.manual_seed(params.seed)
         self.plain = PlainTrainer(PlainNARS2S(params.acoustic, params.mel.n_mels), params.acoustic)
 
@@ -384,8 +384,8 @@ class Contest:
     def step(self, step: int) -> tuple[Spent, Spent]:
         """A step of each on the same batch at the same rate. Returns what koe and plain spent."""
         batch = self.batch(step)
-        ours = spent(lambda: self.koe._step(step, [batch]))
-        return ours, spent(lambda: self.plain.step(batch, self.koe.rate(step - 1)))
+        ours = spent(lambda: self.koe.step(step, [batch]))
+        return ours, spent(lambda: self.plain.step(batch, self.koe.learning_rate(step)))
 
     @torch.no_grad()
     def losses(self) -> tuple[float, float]:
@@ -399,10 +399,10 @@ class Contest:
         return found[0], found[1]
 
 
-def read_batch(trainer: AcousticTrainer, step: int) -> Batch:
-    """The one batch of step `step`, from 1."""
-    [indices] = trainer.batching.batches_at(step - 1)
-    return trainer.reader.batch([trainer.train[index] for index in indices]).to(trainer.device)
+def read_batch(task: AcousticTask, step: int) -> Batch:
+    """The one batch of step `step`, from 1, whole."""
+    [items] = task.batching.batches_at(step - 1)
+    return task.reader.batch([task.train[item] for item in items]).to(task.device)
 
 
 def measure_steps(contest: Contest, rounds: int) -> Iterator[str]:
@@ -466,13 +466,13 @@ GROUPS = (  # the first whose word is in the kernel's name
 
 def profile_step(contest: Contest) -> None:
     """What a training step of ours spends its time on, by group of kernels, and its longest kernels."""
-    trainer = contest.koe
+    task = contest.koe
     batches = [contest.batch(step) for step in range(1, 4)]
     for step, batch in enumerate(batches, 1):
-        trainer._step(step, [batch])
+        task.step(step, [batch])
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for step, batch in enumerate(batches, 1):
-            trainer._step(step, [batch])
+            task.step(step, [batch])
     groups: dict[str, float] = defaultdict(float)
     kernels: dict[str, float] = {}
     for event in profile.key_averages():
@@ -491,15 +491,15 @@ def measure_gpu(folder: Path, preset: Literal["paper", "large"]) -> Iterator[str
     params = preset_params(preset, WARM_STEPS + GPU_STEPS, GPU_UTTERANCES, "bfloat16", compiled=True)
     reader, train, held_out = synthetic_speech(folder, params)
     torch.manual_seed(params.seed)
-    trainer = AcousticTrainer(NARS2S(params.acoustic, params.mel.n_mels), params.acoustic, reader, train, held_out,
-                              params.seed, torch.device("cuda"))
-    batches = [read_batch(trainer, step) for step in (1, 2)]
+    task = AcousticTask(NARS2S(params.acoustic, params.mel.n_mels), params.acoustic, reader, train, held_out,
+                        params.seed, torch.device("cuda"))
+    batches = [read_batch(task, step) for step in (1, 2)]
     for step in range(1, WARM_STEPS + 1):
-        trainer._step(step, [batches[step % 2]])
+        task.step(step, [batches[step % 2]])
     torch.cuda.synchronize()
     start = time.perf_counter()
     for step in range(WARM_STEPS + 1, WARM_STEPS + GPU_STEPS + 1):
-        trainer._step(step, [batches[step % 2]])
+        task.step(step, [batches[step % 2]])
     torch.cuda.synchronize()
     taken = (time.perf_counter() - start) / GPU_STEPS
     frames = float(np.mean([float(batch.target_frames.sum()) for batch in batches]))

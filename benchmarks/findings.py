@@ -27,7 +27,7 @@ from koe.align.aligner import Side, align_pair
 from koe.align.neural import network_params, save_aligner
 from koe.align.registry import aligner_of
 from koe.align.steps import StepReader
-from koe.align.training import AlignerTrainer
+from koe.align.training import AlignedPairs, AlignerTask
 from koe.align.training import initial_network as initial_aligner
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import directions_of, pairs_in, read_pairs
@@ -38,7 +38,8 @@ from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.initial import initial_network
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.training import AcousticTrainer
+from koe.tasks.conversion.training import AcousticTask
+from koe.training import loop
 from koe.training.session import Session
 
 SMALL: dict[str, Any] = {
@@ -130,13 +131,12 @@ def train(values: Mapping[str, Any], variant: str, seed: int, steps: int, data: 
                                        params.align, factor).durations for pair in kept}
     initial = initial_network(acoustic, params.mel, speakers, params.seed)
     reader = PairReader(dataset, durations, initial.speakers, acoustic.reduction)
-    trainer = AcousticTrainer(initial.network, acoustic, reader, pairs_in(pairs, "train"), pairs_in(pairs, "test"),
-                              params.seed, torch.device("cpu"))
+    task = AcousticTask(initial.network, acoustic, reader, pairs_in(pairs, "train"), pairs_in(pairs, "test"),
+                        params.seed, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
-        session = Session("findings", {"variant": variant, "seed": seed}, Path(folder) / "curves", trainer.objects,
-                          root=Path(folder))
+        session = Session("findings", {"variant": variant, "seed": seed}, Path(folder) / "curves", root=Path(folder))
         began = time.perf_counter()
-        measured = trainer.run(session)
+        measured = loop.train(task, session).values
         return {**measured, **session.latest("train/"), "seconds": time.perf_counter() - began,
                 "parameters": sum(parameter.numel() for parameter in initial.network.parameters())}
 
@@ -155,11 +155,11 @@ def _prepare_aligner(values: Mapping[str, Any], method: str, data: Path, folder:
     speakers = read_statistics(data / "data/stats", params.mel).speakers
     reader = StepReader({name: statistics.mel for name, statistics in speakers.items()}, factor)
     network = initial_aligner(method, section, params.mel.n_mels, factor, params.seed)
-    trainer = AlignerTrainer(network, section.training, dataset, reader, pairs_in(pairs, "train"),
-                             pairs_in(pairs, "validation"), params.seed, torch.device("cpu"))
+    aligned = AlignedPairs(dataset, reader, pairs_in(pairs, "train"), pairs_in(pairs, "validation"))
+    task = AlignerTask(method, network, section.training, aligned, params.seed, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as work:
-        trainer.run(Session(method, {}, Path(work) / "curves", trainer.objects, root=Path(work)))
-    save_aligner(folder / method, method, network, reader, params.mel, {"by": "benchmarks/findings.py"})
+        loop.train(task, Session(method, {}, Path(work) / "curves", root=Path(work)))
+    save_aligner(folder / method, method, task.model, reader, params.mel, {"by": "benchmarks/findings.py"})
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

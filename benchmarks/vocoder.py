@@ -48,7 +48,7 @@ from koe.vocoder.hifigan import Generator
 from koe.vocoder.normalization import published_names
 from koe.vocoder.params import HiFiGANParams
 from koe.vocoder.synthesis import NeuralVocoder
-from koe.vocoder.training import VocoderTrainer
+from koe.vocoder.training import VocoderTask
 
 SLOPE = 0.1
 UTTERANCES = {"train": 32, "validation": 2}
@@ -368,8 +368,8 @@ class Contest:
     def __init__(self, params: Params, train: MelAudio, held_out: MelAudio) -> None:
         generator, discriminators = networks(params)
         self.plain = PlainTrainer(*plain_copies(generator, discriminators, params), params)
-        self.koe = VocoderTrainer(generator, discriminators, params.vocoder, train, held_out, params.seed,
-                                  torch.device("cpu"), params.speaker_pitch)
+        self.koe = VocoderTask(generator, discriminators, params.vocoder, train, held_out, params.seed,
+                               torch.device("cpu"), params.speaker_pitch)
         self.losses: dict[str, list[dict[str, float]]] = {"plain": [], "koe": []}
 
     def step(self, side: str) -> None:
@@ -410,24 +410,24 @@ def profile_step(name: str, work: Callable[[], object]) -> None:
 def measure_gpu_training(params: Params, train: MelAudio, held_out: MelAudio, batch_size: int) -> Iterator[str]:
     """Mel frames a second of a training step in bfloat16, batches lying ready on the GPU."""
     device = torch.device("cuda")
-    trainer = VocoderTrainer(*networks(params), params.vocoder, train, held_out, params.seed, device,
-                             params.speaker_pitch)
+    task = VocoderTask(*networks(params), params.vocoder, train, held_out, params.seed, device,
+                       params.speaker_pitch)
     rows = torch.arange(batch_size, device=device) % BATCH
-    small = trainer.sampler.batch_at(0).to(device)
+    small = task.sampler.batch_at(0).to(device)
     batch = SegmentBatch(small.mel[rows], small.wave[rows], small.present[rows])
 
     def train_steps(first: int, count: int) -> float:
         torch.cuda.synchronize()
         started = time.perf_counter()
         for step in range(first, first + count):
-            trainer.step(step, batch)
+            task.step(step, batch)
         torch.cuda.synchronize()
         return (time.perf_counter() - started) / count
 
     train_steps(1, 5)  # cuDNN chooses its kernels
     taken = train_steps(6, GPU_STEPS)
     frames = batch.mel.shape[0] * batch.mel.shape[1] / taken
-    print(f"training on {torch.cuda.get_device_name()}, {batch_size} segments in {trainer.precision}: "
+    print(f"training on {torch.cuda.get_device_name()}, {batch_size} segments in {task.precision}: "
           f"{1000 * taken:.1f} ms a step, {frames:,.0f} frames/s, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     yield f"ratio gpu_training_{batch_size} {frames / HIFIGAN_FRAMES:.2f}"
 

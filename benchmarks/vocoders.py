@@ -40,6 +40,7 @@ from koe.listeners.recogniser import transcribe
 from koe.params.reading import read_values
 from koe.randomness import seed_for
 from koe.tasks.conversion.schema import Params, check_params
+from koe.training.averaging import update_average
 from koe.training.means import RunningMeans
 from koe.vocoder.data import MelAudio
 from koe.vocoder.discriminators import Discriminators
@@ -51,7 +52,7 @@ from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import HarmonicNoiseParams, HiFiGANParams, VocoderParams
 from koe.vocoder.short_time import ShortTime
 from koe.vocoder.synthesis import NeuralVocoder, Vocoder
-from koe.vocoder.training import VocoderTrainer
+from koe.vocoder.training import VocoderTask
 
 CPU = torch.device("cpu")
 HIFIGAN_FRAMES = 32  # of a segment
@@ -173,15 +174,15 @@ def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dic
 def train_vocoder(name: str, params: Params, train: MelAudio, minutes: float) -> tuple[VocoderNetwork, dict[str, Any]]:
     """Trains for so many minutes of processor time. Returns the network, and the steps and seconds it took."""
     alone = 1 + TIMED_STEPS
-    trial = _seconds_of_steps(_trainer(name, params, train, 2 * alone, alone))
+    trial = _seconds_of_steps(_task(name, params, train, 2 * alone, alone))
     each = np.median(trial[1:alone]) / 3 + 2 * np.median(trial[alone + 1 :]) / 3
     steps = max(3, round(60 * minutes / each))
-    trainer = _trainer(name, params, train, steps, steps // 3)
-    seconds = _seconds_of_steps(trainer)
-    return trainer.model, {"steps": steps, "seconds": sum(seconds)}
+    task = _task(name, params, train, steps, steps // 3)
+    seconds = _seconds_of_steps(task)
+    return task.model, {"steps": steps, "seconds": sum(seconds)}
 
 
-def _trainer(name: str, params: Params, train: MelAudio, steps: int, spectral_steps: int) -> VocoderTrainer:
+def _task(name: str, params: Params, train: MelAudio, steps: int, spectral_steps: int) -> VocoderTask:
     changes = {"steps": steps, "spectral_steps": spectral_steps, "precision": "float32"}
     if name == "hifigan":
         changes["segment_size"] = HIFIGAN_FRAMES * params.mel.hop_length
@@ -189,19 +190,21 @@ def _trainer(name: str, params: Params, train: MelAudio, steps: int, spectral_st
         update={"training": params.vocoder.training.model_copy(update=changes)})
     torch.manual_seed(seed_for(params.seed, "vocoder"))
     network, discriminators = TRAINED[name](params), Discriminators(vocoder.discriminators)
-    return VocoderTrainer(network, discriminators, vocoder, train, train, params.seed, CPU, params.speaker_pitch)
+    return VocoderTask(network, discriminators, vocoder, train, train, params.seed, CPU, params.speaker_pitch)
 
 
-def _seconds_of_steps(trainer: VocoderTrainer) -> list[float]:
+def _seconds_of_steps(task: VocoderTask) -> list[float]:
     """Trains to the end. Returns the processor time of every step, reading of its segments included."""
-    seconds, means, steps = [], RunningMeans(), trainer.params.training.steps
+    seconds, means, steps = [], RunningMeans(), task.params.training.steps
     for step in range(steps):
         begun = time.process_time()
-        means.add(trainer.step(step + 1, trainer.sampler.batch_at(step)))
+        means.add(task.step(step + 1, task.read(step + 1)))
+        if task.average is not None:
+            update_average(task.average, task.generator, task.training.ema or 0.0, step)
         seconds.append(time.process_time() - begun)
         if (step + 1) % 100 == 0:
             losses = ", ".join(f"{name} {value:.3f}" for name, value in means.take().items())
-            print(f"{type(trainer.generator).__name__} {step + 1}/{steps}: {losses}", flush=True)
+            print(f"{type(task.generator).__name__} {step + 1}/{steps}: {losses}", flush=True)
     return seconds
 
 

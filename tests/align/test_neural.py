@@ -21,11 +21,13 @@ from koe.align.neural import (
 )
 from koe.align.params import AlignMethod, AlignParams
 from koe.align.registry import aligner_of
+from koe.align.run import train_aligner
 from koe.align.steps import StepBatch, StepReader
 from koe.align.training import AlignedPairs, AlignerTask, initial_network
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.errors import KoeError
+from koe.files import read_json
 from koe.names import Pair
 from koe.statistics import Moments
 from koe.steps import steps_of
@@ -119,6 +121,30 @@ def test_what_was_trained_is_saved_and_aligns(
         load_aligner(tmp_path / "models" / method, aligner.network.params, params.mel, 2)
     with pytest.raises(KoeError, match="no statistics of speaker demo/z, only of demo/x, demo/y"):
         loaded(source, Side(target.mel, "demo/z"))
+
+
+def test_divergence_names_the_pairs_and_the_methods_own_parameters(
+    tmp_path: Path, corpus: Corpus, params: Params
+) -> None:
+    with pytest.raises(KoeError, match=r"aligner training diverged: .* at step 2, batch of 5: demo/s\d+/x-y.* nan.*"
+                                       r"Lower align\.learned\.training\.learning_rate or .*gradient_clip$"):
+        trained(corpus, params, tmp_path, "learned", steps=10, learning_rate=float("nan"))
+
+
+def test_lesson_01_a_run_leaves_an_aligner_that_says_what_made_it(
+    tmp_path: Path, corpus: Corpus, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
+    section = sizes("learned")
+    section = section.model_copy(update={"training": section.training.model_copy(update={
+        "steps": 2, "warmup_steps": 1, "batch_size": 5})})
+    data = AlignedPairs(corpus.dataset, corpus.reader, corpus.pairs[:20], corpus.pairs[20:])
+    train_aligner("learned", section, params.mel, data, 1, "the data", "the code", "abc", tmp_path / "curves",
+                  tmp_path / "aligner")
+    provenance = read_json(tmp_path / "aligner/model.json")["provenance"]
+    assert provenance == {"seed": 1, "method": "learned", "params": section.model_dump(mode="json"), "factor": FACTOR,
+                          "inputs": "the data", "code": "the code", "revision": "abc"}
+    assert load_aligner(tmp_path / "aligner", section, params.mel, FACTOR).network.params == section
 
 
 @pytest.mark.parametrize("method", NETWORKS)

@@ -118,9 +118,11 @@ class NetworkTask(Task[Network, list[Part]]):
 
     @contextmanager
     def resources(self) -> Iterator[None]:
-        with replicas(self.replicas) as self._pool:
-            yield
-        self._pool = None
+        try:
+            with replicas(self.replicas) as self._pool:
+                yield
+        finally:
+            self._pool = None
 
     def read(self, step: int) -> list[Part]:
         dealt = [items[replica :: self.replicas] for items in self.batching.batches_at(step - 1)
