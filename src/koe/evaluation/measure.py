@@ -3,7 +3,7 @@
 A measure that cannot be taken is None, never NaN, and the row says why.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.mcd import align, mel_cepstral_distortion
+from koe.evaluation.metric import CER, WER
 from koe.evaluation.params import EvaluationParams
 from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import (
@@ -32,11 +33,11 @@ from koe.listeners.speaker import embed, similarity
 from koe.parallel import cores
 from koe.text.normalization import normalize
 
-POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
-METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
-           "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
+POOLED = {metric.name: metric.pooled for metric in (WER, CER) if metric.pooled}
+MEASURED = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
+            "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
 HEADLINE = ("mcd_db", "f0_corr", "speaker_similarity", "wer", "mos")
-COLUMNS = ["pair", "condition", "seconds", *METRICS, *POOLED["wer"], *POOLED["cer"], "text", "transcript", "missing"]
+COLUMNS = ["pair", "condition", "seconds", *MEASURED, *POOLED["wer"], *POOLED["cer"], "text", "transcript", "missing"]
 _SHORTEST_SECONDS = 0.1
 _TOO_SHORT = f"shorter than {_SHORTEST_SECONDS:g} s"
 _SEPARATOR = "; "  # between a row's reasons
@@ -119,7 +120,7 @@ def _row(
         _naturalness(wave, evaluation),
     ):
         row |= values
-        reasons |= {name: reason for name, value in values.items() if value is None and name in METRICS}
+        reasons |= {name: reason for name, value in values.items() if value is None and name in MEASURED}
     return row | {"missing": _SEPARATOR.join(f"{name}: {reason}" for name, reason in reasons.items())}
 
 
@@ -173,15 +174,15 @@ def _naturalness(wave: np.ndarray, evaluation: EvaluationParams) -> tuple[dict[s
     return {"mos": estimate_mos(wave)}, ""
 
 
-def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
-    """Summary of one condition's rows: each of METRICS, `utterances`, and `missing` where something is.
+def aggregate(rows: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> dict[str, Any]:
+    """Summary of one condition's rows: each of `metrics`, `utterances`, and `missing` where something is.
 
     Means over the rows that have the metric; `wer` and `cer` are all errors over all words or characters;
     `nearer_to_target` is a share. A metric that no row has is None. `missing` maps a metric to how many rows lack it
     and why.
     """
     summary: dict[str, Any] = {}
-    for metric in METRICS:
+    for metric in metrics:
         values = pd.to_numeric(rows[metric]).dropna()
         if values.empty:
             summary[metric] = None
@@ -191,7 +192,7 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
         else:
             summary[metric] = _rounded(float(values.mean()))
     summary["utterances"] = len(rows)
-    missing = missing_metrics(rows["missing"])
+    missing = missing_metrics(rows["missing"]) if "missing" in rows else {}
     return summary | ({"missing": missing} if missing else {})
 
 
@@ -206,13 +207,23 @@ def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFram
         {"source": direction[0], "target": direction[1], "condition": condition, **aggregate(members)}
         for (direction, condition), members in grouped
     ])
-    return table[["source", "target", "condition", *METRICS, "utterances"]]
+    return table[["source", "target", "condition", *MEASURED, "utterances"]]
 
 
 def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:
     """The few numbers that stand for a run in a table of runs: of `vocoder`'s converted speech."""
-    converted = summary[vocoder]["converted"]
-    return {name: converted[name] for name in HEADLINE}
+    return headline_of(summary, f"{vocoder}.converted", HEADLINE)
+
+
+def headline_of(summary: Mapping[str, Any], condition: str, metrics: Sequence[str]) -> dict[str, float | None]:
+    """The few numbers that stand for a run, `metrics` of one condition: what a pipeline writes to metrics/summary.json.
+
+    `summary`: as `summarize` returns it.
+    """
+    values = summary
+    for part in condition.split("."):
+        values = values[part]
+    return {name: values[name] for name in metrics}
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:
@@ -229,7 +240,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def summarize(rows: pd.DataFrame) -> dict[str, Any]:
+def summarize(rows: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> dict[str, Any]:
     """`aggregate` of each condition, nested at its dot (`griffin_lim.ceiling` becomes griffin_lim: ceiling: …), and
     the number of `utterances` (pairs).
     """
@@ -239,5 +250,5 @@ def summarize(rows: pd.DataFrame) -> dict[str, Any]:
         place = summary
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[name] = aggregate(members)
+        place[name] = aggregate(members, metrics)
     return summary | {"utterances": int(rows["pair"].nunique())}
