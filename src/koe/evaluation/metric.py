@@ -26,7 +26,7 @@ class Metric:
     better: Literal["lower", "higher", "one"]
     meaning: str
     scale: float = 1.0  # from the value that is stored to the one that is shown: shares are stored, per cent are shown
-    needs: Literal["", "target", "text"] = ""  # beside the recording: the target's, or a text to compare a transcript to
+    needs: Literal["", "target", "text"] = ""  # beside the recording: the target's; a text to compare a transcript to
     pooled: tuple[str, str] | None = None  # columns of counts the ratio of whose sums is the aggregate; None: a mean
 
     def text(self, value: float | None, sign: str = "") -> str:

@@ -1,7 +1,7 @@
 """What a pipeline declares: the one door through which commands, pages and comparisons know a task.
 
-A pipeline is a folder with dvc.yaml, params.yaml and `stages/`; `stages/pipeline.py` holds its `PIPELINE`. The project's
-root is one (voice conversion), and every folder of pipelines/ is.
+A pipeline is a folder with dvc.yaml, params.yaml and `stages/`; `stages/pipeline.py` holds its `PIPELINE`. The
+project's root is one (voice conversion), and every folder of pipelines/ is.
 
 Everything but `params` and `stages` may be left out. What its stages write by convention is found without being
 declared: `metrics/evaluation.csv` and `.json` (koe.evaluation.measure), `metrics/<stage of a training>/plots`
@@ -21,7 +21,7 @@ from koe.params.reading import at
 from koe.params.section import Section
 
 FILE = Path("stages/pipeline.py")
-EVALUATION = "metrics/evaluation"  # .csv: a row for each held-out item and condition; .json: a summary of each condition
+EVALUATION = "metrics/evaluation"  # .csv: a row for each held-out item and condition; .json: each condition's summary
 SUMMARY = "metrics/summary.json"  # the few numbers that a run is judged by
 PAGE = Path("metrics/report/index.html")
 SIZES = frozenset({
@@ -198,7 +198,7 @@ class Pipeline:
         if self.sweep_metric:
             return self.sweep_metric
         if not self.trainings:
-            raise KoeError(f"this pipeline declares no training to judge trials by; give --metric, a number of {SUMMARY}")
+            raise KoeError(f"this pipeline declares no training run to judge by; give --metric, a number of {SUMMARY}")
         return f"{self.trainings[0].curves}/{self.trainings[0].judged_by}"
 
 
@@ -208,7 +208,7 @@ class PipelineFolder:
 
     pipeline: Pipeline
     params: Any  # of the class `pipeline.params`
-    path: Path = Path(".")
+    path: Path = Path()
 
     @property
     def values(self) -> dict[str, Any]:

@@ -64,10 +64,11 @@ def _sides(folder: PipelineFolder) -> dict[str, tuple[str, str]]:
 
 def load_clips(folder: PipelineFolder, place: str) -> list[FollowedClips]:
     """FLAC files of `place`, with the recordings that they are to be like."""
-    mel = folder.params.mel
-    return [FollowedClips(item, {step: clip_of(soundfile.read(file, dtype="int16")[0], mel)
-                                 for step, file in item.files.items()}, trimmed_clip(dataset_of(folder), item.recording))
-            for item in followed(folder, place, "flac")]
+    mel_params, loaded = folder.params.mel, []
+    for item in followed(folder, place, "flac"):
+        made = {step: clip_of(soundfile.read(file, dtype="int16")[0], mel_params) for step, file in item.files.items()}
+        loaded.append(FollowedClips(item, made, trimmed_clip(dataset_of(folder), item.recording)))
+    return loaded
 
 
 def load_pictures(folder: PipelineFolder, place: str, anchor: str, heading: str, note: str) -> dict[str, Any] | None:

@@ -42,7 +42,9 @@ class HeldOut:
     renderings: Sequence[Rendering]
 
 
-def rendering_of(condition: str, audio: np.ndarray, row: Row, mel_params: MelParams, evaluation: Evaluation) -> Rendering:
+def rendering_of(
+    condition: str, audio: np.ndarray, row: Row, mel_params: MelParams, evaluation: Evaluation
+) -> Rendering:
     """16-bit samples (samples,) with the row of metrics/evaluation.csv that is about them."""
     metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name])
                for metric in evaluation.metrics}
@@ -59,7 +61,8 @@ def load_held_out(folder: PipelineFolder) -> list[HeldOut]:
         return []
     rows = read_table(table, text=("transcript", "missing"))
     order = list(conditions(read_json(folder.path / f"{EVALUATION}.json"), evaluation))
-    readers = {place: ShardReader(folder.path / place) for place in {evaluation.condition(name).folder for name in order}}
+    folders = {evaluation.condition(name).folder for name in order}
+    readers = {place: ShardReader(folder.path / place) for place in folders}
     pairs = read_pairs(folder.path / evaluation.pairs).set_index("pair") if evaluation.pairs else None
     held_out = []
     for name in spread(sorted(set(rows["pair"])), folder.limit("utterances", _SENTENCES)):
@@ -92,8 +95,8 @@ def _held_out(item: HeldOut, folder: PipelineFolder) -> dict[str, Any]:
         "direction": item.direction,
         "text": item.text,
         "renderings": [
-            {**player, "label": evaluation.label(rendering.condition), "kind": style_of(rendering.condition, evaluation),
-             "metrics": beside(rendering, evaluation.beside_player),
+            {**player, "label": evaluation.label(rendering.condition),
+             "kind": style_of(rendering.condition, evaluation), "metrics": beside(rendering, evaluation.beside_player),
              "words": words_of(rendering, item.text)}
             for rendering, player in zip(item.renderings, drawn, strict=True)
         ],

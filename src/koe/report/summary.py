@@ -22,5 +22,6 @@ def print_summary(summary: Mapping[str, Any], evaluation: Evaluation, console: C
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
     for condition, values in conditions(summary, evaluation).items():
         cells = [metric.text(values.get(metric.name)) for metric in evaluation.metrics]
-        table.add_row(evaluation.label(condition), *cells, style="bold" if evaluation.condition(condition).made else None)
+        style = "bold" if evaluation.condition(condition).made else None
+        table.add_row(evaluation.label(condition), *cells, style=style)
     (console or Console()).print(table)
