@@ -14,8 +14,7 @@ def run(
     pipeline: Pipeline, names: Sequence[str], other: str | None = None, queue: bool = False,
     options: Sequence[str] = (),
 ) -> None:
-    """Runs experiments of this folder's pipeline by `dvc exp run -n NAME -S …`, each from the parameters that params.yaml
-    has now.
+    """Runs experiments of this folder's pipeline by `dvc exp run -n NAME -S …`, from the parameters of its params.yaml.
 
     Names and parameters of all are checked before the first starts; where one fails, the next ones still run.
     `other`: the experiment at whose size their ideas are run (koe.experiments.idea). `queue`: they are queued, and
