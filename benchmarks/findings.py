@@ -149,7 +149,7 @@ def _prepare_aligner(values: Mapping[str, Any], method: str, data: Path, folder:
     """Trains an aligner as the stage train_aligner does, unless it is there already."""
     if (folder / method).exists():
         return
-    params = params_of(values, SMALL)
+    params = params_of(values, {**SMALL, "align.method": method})
     section, factor = network_params(method, params.align), params.acoustic.reduction.factor
     pairs, dataset = read_pairs(data / "data/pairs"), Dataset(list(params.corpora), params.mel, data / "data")
     speakers = read_statistics(data / "data/stats", params.mel).speakers

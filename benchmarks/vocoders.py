@@ -37,8 +37,9 @@ from koe.evaluation.pesq import wide_band_pesq
 from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import at_16_khz
 from koe.listeners.recogniser import transcribe
+from koe.params.reading import read_values
 from koe.randomness import seed_for
-from koe.tasks.conversion.schema import Params, load_params
+from koe.tasks.conversion.schema import Params, check_params
 from koe.training.means import RunningMeans
 from koe.vocoder.data import MelAudio
 from koe.vocoder.discriminators import Discriminators
@@ -123,15 +124,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="of one thread each")
     parser.add_argument("--wer", action="store_true", help="let a speech recogniser listen too; needs English text")
     options = parser.parse_args()
-    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    file = Path(__file__).parents[1] / "params.yaml"
     done = {run["vocoder"] for run in _read(options.out, options.minutes)}
     jobs = [name for name in (*TRAINED, *REFERENCES) if name not in done]
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        found = [pool.submit(run, name, params, options.minutes, options.data, options.wer) for name in jobs]
+        found = [pool.submit(run, name, params_for(name, file), options.minutes, options.data, options.wer)
+                 for name in jobs]
         for name, future in zip(jobs, found, strict=True):
             values = {"vocoder": name, "minutes": options.minutes, **future.result()}
-            with options.out.open("a") as file:
-                file.write(json.dumps(values) + "\n")
+            with options.out.open("a") as lines:
+                lines.write(json.dumps(values) + "\n")
             print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                             for key, value in values.items()), flush=True)
     runs = {values["vocoder"]: values for values in _read(options.out, options.minutes)}
@@ -141,6 +143,13 @@ def main() -> None:
             if other != "harmonic_noise":
                 ratio = runs["harmonic_noise"][measure] / runs[other][measure]
                 print(f"ratio {measure}_harmonic_noise_over_{other} {ratio:.3f}")
+
+
+def params_for(name: str, file: Path) -> Params:
+    """A parameter file with the sizes that a vocoder of TRAINED takes: HiFi-GAN's, or harmonic_noise's."""
+    values = read_values(file)
+    values["vocoder"]["model"] = "hifigan" if name == "hifigan" else "harmonic_noise"
+    return check_params(values, str(file))
 
 
 def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dict[str, Any]:

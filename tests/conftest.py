@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from real_browser import started
+from support.parameters import ROOT, project_values
+from support.real_browser import started
 
 from koe.tasks.conversion.schema import Params, check_params
-
-ROOT = Path(__file__).resolve().parents[1]
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores out; two threads each would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +25,7 @@ def root() -> Path:
 @pytest.fixture()
 def values() -> dict[str, Any]:
     """The project's own params.yaml as a plain tree, free to be changed by a test."""
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    return project_values()
 
 
 @pytest.fixture()

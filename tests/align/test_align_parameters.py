@@ -3,25 +3,27 @@
 from typing import Any
 
 import pytest
+from support.parameters import change, changed_params
 
 from koe.errors import ParameterError
 from koe.tasks.conversion.schema import check_params
 
+TOO_LONG = {"align.learned.training.warmup_steps": 300}  # as long as the whole training
 
-@pytest.mark.parametrize("change, message", [
-    ({"compare": "dtw"}, "align.compare: dtw is align.method too"),
-    ({"compare": "viterbi"}, "align.compare: input should be 'dtw', 'attention' or 'learned'"),
-    ({"attention": {"kernel": 4}}, "align.attention.kernel: 4 is even; steps stay in place with an odd one, e.g. 5"),
-    ({"learned": {"training": {"warmup_steps": 300}}}, "align.learned.training.warmup_steps: 300 is not below"),
+
+@pytest.mark.parametrize("changes, message", [
+    ({"align.compare": "dtw"}, r"align\.compare: dtw is align\.method too"),
+    ({"align.compare": "viterbi"}, r"align\.compare: input should be 'dtw', 'attention' or 'learned'"),
+    ({"align.attention.kernel": 4},
+     r"align\.attention\.kernel: 4 is even; what is convolved stays in place with an odd one, e\.g\. 5 \(it is 4\)"),
+    ({"align.method": "learned", **TOO_LONG}, r"align\.learned\.training\.warmup_steps: 300 is not below"),
+    ({"align.compare": "learned", **TOO_LONG},
+     r"align\.learned\.training\.warmup_steps: 300 is not below align\.learned\.training\.steps \(300\)"),
 ])
-def test_contradictions_are_named(values: dict[str, Any], change: dict[str, Any], message: str) -> None:
-    def merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
-        for name, value in tree.items():
-            if isinstance(value, dict):
-                merge(into[name], value)
-            else:
-                into[name] = value
-
-    merge(values["align"], change)
+def test_contradictions_are_named(values: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        check_params(values)
+        check_params(change(values, changes))
+
+
+def test_what_a_method_that_is_not_used_contradicts_does_not_matter() -> None:
+    assert changed_params(TOO_LONG).align == changed_params({}).align

@@ -5,12 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.parameters import changed_params
 from test_aligner import sounds, warp
 
 from koe.align.aligner import Aligner, Side, align_pair, dtw_aligner
 from koe.align.attention import AttentionTeacher, guided_attention_loss
 from koe.align.forward_sum import IMPOSSIBLE
-from koe.align.neural import NETWORKS, NeuralAligner, load_aligner, network_params, save_aligner
+from koe.align.neural import (
+    NETWORKS,
+    NetworkParams,
+    NeuralAligner,
+    load_aligner,
+    network_params,
+    save_aligner,
+)
 from koe.align.params import AlignMethod, AlignParams
 from koe.align.registry import aligner_of
 from koe.align.steps import StepBatch, StepReader
@@ -61,8 +69,13 @@ def corpus(tmp_path: Path, params: Params) -> Corpus:
     return Corpus(tmp_path / "data", params)
 
 
+def sizes(method: AlignMethod) -> NetworkParams:
+    """The project's sizes of a method's network."""
+    return network_params(method, changed_params({"align.method": method}).align)
+
+
 def trained(corpus: Corpus, params: Params, folder: Path, method: AlignMethod, **training: float) -> NeuralAligner:
-    section = network_params(method, params.align)
+    section = sizes(method)
     section = section.model_copy(update={"training": section.training.model_copy(update={
         "batch_size": 5, "warmup_steps": 5, "validate_every": 1000, "log_every": 10, **training})})
     network = initial_network(method, section, params.mel.n_mels, FACTOR, seed=1)
@@ -107,8 +120,8 @@ def test_what_was_trained_is_saved_and_aligns(
 
 
 @pytest.mark.parametrize("method", NETWORKS)
-def test_padding_changes_no_alignment(corpus: Corpus, params: Params, method: AlignMethod) -> None:
-    network = initial_network(method, network_params(method, params.align), 80, FACTOR, seed=0).eval()
+def test_padding_changes_no_alignment(corpus: Corpus, method: AlignMethod) -> None:
+    network = initial_network(method, sizes(method), 80, FACTOR, seed=0).eval()
     source, target = corpus.sides("s0")
     whole = Side(source.mel[: 16 * FACTOR], "demo/x"), Side(target.mel[: 16 * FACTOR], "demo/y")
     with torch.no_grad():
@@ -119,8 +132,8 @@ def test_padding_changes_no_alignment(corpus: Corpus, params: Params, method: Al
     torch.testing.assert_close(alone.exp().sum(1), torch.ones(16))
 
 
-def test_the_teacher_does_not_see_the_step_it_predicts(corpus: Corpus, params: Params) -> None:
-    teacher = AttentionTeacher(params.align.attention, 80 * FACTOR).eval()
+def test_the_teacher_does_not_see_the_step_it_predicts(corpus: Corpus) -> None:
+    teacher = AttentionTeacher(sizes("attention"), 80 * FACTOR).eval()
     batch = corpus.reader.batch([corpus.sides("s0")])
     changed = StepBatch(batch.source, batch.target.clone(), batch.source_steps, batch.target_steps, batch.prior)
     changed.target[:, 20:] += 1

@@ -115,14 +115,13 @@ def test_lesson_06_damaged_durations_are_refused_on_read(
         read_durations(tmp_path / "damaged", dataset, PAIRS, 3)
 
 
-def test_lesson_06_wrong_durations_are_refused_on_write(
-    tmp_path: Path, dataset: Dataset, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "koe.align.aligner.durations_of", lambda positions, frames, factor: np.ones(steps_of(frames, factor), np.int32)
-    )
-    with pytest.raises(StoreError, match="durations sum to"):
-        align_pairs(dataset, PAIRS, params.align, 3, tmp_path / "alignment")
+def test_lesson_06_wrong_durations_are_refused_on_write(tmp_path: Path, dataset: Dataset, params: Params) -> None:
+    def short_of_the_end(source: Side, target: Side) -> Found:
+        positions = np.linspace(0, len(source.mel) - 1, len(target.mel) - 3)
+        return Found(path_along(positions, len(source.mel)), positions)
+
+    with pytest.raises(StoreError, match=r"demo/a/x-y: durations sum to 18, the target has 19 steps"):
+        align_pairs(dataset, PAIRS, params.align, 3, tmp_path / "alignment", aligner=short_of_the_end)
 
 
 def test_lesson_08_suspects_are_marked_with_the_reason(params: Params) -> None:

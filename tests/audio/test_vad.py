@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from long_recordings import long_recording
+from support.long_recordings import long_recording
 
 from koe.audio.files import read_audio
 from koe.audio.vad import SHORTEST_PAUSE, speech_spans

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.audio.grid import mel_contract
+from koe.audio.mel import mel_and_energy
 from koe.audio.params import MelParams, SpeakerPitch
+from koe.audio.pitch import extract_f0
 from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
-from koe.corpus.extraction import Features, _check_grid, _row, extract_corpus, extract_features
+from koe.corpus.extraction import Features, extract_corpus, extract_features
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import AudioError, KoeError, StoreError
 from koe.files import write_table
@@ -130,15 +134,21 @@ def test_a_speaker_is_heard_in_its_own_range(tmp_path: Path, voice: Callable[...
         assert f0[f0 > 0].min() >= 300
 
 
-def test_f0_at_the_ends_of_its_range_is_counted() -> None:
+def test_f0_at_the_ends_of_its_range_is_counted(
+    tmp_path: Path, voice: Callable[..., np.ndarray], params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pitch = SpeakerPitch(method="dio", floor=50.0, ceiling=400.0, ranges={"toy/bob": (100.0, 200.0)})
     f0 = np.array([0, 0, 50, 51, 52, 100, 102, 104, 195, 380, 390, 400], np.float32)
     features = Features(np.zeros((12, 80)), f0, np.zeros(12))
-    row = _row("toy/ann/a", features, pitch)
+    monkeypatch.setattr("koe.corpus.extraction.extract_features", lambda *_: features)
+    write_trimmed(tmp_path, {"toy/ann/a": voice(0.5), "toy/bob/a": voice(0.5)})
+    dataset = Dataset(["toy"], params.mel, tmp_path)
+    table = extract_corpus(dataset, tmp_path / "features" / "toy", pitch, 1)[0].set_index("utterance")
+    row = table.loc["toy/ann/a"]
     assert row["f0_pressed"] == pytest.approx(4 / 10)  # 50, 51; 390, 400
     assert row["f0_median"] == 103
     assert (row["f0_low"], row["f0_high"]) == pytest.approx(tuple(np.quantile(f0[f0 > 0], [0.05, 0.95])))
-    assert _row("toy/bob/a", features, pitch)["f0_pressed"] == pytest.approx(9 / 10)  # all but 104
+    assert table.loc["toy/bob/a", "f0_pressed"] == pytest.approx(9 / 10)  # all but 104
 
 
 @settings(max_examples=20, deadline=None)
@@ -168,11 +178,19 @@ def test_lesson_06_a_frame_too_many_is_refused_on_read(tmp_path: Path, params: P
 
 @pytest.mark.parametrize("field", ["mel", "f0", "energy"])
 def test_lesson_06_a_frame_too_many_is_refused_on_write(
-    voice: Callable[..., np.ndarray], params: Params, field: str
+    voice: Callable[..., np.ndarray], params: Params, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wave = voice(0.5)
-    features = extract_features(wave, params.mel, params.speaker_pitch, "ann")
-    longer = np.concatenate([getattr(features, field), getattr(features, field)[-1:]])
-    object.__setattr__(features, field, longer)
-    with pytest.raises(StoreError, match=field):
-        _check_grid(features, params.mel, len(wave))
+    def longer(array: Any, wanted: bool) -> Any:
+        return np.concatenate([array, array[-1:]]) if wanted else array
+
+    def tracked(*arguments: Any) -> np.ndarray:
+        return longer(extract_f0(*arguments), field == "f0")
+
+    def measured(*arguments: Any) -> list[torch.Tensor]:
+        return [torch.from_numpy(longer(part.numpy(), field == name))
+                for name, part in zip(("mel", "energy"), mel_and_energy(*arguments), strict=True)]
+
+    monkeypatch.setattr("koe.corpus.extraction.extract_f0", tracked)
+    monkeypatch.setattr("koe.corpus.extraction.mel_and_energy", measured)
+    with pytest.raises(StoreError, match=f"^{field} has shape"):
+        extract_features(voice(0.5), params.mel, params.speaker_pitch, "ann")

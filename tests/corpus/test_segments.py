@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from long_recordings import LongRecording, long_recording
+from support.long_recordings import LongRecording, long_recording
 
 from koe.corpus import segments
 from koe.corpus.params import SegmentParams

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from compared_runs import VALUES, Voice, write_finished, write_run, write_two_runs
-from fake_project import METRICS as MEASURED
 from rich.console import Console
+from support.compared_runs import VALUES, Voice, write_finished, write_run, write_two_runs
+from support.fake_project import METRICS as MEASURED
 from typer.testing import CliRunner
 
 from koe.errors import KoeError

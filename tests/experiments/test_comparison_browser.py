@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compared_runs import Voice, write_two_runs
-from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
+from support.compared_runs import Voice, write_two_runs
+from support.real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
 from koe.experiments.comparison import compare
 from koe.experiments.comparison_page import build_comparison_page

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from shipped_experiments import ROOT, RUNS, composed, params_of, shipped
+from support.shipped_experiments import ROOT, RUNS, composed, params_of, shipped
 from typer.testing import CliRunner
 
 import koe.cli
@@ -105,7 +105,7 @@ def test_runs_that_start_from_the_public_vocoder_can_take_it() -> None:
     assert [re.sub(r"\D+(\d\d).*", r"\1", name) for name in found] == ["05", "06", "13", "14"]
     for name in found:
         params = params_of(name)
-        same = (params.mel, params.vocoder.hifigan) == (published.mel, published.vocoder.hifigan)
+        same = (params.mel, params.vocoder.network) == (published.mel, published.vocoder.network)
         assert params.vocoder.init.strict == same
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
-from shipped_experiments import NAMES, ROOT, RUNS, VALUES, composed, params_of, shipped
+from support.shipped_experiments import NAMES, ROOT, RUNS, VALUES, composed, params_of, shipped
 from typer.testing import CliRunner
 
 import koe.cli

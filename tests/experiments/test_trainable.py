@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_vocoder
 import torch
-from shipped_experiments import RUNS, VALUES, composed, params_of, shipped
+from support import small_vocoder
+from support.shipped_experiments import RUNS, VALUES, composed, params_of, shipped
 
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset

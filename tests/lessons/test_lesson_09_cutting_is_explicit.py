@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from long_recordings import long_recording
+from support.long_recordings import long_recording
 
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.params import CorpusParams, SegmentParams

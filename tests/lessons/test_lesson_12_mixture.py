@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from spoken_sentences import HELLO, STELLA, THANKS, WEATHER, record
+from support.spoken_sentences import HELLO, STELLA, THANKS, WEATHER, record
 from typer.testing import CliRunner
 
 from koe.align.pairs import align_pairs

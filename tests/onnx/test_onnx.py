@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
+from support.parameters import changed_params
+from support.small_parameters import shrink_acoustic
 
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import ContractError, KoeError, StoreError
@@ -95,23 +96,23 @@ def test_the_acoustic_model_says_the_same(
     assert sum(len(each.mel) for each in plain) < sum(len(each.mel) for each in ours)  # the adjustment was heard
 
 
-def vocoder_model(params: Params, name: str) -> VocoderModel:
+SMALL = {"vocoder.hifigan.upsample_channels": 16, "vocoder.harmonic_noise.layers": 2,
+         "vocoder.harmonic_noise.hidden": 16, "vocoder.harmonic_noise.feed_forward": 32}
+
+
+def vocoder_model(name: str, **mel: float) -> VocoderModel:
+    """A small, random vocoder of a model's name; `mel`: parameters of its mel that differ from the project's."""
     torch.manual_seed(0)
-    vocoder = params.vocoder
-    vocoder = vocoder.model_copy(update={
-        "model": name,
-        "hifigan": vocoder.hifigan.model_copy(update={"upsample_channels": 16}),
-        "harmonic_noise": vocoder.harmonic_noise.model_copy(update={"layers": 2, "hidden": 16, "feed_forward": 32}),
-    })
-    return VocoderModel(make_network(vocoder, params.mel), None, vocoder, params.mel, 0)
+    params = changed_params({**SMALL, "vocoder.model": name, **{f"mel.{key}": value for key, value in mel.items()}})
+    return VocoderModel(make_network(params.vocoder, params.mel), None, params.vocoder, params.mel, 0)
 
 
 @pytest.mark.parametrize("name", ["hifigan", "harmonic_noise"])
-def test_a_vocoder_says_the_same(params: Params, tmp_path: Path, name: str) -> None:
-    model = vocoder_model(params, name)
+def test_a_vocoder_says_the_same(tmp_path: Path, name: str) -> None:
+    model = vocoder_model(name)
     export_vocoder(tmp_path / files.VOCODER, model)
     exported = runtime.load_vocoder(tmp_path)
-    vocoder = NeuralVocoder(name, model.generator, params.mel, CPU, precision="float32")
+    vocoder = NeuralVocoder(name, model.generator, model.mel, CPU, precision="float32")
     assert (exported.name, exported.contract) == (name, vocoder.contract)
     generator = np.random.default_rng(0)
     lengths = (1, 2, 61, 400)
@@ -122,23 +123,21 @@ def test_a_vocoder_says_the_same(params: Params, tmp_path: Path, name: str) -> N
         assert np.abs(theirs - ours).max() < 1e-3 * max(1, np.abs(ours).max())
 
 
-def test_a_folder_without_models_is_named(params: Params, tmp_path: Path) -> None:
+def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"model\.json does not exist"):
         runtime.load_acoustic(tmp_path)
     with pytest.raises(StoreError, match=r"vocoder\.json does not exist.*export-onnx"):
         runtime.load_vocoder(tmp_path)
-    export_vocoder(tmp_path / files.VOCODER, vocoder_model(params, "hifigan"))
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model("hifigan"))
     (tmp_path / files.VOCODER / files.NETWORK).write_bytes(b"broken")
     with pytest.raises(StoreError, match=r"network\.onnx cannot be read"):
         runtime.load_vocoder(tmp_path)
 
 
-def test_an_export_without_a_vocoder_does_not_join_an_earlier_one(
-    values: dict[str, Any], params: Params, tmp_path: Path
-) -> None:
+def test_an_export_without_a_vocoder_does_not_join_an_earlier_one(values: dict[str, Any], tmp_path: Path) -> None:
     shrink_acoustic(values["acoustic"], 16)
     save_acoustic(tmp_path / "trained", acoustic_model(check_params(values)))
-    export_vocoder(tmp_path / "out" / files.VOCODER, vocoder_model(params, "hifigan"))
+    export_vocoder(tmp_path / "out" / files.VOCODER, vocoder_model("hifigan"))
     with pytest.raises(KoeError, match=r"out/vocoder was exported earlier, and this export has no vocoder"):
         export_onnx(tmp_path / "out", tmp_path / "trained")
     assert not (tmp_path / "out" / files.ACOUSTIC).exists()
@@ -146,9 +145,9 @@ def test_an_export_without_a_vocoder_does_not_join_an_earlier_one(
     assert runtime.load_acoustic(tmp_path / "new").params == check_params(values).acoustic
 
 
-def test_onnxscript_is_not_needed(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxscript_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    export_vocoder(tmp_path / files.VOCODER, vocoder_model(params, "harmonic_noise"))
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model("harmonic_noise"))
     assert (tmp_path / files.VOCODER / files.NETWORK).exists()
 
 
@@ -161,8 +160,7 @@ def test_models_of_other_mels_do_not_meet(values: dict[str, Any], tmp_path: Path
     shrink_acoustic(values["acoustic"], 16)
     params = check_params(values)
     export_acoustic(tmp_path / files.ACOUSTIC, acoustic_model(params))
-    other = params.model_copy(update={"mel": params.mel.model_copy(update={"fmax": 7000.0})})
-    export_vocoder(tmp_path / files.VOCODER, vocoder_model(other, "hifigan"))
+    export_vocoder(tmp_path / files.VOCODER, vocoder_model("hifigan", fmax=7000.0))
     assert runtime.load_converter(tmp_path, with_vocoder=False).vocoder is None
     with pytest.raises(ContractError, match="fmax"):
         runtime.load_converter(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_parameters import shrink_acoustic
+from support.small_parameters import shrink_acoustic
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_project import write_project
+from support.fake_project import write_project
 
 from koe.corpus.dataset import Dataset
 from koe.files import write_json
@@ -20,7 +20,7 @@ def report_params(root: Path) -> Params:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, report_params: Params, voice: Any) -> Path:
-    """The root of a finished project (tests/fake_project.py); to be read only."""
+    """The root of a finished project (tests/support/fake_project.py); to be read only."""
     folder = tmp_path_factory.mktemp("project")
     write_project(folder, report_params, voice)
     dataset = Dataset(["demo"], report_params.mel, folder / "data")

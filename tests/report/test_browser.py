@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
+from support.real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
 from koe.report.data import load_report
 from koe.report.page import build_page

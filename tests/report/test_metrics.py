@@ -1,7 +1,7 @@
 """How evaluation.json is put into rows, words and directions."""
 
 import pytest
-from fake_project import METRICS as EVALUATED
+from support.fake_project import METRICS as EVALUATED
 
 from koe.report.metrics import METRICS, change, condition_label, conditions
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from fake_project import TEXTS
+from support.fake_project import TEXTS
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine

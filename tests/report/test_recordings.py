@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_project import SPEAKERS
+from support.fake_project import SPEAKERS
 
 from koe.corpus.dataset import Dataset
 from koe.report.recordings import ratios_table, recordings_table

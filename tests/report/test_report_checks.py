@@ -10,7 +10,7 @@ import pytest
 
 from koe.corpus.dataset import Dataset
 from koe.files import read_json, read_table, write_table
-from koe.report.checks import LISTED, _directions, _duplicates, count_data
+from koe.report.checks import LISTED, count_data
 from koe.tasks.conversion.schema import Params
 
 
@@ -128,18 +128,39 @@ def test_duplicates_are_found_across_names(counts: dict[str, Any], copied: Path,
         ["demo/ann/s1", "demo/ann/s2", "demo/bob/s1"], ["demo/bob/s5", "demo/bob/s6"]]}
 
 
-def test_lists_of_names_have_an_end() -> None:
-    names = [f"demo/ann/s{number}" for number in range(100)]
-    same = pd.DataFrame({"utterance": names, "digest": [f"{number // 3:016x}" if number < 90 else "f" * 16
-                                                        for number in range(100)]})
-    duplicates = _duplicates(same)
-    assert (duplicates["utterances"], duplicates["groups"], len(duplicates["largest"])) == (100, 31, LISTED)
-    assert duplicates["largest"][0] == names[90:]
-    assert len(_duplicates(same.assign(digest="0" * 16))["largest"][0]) == LISTED
-    ratios = pd.DataFrame({"pair": names, "direction": "a → b", "ratio": 1.0, "distance": range(100), "outlier": True})
-    outliers = _directions(ratios)["a → b"]["outliers"]
-    assert outliers["count"] == 100
-    assert list(outliers["worst"]) == names[:-LISTED - 1:-1]
+SENTENCES = 300
+
+
+def _with_more_sentences(data: Path) -> None:
+    """Writes SENTENCES more pairs into the tables that the stages left, each like s1: x000, x001 and so on.
+
+    Of bob's, the first 30 hold the same samples, and the next 90 every three of them. The last 100 last ever longer.
+    """
+    numbers = range(SENTENCES)
+    digests = {f"demo/bob/x{n:03d}": "a" * 16 if n < 30 else f"b{n // 3:015x}" for n in range(120)}
+    frames = {f"demo/bob/x{n:03d}": str(400 + 10 * n) for n in numbers[-100:]}
+    for path in ("corpus/demo/table.csv", "resampled/demo/table.csv", "trim/demo/trim.csv", "features/demo/table.csv",
+                 "pairs/pairs.csv"):
+        table = pd.read_csv(data / path, dtype=str, keep_default_na=False)
+        first = table[table.iloc[:, 0].isin(["demo/ann/s1", "demo/bob/s1", "demo/s1/ann-bob"])]
+        more = pd.concat([first.replace(r"\bs1\b", f"x{n:03d}", regex=True) for n in numbers])
+        if "digest" in more:
+            more["digest"] = more["utterance"].map(digests).fillna("c" + more["utterance"].str[5:])
+        if "frames" in more:
+            more["frames"] = more["utterance"].map(frames).fillna("100")
+        pd.concat([table, more]).to_csv(data / path, index=False)
+
+
+def test_lists_of_names_have_an_end(copied: Path, report_params: Params) -> None:
+    _with_more_sentences(copied)
+    counts = _count(copied, report_params)
+    duplicates = counts["duplicates"]
+    assert (duplicates["utterances"], duplicates["groups"]) == (2 + 30 + 90, 1 + 1 + 30)  # s5 and s6 are equal already
+    assert len(duplicates["largest"]) == LISTED
+    assert duplicates["largest"][0] == [f"demo/bob/x{number:03d}" for number in range(LISTED)]
+    outliers = counts["directions"]["demo/ann → demo/bob"]["outliers"]
+    assert 100 <= outliers["count"] <= 105
+    assert list(outliers["worst"]) == [f"demo/x{SENTENCES - 1 - place:03d}/ann-bob" for place in range(LISTED)]
 
 
 def test_numbers_stay_numbers_for_metrics_diff(counts: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import small_vocoder
 import yaml
 from safetensors.torch import save_file
-from small_training import files_in, make_session, make_trainer, small_params
+from support import small_vocoder
+from support.small_training import files_in, make_session, make_trainer, small_params
 
 from koe.tasks.conversion.schema import Params
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_vocoder import Corpus, small_params, write_corpus
+from support.small_vocoder import Corpus, small_params, write_corpus
 
 from koe.tasks.conversion.schema import Params, load_params
 from koe.vocoder.params import VocoderParams

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.parameters import project_values
 
 from koe.audio.grid import mel_contract
 from koe.errors import ContractError, StoreError
@@ -14,15 +16,14 @@ from koe.tasks.conversion.schema import Params
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
 from koe.vocoder.networks import make_network
-from koe.vocoder.params import VocoderParams
 from koe.vocoder.registry import load_vocoder
 
 
 @pytest.fixture(params=["hifigan", "harmonic_noise"])
-def model(request: pytest.FixtureRequest, params: Params, small: VocoderParams) -> VocoderModel:
+def model(request: pytest.FixtureRequest, params: Params, with_params: Callable[..., Params]) -> VocoderModel:
     torch.manual_seed(1)
-    chosen = small.model_copy(update={"model": request.param})
-    return VocoderModel(make_network(chosen, params.mel), Discriminators(small.discriminators), chosen, params.mel,
+    chosen = with_params({"vocoder.model": request.param}).vocoder
+    return VocoderModel(make_network(chosen, params.mel), Discriminators(chosen.discriminators), chosen, params.mel,
                         steps=42, provenance={"revision": "abc", "inputs": "0123"})
 
 
@@ -57,6 +58,22 @@ def test_lesson_01_the_card_says_what_the_model_came_from(
     assert card["contract"] == mel_contract(params.mel)
     assert card["provenance"] == {"revision": "abc", "inputs": "0123"}
     assert card["steps"] == 42
+
+
+def test_cards_that_differ_in_what_is_not_chosen_read_the_same(
+    model: VocoderModel, folder: Path, params: Params
+) -> None:
+    """As cards were before they held the chosen network alone, and of versions whose other networks differ."""
+    card = json.loads((folder / "vocoder.json").read_text())
+    sections = project_values()["vocoder"]
+    other, = {"hifigan", "harmonic_noise"} - {model.params.model}
+    assert other not in card["vocoder"]
+    for unused in (sections[other], {"sizes": "of another version"}):
+        (folder / "vocoder.json").write_text(json.dumps(card | {"vocoder": {**card["vocoder"], other: unused}}))
+        again = read_vocoder(folder)
+        assert again.params == model.params
+        assert again.params.model_dump() == model.params.model_dump()
+        assert load_vocoder(folder, params.mel, device="cpu").name == model.params.model
 
 
 def test_lesson_13_a_vocoder_of_other_mel_settings_is_refused(folder: Path, params: Params) -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.parameters import changed_params
 from torch import Tensor
 
 from koe.audio.params import MelParams
-from koe.tasks.conversion.schema import Params, load_params
+from koe.tasks.conversion.schema import Params
 from koe.vocoder.grouping import BATCH_FRAMES
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
-from koe.vocoder.params import VocoderParams
 from koe.vocoder.streaming import chunks_of, stream
 from koe.vocoder.synthesis import NeuralVocoder
 
@@ -23,18 +23,21 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def mel(root: Any) -> MelParams:
-    return load_params(root / "params.yaml").mel
+def mel() -> MelParams:
+    return changed_params({}).mel
 
 
-def small_network(model: str, mel: MelParams, vocoder: VocoderParams) -> VocoderNetwork:
+SMALL = {
+    "vocoder.hifigan.upsample_channels": 16, "vocoder.hifigan.resblock_kernels": [3],
+    "vocoder.hifigan.resblock_dilations": [[1, 3]], "vocoder.harmonic_noise.layers": 2,
+    "vocoder.harmonic_noise.hidden": 16, "vocoder.harmonic_noise.feed_forward": 32,
+}
+
+
+def small_network(model: str, mel: MelParams) -> VocoderNetwork:
     """Random, but audible: with weights as they start, everything far away would be below rounding."""
     torch.manual_seed(0)
-    hifigan = vocoder.hifigan.model_copy(update={
-        "upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1, 3]]})
-    noise = vocoder.harmonic_noise.model_copy(update={"layers": 2, "hidden": 16, "feed_forward": 32})
-    sizes = {"model": model, "hifigan": hifigan, "harmonic_noise": noise}
-    network = make_network(vocoder.model_copy(update=sizes), mel)
+    network = make_network(changed_params({**SMALL, "vocoder.model": model}).vocoder, mel)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("original0") or "filters.weight" in name or "detail" in name:
@@ -43,9 +46,8 @@ def small_network(model: str, mel: MelParams, vocoder: VocoderParams) -> Vocoder
 
 
 @pytest.fixture(scope="module", params=["hifigan", "harmonic_noise"])
-def vocoder(request: Any, root: Any, mel: MelParams) -> NeuralVocoder:
-    params = load_params(root / "params.yaml").vocoder
-    return NeuralVocoder(request.param, small_network(request.param, mel, params), mel, CPU, precision="float32")
+def vocoder(request: Any, mel: MelParams) -> NeuralVocoder:
+    return NeuralVocoder(request.param, small_network(request.param, mel), mel, CPU, precision="float32")
 
 
 def an_utterance(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

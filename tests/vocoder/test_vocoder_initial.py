@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from small_vocoder import Corpus, make_session, make_trainer, small_params
+from support.parameters import project_values
+from support.small_vocoder import Corpus, make_session, make_trainer, small_params
 from torch import nn
 
 from koe.audio.params import MelParams
@@ -27,10 +27,10 @@ SEED = 6  # that of the run that starts; the other had 3
 
 
 @pytest.fixture(scope="module")
-def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, VocoderTrainer]:
+def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VocoderTrainer]:
     """The folder of a vocoder of six steps, of which the third and the best were kept, and how it was trained."""
     place = tmp_path_factory.mktemp("base")
-    params = small_params(yaml.safe_load((root / "params.yaml").read_text()), {
+    params = small_params(project_values(), {
         "vocoder.training.ema": 0.9, "vocoder.training.keep_every": 3, "vocoder.training.keep_best": True})
     trainer = make_trainer(corpus, params)
     session = make_session(place, trainer)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_vocoder import Corpus, make_session, make_trainer
+from support.small_vocoder import Corpus, make_session, make_trainer
 from torch import Tensor, nn
 
 from koe.errors import KoeError

@@ -15,6 +15,7 @@ from koe.errors import ParameterError
 from koe.params.section import Section, all_contradictions
 
 Schema = TypeVar("Schema", bound=Section)
+KEY = "[key]"  # pydantic's last word of a place where a mapping's name, not its value, is wrong
 
 
 def read_values(path: str | Path = "params.yaml") -> Any:
@@ -60,7 +61,7 @@ def at(values: Any, name: str) -> Any:
 
 
 def _explain(schema: type[Section], entry: Any) -> str:
-    name = ".".join(str(part) for part in entry["loc"])
+    name = ".".join(str(part) for part in entry["loc"] if part != KEY)
     if entry["type"] == "extra_forbidden":
         return f"{name}: no such parameter; here these exist: {', '.join(_siblings(schema, entry['loc']))}"
     if entry["type"] == "missing":

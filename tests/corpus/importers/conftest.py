@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from spoken_sentences import record
+from support.spoken_sentences import record
 
 from koe.corpus.importers.registry import COLUMNS, import_corpus
 from koe.corpus.params import CorpusParams
@@ -16,7 +16,7 @@ from koe.files import read_json, read_table
 
 @pytest.fixture(scope="session", name="record")
 def recorder() -> Callable[..., float]:
-    """The function `spoken_sentences.record`."""
+    """The function `support.spoken_sentences.record`."""
     return record
 
 

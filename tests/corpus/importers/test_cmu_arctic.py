@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from spoken_sentences import STELLA, YES
+from support.spoken_sentences import STELLA, YES
 
 from koe.errors import KoeError
 

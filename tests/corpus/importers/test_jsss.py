@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from spoken_sentences import HELLO, WEATHER
+from support.spoken_sentences import HELLO, WEATHER
 
 from koe.errors import KoeError
 

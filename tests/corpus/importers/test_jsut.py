@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from spoken_sentences import HELLO, WEATHER
+from support.spoken_sentences import HELLO, WEATHER
 
 from koe.errors import KoeError
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from spoken_sentences import STELLA, THINGS, YES
+from support.spoken_sentences import STELLA, THINGS, YES
 
 from koe.errors import KoeError
 

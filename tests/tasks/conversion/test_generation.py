@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
+from support.small_parameters import shrink_acoustic
 
 from koe.corpus.statistics import Normalization, Statistics
 from koe.statistics import Moments

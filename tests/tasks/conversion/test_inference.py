@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
+from support.small_parameters import shrink_acoustic
+from support.windows import joints_of
 
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import KoeError
 from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.tasks.conversion.data import SourceItem, source_batch, source_item
-from koe.tasks.conversion.inference import Adjustment, Conversion, _value_positions, convert_items
-from koe.tasks.conversion.nars2s import NARS2S
-from koe.tasks.conversion.params import ReductionParams
+from koe.tasks.conversion.inference import Adjustment, Conversion, convert_items
+from koe.tasks.conversion.nars2s import NARS2S, Control, Output, Source
 from koe.tasks.conversion.reduction import frames_a_value, reduce_prosody
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
-from koe.tasks.conversion.windows import FADE_FRAMES, Windows, _joints, convert_in_windows
+from koe.tasks.conversion.windows import FADE_FRAMES, Windows, convert_in_windows
 
 BANDS = 8
 CPU = torch.device("cpu")
@@ -104,16 +104,29 @@ def test_lesson_31_lengths_are_exact_however_frames_are_reduced(
         assert [len(conversion.f0) for conversion in found] == frames
 
 
+class Repeating(NARS2S):
+    """Says the same energies (V,), in the target's normalised units, whatever it is given."""
+
+    def __init__(self, params: Params, energy: np.ndarray) -> None:
+        super().__init__(params.acoustic, BANDS)
+        self.said = torch.from_numpy(energy)[None]
+
+    def forward(self, source: Source, durations: torch.Tensor, control: Control, **_: Any) -> Output:
+        return replace(super().forward(source, durations, control=control), energy=self.said)
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS, ids=str)
 def test_values_are_put_where_they_were_taken(values: dict[str, Any], reduction: dict[str, Any]) -> None:
-    """A line reduced to values and drawn through their positions is the same line."""
-    params: ReductionParams = small(values, **reduction).acoustic.reduction
+    """A line reduced to values, which a network gives back, is the same line; level beyond the outermost values."""
+    params = small(values, **reduction)
+    factor = params.acoustic.reduction.factor
     for frames in range(12, 25):
-        line = np.arange(frames, dtype=np.float32)
-        positions = _value_positions(frames, params)
-        taken = reduce_prosody(line, params)[: len(positions)]
-        assert len(positions) == steps_of(frames, frames_a_value(params))
-        assert np.allclose(positions, taken)
+        line, steps = np.arange(frames, dtype=np.float32), steps_of(frames, factor)
+        taken = reduce_prosody(line, params.acoustic.reduction)
+        item, ones = item_of(params, frames), np.ones(steps, np.int32)
+        [conversion] = convert_items(Repeating(params, (taken + 4) / 2), [item], True, 1, CPU, [ones], [frames])
+        last = taken[steps_of(frames, frames_a_value(params.acoustic.reduction)) - 1]
+        assert np.allclose(conversion.energy, np.clip(line, taken[0], last), atol=1e-4)
 
 
 def test_adjustments_arrive_in_units_of_the_target(values: dict[str, Any]) -> None:
@@ -176,11 +189,11 @@ def test_a_network_that_sees_locally_converts_the_same_in_windows(
     item, windows = item_of(params, 960), Windows(80, 40)
     [whole], joined = convert(network, [item]), in_windows(network, item, windows)
     assert np.array_equal(joined.durations, whole.durations)
-    spans = windows.spans(len(item.mel))
-    assert len(spans) > 2
+    joints = joints_of(item, windows)
+    assert len(joints) > 1
     factor = params.acoustic.reduction.factor
     away = np.ones(len(whole.mel), dtype=bool)
-    for joint in _joints(item, spans, windows.overlap):
+    for joint in joints:
         away[joint * factor - FADE_FRAMES : joint * factor + FADE_FRAMES] = False
     for field in ("mel", "f0", "energy"):
         assert np.allclose(getattr(joined, field)[away], getattr(whole, field)[away], atol=1e-3), field
@@ -219,7 +232,7 @@ def test_long_input_has_its_length_and_no_jump(values: dict[str, Any], make: Cal
     assert len(joined.mel) == pytest.approx(10 * len(part.mel), rel=0.05)
     ends = np.cumsum(joined.durations) * factor
     at_joints = np.zeros(len(joined.mel) - 1, dtype=bool)
-    for joint in _joints(item, windows.spans(len(item.mel)), windows.overlap):
+    for joint in joints_of(item, windows):
         at_joints[ends[joint - 1] - FADE_FRAMES : ends[joint - 1] + FADE_FRAMES] = True
     for field in ("mel", "energy"):
         jumps = np.abs(np.diff(getattr(joined, field), axis=0)).reshape(len(at_joints), -1).mean(axis=1)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_parameters import shrink_acoustic
-from small_training import run_in
+from support.small_parameters import shrink_acoustic
+from support.small_training import run_in
 
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_training import EMBEDDINGS, make_trainer, small_params, weights
+from support.small_training import EMBEDDINGS, make_trainer, small_params, weights
 
 from koe.errors import StoreError
 from koe.files import read_json, write_json

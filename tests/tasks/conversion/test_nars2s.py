@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_parameters import shrink_acoustic
+from support.small_parameters import shrink_acoustic
 
 from koe.nn.layers import MaskedBatchNorm
 from koe.nn.length import regulate_length, round_durations

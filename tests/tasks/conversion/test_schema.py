@@ -8,24 +8,19 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.parameters import change, changed_params
 
 from koe.audio.grid import frame_count, frame_rate
 from koe.audio.pitch import pitch_range
 from koe.errors import ParameterError
+from koe.params.reading import read_values
 from koe.tasks.conversion.schema import Params, check_params, load_params
-from koe.vocoder.params import factorisations
-
-
-def change(values: dict[str, Any], path: str, value: Any) -> None:
-    *sections, last = path.split(".")
-    for section in sections:
-        values = values[section]
-    values[last] = value
+from koe.vocoder.params import HiFiGANParams, factorisations
 
 
 def test_the_projects_own_parameters_are_valid(root: Path) -> None:
-    params = load_params(root / "params.yaml")
-    assert math.prod(params.vocoder.hifigan.upsample_rates) == params.mel.hop_length
+    params, values = load_params(root / "params.yaml"), read_values(root / "params.yaml")
+    assert math.prod(values["vocoder"]["hifigan"]["upsample_rates"]) == params.mel.hop_length  # chosen or not
 
 
 def test_parameters_cannot_be_changed(params: Params) -> None:
@@ -88,7 +83,7 @@ CONTRADICTIONS = [
     ({"acoustic.encoder.heads": 3}, r"acoustic\.encoder\.heads: acoustic\.encoder\.attention \(256\) over 3 heads"),
     ({"acoustic.decoder.heads": 256}, r"acoustic\.decoder\.heads: .* even whole number"),
     *(({f"acoustic.{part}.kernel": 4}, rf"acoustic\.{part}\.kernel: 4 is even; .* e\.g\. 5")
-      for part in ("encoder", "decoder", "duration", "pitch", "energy", "postnet")),
+      for part in ("encoder", "decoder", "duration", "pitch", "energy", "prosody_embedding", "postnet")),
     ({"acoustic.training.steps": 80}, r"schedule\.warmup_steps: 80 is not below acoustic\.training\.steps"),
     ({"acoustic.training.schedule.final_learning_rate": 0.1}, r"schedule\.final_learning_rate: above"),
     ({"acoustic.training.epochs": 3}, r"acoustic\.training\.steps, acoustic\.training\.epochs: one of them says"),
@@ -118,7 +113,7 @@ CONTRADICTIONS = [
     ({**HIFIGAN, "vocoder.hifigan.upsample_rates": [16, 16, 1]}, r"upsample_rates: 1 upsamples nothing"),
     ({**HIFIGAN, "vocoder.hifigan.upsample_channels": 40}, r"hifigan\.upsample_channels: 40 cannot be halved 4"),
     ({**HIFIGAN, "vocoder.hifigan.resblock_kernels": [3]}, r"vocoder\.hifigan\.resblock_dilations: one list for each"),
-    ({**HIFIGAN, "vocoder.hifigan.resblock_kernels": [3, 6, 7]}, r"vocoder\.hifigan\.resblock_kernels: 6 is even"),
+    ({**HIFIGAN, "vocoder.hifigan.resblock_kernels": [3, 6, 7]}, r"vocoder\.hifigan\.resblock_kernels\.1: 6 is even"),
     ({**HIFIGAN, "vocoder.hifigan.resblock_kernels": [], "vocoder.hifigan.resblock_dilations": []},
      r"vocoder\.hifigan\.resblock_kernels: none"),
     ({**HIFIGAN, "vocoder.hifigan.resblock_dilations": [[1], [], [1]]}, r"resblock_dilations: .* no list may be empty"),
@@ -155,18 +150,13 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize("changes, message", CONTRADICTIONS, ids=[" ".join(changes) for changes, _ in CONTRADICTIONS])
 def test_contradictions_are_refused_by_name(values: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    for path, value in changes.items():
-        change(values, path, value)
     with pytest.raises(ParameterError, match=message):
-        check_params(values)
+        check_params(change(values, changes))
 
 
-def test_lesson_05_hop_and_upsampling_must_agree(values: dict[str, Any]) -> None:
-    change(values, "vocoder.model", "hifigan")
-    change(values, "mel.hop_length", 300)
-    change(values, "resample.min_seconds", 0.5)
+def test_lesson_05_hop_and_upsampling_must_agree() -> None:
     with pytest.raises(ParameterError) as raised:
-        check_params(values)
+        changed_params({**HIFIGAN, "mel.hop_length": 300, "resample.min_seconds": 0.5})
     message = str(raised.value)
     assert "vocoder.hifigan.upsample_rates: [8, 8, 2, 2] multiply to 256, but mel.hop_length is 300" in message
     assert "[5, 5, 4, 3]" in message
@@ -190,29 +180,23 @@ def test_lesson_05_every_proposal_multiplies_to_the_hop(hop_length: int) -> None
 
 @pytest.mark.parametrize("rates, kernels", [([5, 5, 4, 3], [11, 11, 8, 7]), ([5, 5, 4, 3], [10, 10, 8, 6]),
                                             ([10, 6, 5], [20, 12, 11])])
-def test_lesson_05_a_proposal_is_accepted(values: dict[str, Any], rates: list[int], kernels: list[int]) -> None:
-    for path, value in {**HIFIGAN, "mel.hop_length": 300, "vocoder.training.segment_size": 9600,
-                        "vocoder.hifigan.upsample_rates": rates, "vocoder.hifigan.upsample_kernels": kernels}.items():
-        change(values, path, value)
-    assert check_params(values).vocoder.hifigan.upsample_rates == rates
+def test_lesson_05_a_proposal_is_accepted(rates: list[int], kernels: list[int]) -> None:
+    params = changed_params({
+        **HIFIGAN, "mel.hop_length": 300, "vocoder.training.segment_size": 9600,
+        "vocoder.hifigan.upsample_rates": rates, "vocoder.hifigan.upsample_kernels": kernels})
+    assert params.vocoder.part(HiFiGANParams).upsample_rates == rates
 
 
-def test_sizes_of_a_model_that_is_not_used_do_not_matter(values: dict[str, Any]) -> None:
-    change(values, "vocoder.model", "harmonic_noise")
-    change(values, "vocoder.hifigan.upsample_rates", [5, 5, 4, 3])
-    assert check_params(values).vocoder.hifigan.upsample_rates == [5, 5, 4, 3]
-
-
-def test_all_that_is_wrong_is_listed_at_once(values: dict[str, Any]) -> None:
-    change(values, "mel.fmax", 20000.0)
-    change(values, "pair.duration_ratio", [2.0, 0.5])
-    change(values, "acoustic.pitch.kernel", 4)
+@pytest.mark.parametrize("changes", [
+    {"mel.fmax": 20000.0, "pair.duration_ratio": [2.0, 0.5], "acoustic.reduction.loss": "steps"},
+    {"mel.floor": 0.0, "pair.test": 0, "acoustic.pitch.kernel": 4},
+], ids=["contradictions", "types"])
+def test_all_that_is_wrong_is_listed_at_once(values: dict[str, Any], changes: dict[str, Any]) -> None:
     with pytest.raises(ParameterError) as raised:
-        check_params(values, "some.yaml")
+        check_params(change(values, changes), "some.yaml")
     lines = str(raised.value).splitlines()
     assert lines[0] == "some.yaml:"
-    assert [line.split(":")[0].strip() for line in lines[1:]] == [
-        "mel.fmax", "pair.duration_ratio", "acoustic.pitch.kernel"]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == list(changes)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +205,8 @@ def test_all_that_is_wrong_is_listed_at_once(values: dict[str, Any]) -> None:
      ("corpora.demo.sorce", "source"), ("vocoder.training.step", "steps")],
 )
 def test_unknown_names_are_refused_with_those_that_exist(values: dict[str, Any], path: str, sibling: str) -> None:
-    change(values, path, 1)
     with pytest.raises(ParameterError) as raised:
-        check_params(values)
+        check_params(change(values, {path: 1}))
     line = next(line for line in str(raised.value).splitlines() if "no such parameter" in line)
     assert line.strip().startswith(f"{path}: ")
     assert sibling in line.partition("exist: ")[2].split(", ")
@@ -255,20 +238,20 @@ def test_missing_names_are_refused(values: dict[str, Any], path: str) -> None:
 def test_wrong_types_and_values_name_the_parameter_and_the_value(
     values: dict[str, Any], path: str, value: Any
 ) -> None:
-    change(values, path, value)
     with pytest.raises(ParameterError) as raised:
-        check_params(values)
+        check_params(change(values, {path: value}))
     lines = [line.strip() for line in str(raised.value).splitlines()[1:]]
     assert lines and all(line.startswith(path) for line in lines)
 
 
-def test_numbers_as_the_command_line_writes_them(values: dict[str, Any]) -> None:
-    change(values, "acoustic.training.schedule.learning_rate", yaml.safe_load("1e-4"))  # a string to YAML 1.1
-    assert check_params(values).acoustic.training.schedule.learning_rate == 1e-4
+def test_numbers_as_the_command_line_writes_them() -> None:
+    written = yaml.safe_load("1e-4")  # a string to YAML 1.1
+    params = changed_params({"acoustic.training.schedule.learning_rate": written})
+    assert params.acoustic.training.schedule.learning_rate == 1e-4
 
 
 def test_a_missing_file_and_a_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="does not exist; run from the project's root"):
+    with pytest.raises(ParameterError, match="does not exist; run from the pipeline's folder"):
         load_params(tmp_path / "params.yaml")
     for content, message in (("seed: [1", "not valid YAML"), ("", "valid dictionary"), ("- 1", "valid dictionary")):
         (tmp_path / "params.yaml").write_text(content)

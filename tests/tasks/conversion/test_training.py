@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_training import files_in, make_session, make_trainer, run_in, small_params, weights
+from support.small_training import files_in, make_session, make_trainer, run_in, small_params, weights
 
 from koe.errors import KoeError
 from koe.tasks.conversion.params import AcousticParams

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from koe.align.params import AlignParams, align_contradictions
 from koe.audio.params import MelParams, PitchParams, ResampleParams, SpeakerPitch, TrimParams
-from koe.corpus.importers.registry import importer_contradictions
+from koe.corpus.importers.registry import IMPORTERS, importer_contradictions
 from koe.corpus.params import Corpora, PairParams, StatsParams, pitch_contradictions, speaker_pitch
 from koe.evaluation.params import EvaluationParams
 from koe.params.reading import check, read_values
@@ -79,6 +79,8 @@ def _role_contradictions(params: Params) -> Iterator[str]:
     """Rules that go by roles need a source and a target that can meet."""
     if params.pair.rule not in ("one_way", "both"):
         return
+    if any(corpus.importer not in IMPORTERS for corpus in params.corpora.values()):
+        return  # which is refused; whether it has roles of its own, as the demo does, is not known
     sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
     if not (sources and targets if params.pair.across_corpora else sources & targets):
         where = "some corpora" if params.pair.across_corpora else "a corpus"

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_parameters import shrink_acoustic
 
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
@@ -18,6 +17,7 @@ from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
 from koe.tasks.conversion.training import AcousticTrainer
 from koe.training.session import Session
+from support.small_parameters import shrink_acoustic
 
 EMBEDDINGS = {f"toy/{name}": np.eye(2, 256, dtype=np.float32)[index] for index, name in enumerate("xy")}
 FRAMES = {"a": (31, 40), "b": (25, 22), "c": (37, 37), "d": (16, 20), "e": (44, 41)}  # of source and target

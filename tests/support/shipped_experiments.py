@@ -1,19 +1,16 @@
 """The experiments that the project ships, each read once."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from koe.experiments.named import Experiment, compose, experiment_names, read_experiment
 from koe.tasks.conversion.schema import Params, check_params
+from support.parameters import ROOT, project_values
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "experiments"
 NAMES = experiment_names(FOLDER)
 RUNS = [name for name in NAMES if name.startswith("log/")]
-VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
+VALUES = project_values()
 
 
 @cache

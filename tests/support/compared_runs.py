@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fake_project import write_project
 
 from koe.errors import KoeError
 from koe.evaluation.measure import TEXT_COLUMNS
@@ -16,8 +15,10 @@ from koe.experiments.outcome import Outcome
 from koe.files import read_table, write_table
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import check_params
+from support.fake_project import write_project
+from support.parameters import project_values
 
-VALUES = yaml.safe_load((Path(__file__).resolve().parents[1] / "params.yaml").read_text(encoding="utf-8"))
+VALUES = project_values()
 Voice = Callable[..., np.ndarray]  # conftest's `synthetic_voice`
 LOCK = {"schema": "2.0", "stages": {
     "import@demo": {"outs": [{"path": "data/corpus/demo", "md5": "0123.dir"}]},
@@ -26,7 +27,7 @@ LOCK = {"schema": "2.0", "stages": {
 
 
 def write_finished(folder: Path, voice: Voice) -> None:
-    """A project as the stages leave it (tests/fake_project.py), its errors counted in hundred words a sentence."""
+    """A project as the stages leave it (support.fake_project), its errors counted in hundred words a sentence."""
     write_project(folder, check_params(deepcopy(VALUES)), voice)
     path = folder / "metrics/evaluation.csv"
     table = read_table(path, text=TEXT_COLUMNS)

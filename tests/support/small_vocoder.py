@@ -20,6 +20,7 @@ from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
 from koe.vocoder.initial import initial_models
 from koe.vocoder.training import VocoderTrainer
+from support.parameters import change
 
 Corpus = tuple[Dataset, list[Item], ShardReader]
 
@@ -57,13 +58,7 @@ SMALL: dict[str, Any] = {
 
 def small_params(values: dict[str, Any], changes: dict[str, Any] | None = None) -> Params:
     """The project's parameters (a tree, which is changed) for a small vocoder; names in `changes` are dotted."""
-    for name, value in {**SMALL, **(changes or {})}.items():
-        *sections, last = name.split(".")
-        section = values
-        for part in sections:
-            section = section[part]
-        section[last] = value
-    return check_params(values)
+    return check_params(change(values, {**SMALL, **(changes or {})}))
 
 
 def write_corpus(data: Path, mel: MelParams) -> Corpus:

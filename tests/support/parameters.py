@@ -1,0 +1,36 @@
+"""The project's own parameters, and trees of parameters with values changed by their dotted names.
+
+`vocoder` and `align` hold only the part that is chosen (`koe.params.section.Choice`), so a test that needs another part
+chooses it in the tree, before the tree is checked.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from koe.tasks.conversion.schema import Params, check_params
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def project_values() -> dict[str, Any]:
+    """The project's params.yaml as a plain tree, read anew, so that it may be changed."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def change(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Sets values of a tree, which is changed, by their dotted names: `{"vocoder.model": "hifigan"}`."""
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return values
+
+
+def changed_params(changes: Mapping[str, Any]) -> Params:
+    """The project's parameters with other values. Raises ParameterError where they contradict each other."""
+    return check_params(change(project_values(), changes))
