@@ -223,8 +223,8 @@ def check(
 
     params: Any = check_values(load_pipeline().params, read_values())
     if not all(hasattr(params, section) for section in ("corpora", "mel", "pitch")):
-        raise KoeError("koe check is for pipelines with corpora; params.yaml of this one lacks a section of corpora, mel "
-                       "and pitch. Run it in the folder of a pipeline that imports recordings")
+        raise KoeError("koe check is for pipelines with corpora; params.yaml of this one lacks a section of corpora, "
+                       "mel and pitch. Run it in the folder of a pipeline that imports recordings")
     pitch = speaker_pitch(params.pitch, params.corpora)
     counts = count_present(params.corpora, params.mel, pitch, Path("data")) if metrics is None else None
     recorded = (metrics or Path("metrics")) / "data.json"

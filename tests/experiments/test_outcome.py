@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from support.parameters import PIPELINE
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.outcome import Outcome, code_used, made, open_outcome, parameters_used
@@ -66,7 +67,7 @@ def project(made_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_revision_is_read_as_it_was_while_the_workspace_stays(project: Path) -> None:
     write_results(3)
     for name, value in (("first", 1), ("second", 2), ("workspace", 3)):
-        outcome = open_outcome(name)
+        outcome = open_outcome(name, PIPELINE)
         assert outcome.params["seed"] == value
         assert outcome.utterances["mcd_db"].tolist() == [value]
         assert set(outcome.audio(PAIR, CONDITION)) == {value}
@@ -74,16 +75,16 @@ def test_a_revision_is_read_as_it_was_while_the_workspace_stays(project: Path) -
 
 
 def test_what_was_read_once_is_kept(project: Path) -> None:
-    assert open_outcome("first").utterances["mcd_db"].tolist() == [1]
+    assert open_outcome("first", PIPELINE).utterances["mcd_db"].tolist() == [1]
     shutil.rmtree(".dvc/cache")
-    again = open_outcome("first")
+    again = open_outcome("first", PIPELINE)
     again.files._system = None  # type: ignore[attr-defined]  # DVC is not asked
     assert again.utterances["mcd_db"].tolist() == [1]
 
 
 def test_what_is_not_here_comes_from_the_remote(project: Path) -> None:
     shutil.rmtree(".dvc/cache")
-    assert set(open_outcome("first").audio(PAIR, CONDITION)) == {1}
+    assert set(open_outcome("first", PIPELINE).audio(PAIR, CONDITION)) == {1}
 
 
 @pytest.mark.parametrize("path", ["metrics/evaluation.csv", "data/evaluation"])
@@ -91,33 +92,34 @@ def test_what_is_nowhere_is_named_with_what_to_do(project: Path, path: str) -> N
     shutil.rmtree(".dvc/cache")
     Path(".dvc/config").write_text("[core]\n    analytics = false\n")
     with pytest.raises(KoeError, match=rf"first \([0-9a-f]{{7}}\): {path} is neither in DVC's cache nor .*dvc push"):
-        open_outcome("first").files(path)
+        open_outcome("first", PIPELINE).files(path)
     assert not list(Path("work").rglob("*.*"))  # nothing half
 
 
 def test_what_a_run_never_had_is_said(project: Path) -> None:
     with pytest.raises(KoeError, match=r"second \([0-9a-f]{7}\) has no metrics/train_acoustic"):
-        open_outcome("second").curves("train_acoustic")
+        open_outcome("second", PIPELINE).curves("train_acoustic")
     with pytest.raises(KoeError, match="workspace: metrics/train_acoustic does not exist; run dvc repro"):
-        open_outcome("workspace").curves("train_acoustic")
+        open_outcome("workspace", PIPELINE).curves("train_acoustic")
 
 
 def test_the_label_has_the_revision_where_that_says_more() -> None:
     commit = "0123456789abcdef"
-    names = [Outcome(name, at, Path).label for name, at in (("best", commit), ("012345", commit), ("workspace", None))]
+    runs = (("best", commit), ("012345", commit), ("workspace", None))
+    names = [Outcome(name, at, Path, PIPELINE).label for name, at in runs]
     assert names == ["best (0123456)", "012345", "workspace"]
 
 
 def test_parameters_of_another_version_are_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("mel: {bands: 80}\n")
-    outcome = Outcome("old", None, lambda path: tmp_path / path)
+    outcome = Outcome("old", None, lambda path: tmp_path / path, PIPELINE)
     with pytest.raises(ParameterError, match=r"old: mel of its params.yaml is not as this version has it"):
         _ = outcome.mel
 
 
 def test_a_small_number_in_dvc_lock_is_a_number(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("stages: {train: {params: {params.yaml: {rate: 1e-05}}}}\n")  # as DVC writes it
-    outcome = Outcome("workspace", None, lambda path: tmp_path / path)
+    outcome = Outcome("workspace", None, lambda path: tmp_path / path, PIPELINE)
     assert parameters_used(outcome.lock) == {"rate": 1e-5}
 
 
@@ -129,8 +131,9 @@ def test_dvc_lock_tells_parameters_code_and_data() -> None:
           - {path: src/koe/convert.py, md5: b}
           - {path: data/corpus/demo, md5: a.dir}
           - {path: stages/evaluate.py, md5: c}
+          - {path: ../../stages/scan.py, md5: d}
         params: {params.yaml: {seed: 1, mel: {n_mels: 80}}}
     """)
     assert parameters_used(lock) == {"seed": 1, "mel": {"n_mels": 80}}
-    assert code_used(lock) == {"src/koe/convert.py": "b", "stages/evaluate.py": "c"}
+    assert code_used(lock) == {"src/koe/convert.py": "b", "stages/evaluate.py": "c", "../../stages/scan.py": "d"}
     assert made(lock, "data/corpus") == {"data/corpus/demo": "a.dir"}

@@ -24,12 +24,12 @@ from koe.experiments.named import experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
 from koe.experiments.outcome import Outcome, code_used, made, parameters_used
 from koe.names import speaker_key
+from koe.params.reading import flatten
 from koe.pipeline.declaration import Evaluation, Training, filled
 from koe.randomness import numpy_generator
 from koe.report.clips import direction_of, spread
 from koe.report.curves import Curve
 from koe.report.listening import Rendering, rendering_of
-from koe.report.page import flatten
 
 MOST_RUNS = 6  # as many colours can be told apart
 SENTENCES = 20  # held-out pairs whose recordings are in the page, which would not open otherwise

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from koe.params.reading import flatten
 from koe.pipeline.declaration import Block, PipelineFolder
 
 _HERE = Path(__file__).parent
@@ -50,8 +51,6 @@ def _data(folder: PipelineFolder) -> Mapping[str, Any]:
 
 
 def _parameters(folder: PipelineFolder) -> Mapping[str, Any]:
-    from koe.report.page import flatten
-
     return {"parameters": dict(flatten(folder.values))}
 
 

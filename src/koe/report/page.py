@@ -4,7 +4,7 @@ It is put together of the blocks that the pipeline declares. Each block reads wh
 and has a template, which escapes all texts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from koe.files import replacing
+from koe.params.reading import flatten
 from koe.pipeline.declaration import PAGE, Block, PipelineFolder
 from koe.report.blocks import DEFAULT
 
@@ -65,12 +66,3 @@ def templates(*folders: Path) -> Environment:
 def content(*paths: Path) -> Markup:
     """Style sheets or scripts, one after the other, to stand in a page as they are."""
     return Markup("\n".join(path.read_text(encoding="utf-8") for path in paths))
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A tree of parameters as dotted names and values, lists whole."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
