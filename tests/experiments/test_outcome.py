@@ -15,6 +15,7 @@ from koe.store import ShardWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 PAIR, CONDITION = "demo/s1/ann-bob", "griffin_lim.converted"
+BELOW = Path("pipelines/other")
 
 
 def git(*arguments: str) -> None:
@@ -22,19 +23,22 @@ def git(*arguments: str) -> None:
                    capture_output=True)
 
 
-def write_results(value: int) -> None:
-    Path("params.yaml").write_text(f"seed: {value}\nvocoder: {{model: hifigan}}\n")
+def write_results(value: int, pipeline: Path = Path()) -> None:
+    pipeline.mkdir(parents=True, exist_ok=True)
+    (pipeline / "params.yaml").write_text(f"seed: {value}\nvocoder: {{model: hifigan}}\n")
     for folder in ("metrics", "data"):
-        shutil.rmtree(folder, ignore_errors=True)
-    Path("metrics").mkdir()
-    Path("metrics/evaluation.csv").write_text(f"pair,condition,mcd_db\n{PAIR},{CONDITION},{value}\n")
-    with ShardWriter("data/evaluation") as writer:
+        shutil.rmtree(pipeline / folder, ignore_errors=True)
+    (pipeline / "metrics").mkdir()
+    (pipeline / "metrics/evaluation.csv").write_text(f"pair,condition,mcd_db\n{PAIR},{CONDITION},{value}\n")
+    with ShardWriter(pipeline / "data/evaluation") as writer:
         writer.add(PAIR, **{CONDITION: np.full(100, value, np.int16)})
 
 
 @pytest.fixture(scope="module")
 def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git and DVC repository with two tagged revisions, and a remote that has all of both."""
+    """A git and DVC repository with two tagged revisions, and a remote that has all of both. One pipeline is at its
+    root, and one in a folder, whose numbers are ten times as large.
+    """
     repo = pytest.importorskip("dvc.repo")
     root, remote = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("remote")
     with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +50,9 @@ def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 config["remote"]["store"] = {"url": str(remote)}
             for name, value in (("first", 1), ("second", 2)):
                 write_results(value)
-                project.add(["metrics/evaluation.csv", "data/evaluation"])
+                write_results(10 * value, BELOW)
+                project.add([str(pipeline / name) for pipeline in (Path(), BELOW)
+                             for name in ("metrics/evaluation.csv", "data/evaluation")])
                 git("add", "--all")
                 git("commit", "--quiet", "-m", name)
                 git("tag", name)
@@ -72,6 +78,16 @@ def test_a_revision_is_read_as_it_was_while_the_workspace_stays(project: Path) -
         assert outcome.utterances["mcd_db"].tolist() == [value]
         assert set(outcome.audio(PAIR, CONDITION)) == {value}
     assert Path("metrics/evaluation.csv").read_text().endswith(",3\n")
+
+
+def test_a_pipeline_below_the_root_has_outcomes_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(".dvc/cache")
+    monkeypatch.chdir(BELOW)
+    outcome = open_outcome("second", PIPELINE)
+    assert (outcome.params["seed"], outcome.utterances["mcd_db"].tolist()) == (20, [20])
+    assert set(outcome.audio(PAIR, CONDITION)) == {20}
+    with pytest.raises(KoeError, match="has no metrics/train_acoustic"):
+        outcome.curves("train_acoustic")
 
 
 def test_what_was_read_once_is_kept(project: Path) -> None:

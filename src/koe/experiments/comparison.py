@@ -233,7 +233,9 @@ def _unequal(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def _other_references(first: Outcome, outcome: Outcome, common: Sequence[str]) -> list[str]:
     """Common pairs whose target is of another length, or says something else; as far as the tables tell."""
-    target, sides = first.pipeline.evaluation.target, []
+    if not (target := first.pipeline.evaluation.target):
+        return []
+    sides = []
     columns = [name for name in ("seconds", "text") if all(name in run.utterances for run in (first, outcome))]
     for run in (first, outcome):
         targets = run.utterances[run.utterances["condition"] == target].set_index("pair")
