@@ -1,16 +1,22 @@
-"""The conversion pipeline, as commands and pages know it."""
+"""The pipeline of voice conversion, as commands and pages know it."""
 
-from koe.pipeline.declaration import Pipeline, Training
+from koe.pipeline.declaration import Pipeline
+from koe.tasks.conversion.declaration import EVALUATION, FACTS, IDEA, PAGE, SWEEP_METRIC, TITLE, TRAININGS
 from koe.tasks.conversion.schema import Params
 
-_NAMES = ("scan", "import_corpus", "resample", "trim", "extract", "pair", "train_aligner", "align", "embed", "stats",
-          "check", "train_acoustic", "generate_mels", "finetune_vocoder", "reference", "evaluate", "report")
+_STAGES = (
+    "scan", "import_corpus", "resample", "trim", "extract", "pair", "train_aligner", "align", "embed", "stats", "check",
+    "train_acoustic", "generate_mels", "finetune_vocoder", "reference", "evaluate", "report",
+)
 
 PIPELINE = Pipeline(
     params=Params,
-    stages=tuple(f"stages/{name}.py" for name in _NAMES),
-    trainings=(
-        Training("train_acoustic", "Acoustic model", "acoustic", "validation/mcd_db", card="model.json"),
-        Training("finetune_vocoder", "Vocoder", "vocoder", "validation/mel", card="vocoder.json"),
-    ),
+    stages=tuple(f"stages/{name}.py" for name in _STAGES),
+    title=TITLE,
+    trainings=TRAININGS,
+    evaluation=EVALUATION,
+    page=PAGE,
+    facts=FACTS,
+    sweep_metric=SWEEP_METRIC,
+    idea=IDEA,
 )

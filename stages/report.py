@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import PIPELINE
+
 from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
-from koe.files import replacing
-from koe.report.data import load_report
-from koe.report.page import build_page
+from koe.files import read_json
+from koe.pipeline.declaration import PipelineFolder
+from koe.report.page import write_page
 from koe.report.summary import print_summary
 from koe.tasks.conversion.schema import Params
 
@@ -44,11 +46,10 @@ STAGE = Stage("report", "the page to listen to", Parameters, Inputs, Outputs)
 
 
 def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
-    report, page = load_report(params, revision=code_revision()), outputs.page / "index.html"
-    with replacing(page) as temporary:
-        temporary.write_text(build_page(report), encoding="utf-8")
-    print_summary(report.evaluation)
+    page = write_page(PipelineFolder(PIPELINE, params), code_revision())
+    print_summary(read_json(inputs.summary), PIPELINE.evaluation)
     print(f"listen: {page}")
+
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -196,12 +196,13 @@ def summary(
 ) -> None:
     """Prints the evaluation as a short table, and where to listen."""
     from koe.files import read_json
+    from koe.pipeline.declaration import load_pipeline
     from koe.report.summary import print_summary
 
     evaluation = metrics / "evaluation.json"
     if not evaluation.exists():
         raise KoeError(f"{evaluation} does not exist; run dvc repro first")
-    print_summary(read_json(evaluation))
+    print_summary(read_json(evaluation), load_pipeline().evaluation)
     print(f"listen: {metrics / 'report' / 'index.html'}")
 
 
@@ -210,16 +211,24 @@ def check(
     corpus: Annotated[str | None, typer.Option(help="Only this corpus of params.yaml.")] = None,
     metrics: Annotated[Path | None, typer.Option(help="Folder with another run's metrics/data.json.")] = None,
 ) -> None:
-    """Prints what the recordings are like, what was left out and why, and what to look at.
+    """Prints what the recordings are like, what was left out and why, and what to look at; of pipelines with corpora.
 
     Of what lies in data/, as far as the stages got; where there is no data, of metrics/data.json.
     """
+    from koe.corpus.params import speaker_pitch
     from koe.files import read_json
+    from koe.params.reading import check as check_values
+    from koe.params.reading import read_values
+    from koe.pipeline.declaration import load_pipeline
     from koe.report.checks import count_present
     from koe.report.health import print_health
-    from koe.tasks.conversion.schema import load_params
 
-    counts = count_present(load_params(), Path("data")) if metrics is None else None
+    params: Any = check_values(load_pipeline().params, read_values())
+    if not all(hasattr(params, section) for section in ("corpora", "mel", "pitch")):
+        raise KoeError("koe check is for pipelines with corpora; params.yaml of this one lacks a section of corpora, "
+                       "mel and pitch. Run it in the folder of a pipeline that imports recordings")
+    pitch = speaker_pitch(params.pitch, params.corpora)
+    counts = count_present(params.corpora, params.mel, pitch, Path("data")) if metrics is None else None
     recorded = (metrics or Path("metrics")) / "data.json"
     if counts is None and not recorded.exists():
         raise KoeError(f"{recorded} does not exist, and data/features holds none of the corpora; run dvc repro first")
@@ -231,9 +240,11 @@ def check_params(
     path: Annotated[Path, typer.Argument(help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Checks every parameter, and their agreement, without running anything."""
-    from koe.tasks.conversion.schema import load_params
+    from koe.params.reading import check as check_values
+    from koe.params.reading import read_values
+    from koe.pipeline.declaration import load_pipeline
 
-    load_params(path)
+    check_values(load_pipeline().params, read_values(path), str(path))
     print(f"{path}: every parameter is valid, and they agree with each other")
 
 

@@ -13,7 +13,7 @@ from koe.evaluation import measure as module
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import (
     EVALUATION,
-    METRICS,
+    MEASURED,
     Reference,
     aggregate,
     headline,
@@ -87,7 +87,7 @@ def test_what_is_switched_off_is_null(reference: Reference) -> None:
     nothing = ALL.model_copy(update={"wer": False, "mos": False, "speaker": False})
     [row] = measure({"target": reference.target}, reference, nothing)
     off = ["speaker_similarity", "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos"]
-    assert [name for name in METRICS if row[name] is None] == off
+    assert [name for name in MEASURED if row[name] is None] == off
     for section in ("evaluation.wer", "evaluation.mos", "evaluation.speaker"):
         assert f"{section} is false" in row["missing"]
 
@@ -112,7 +112,7 @@ def test_summary_pools_errors_and_skips_what_is_missing() -> None:
     summary = summarize(rows)
     converted = summary["hifigan"]["converted"]
     assert summary["utterances"] == 2
-    assert list(converted) == [*METRICS, "utterances", "missing"]
+    assert list(converted) == [*MEASURED, "utterances", "missing"]
     assert converted["mcd_db"] == 5
     assert converted["wer"] == pytest.approx(0.1)
     assert converted["f0_corr"] == 0.5
@@ -133,7 +133,7 @@ def test_rows_survive_their_table(reference: Reference, tmp_path: Any) -> None:
 
 def test_headline_is_the_chosen_vocoders_converted_speech() -> None:
     def values(offset: float) -> dict[str, float]:
-        return {name: offset + index for index, name in enumerate((*METRICS, "utterances"))}
+        return {name: offset + index for index, name in enumerate((*MEASURED, "utterances"))}
 
     summary = {"source": values(0), "griffin_lim": {"converted": values(100), "ceiling": values(200)},
                "hifigan": {"converted": values(300), "ceiling": values(400)}, "utterances": 3}

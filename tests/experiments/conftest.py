@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.parameters import make_pipeline_folder
 
 from koe.experiments.dvc import git
 
@@ -17,6 +18,7 @@ def commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     git("config", "user.email", "koe@example.org")
     for message in ("first", "second", "third"):
         git("commit", "-q", "--allow-empty", "-m", message)
+    make_pipeline_folder(tmp_path)
     Path("experiments/log").mkdir(parents=True)
     for name in ("log/one", "log/two"):
         Path(f"experiments/{name}.yaml").write_text("purpose: …\nparameters: {}\n")

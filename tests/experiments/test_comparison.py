@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from support.compared_runs import VALUES, Voice, write_finished, write_run, write_two_runs
 from support.fake_project import METRICS as MEASURED
+from support.parameters import PIPELINE
 from typer.testing import CliRunner
 
 from koe.errors import KoeError
@@ -20,19 +21,20 @@ from koe.evaluation.measure import EVALUATION
 from koe.experiments.cli import experiments
 from koe.experiments.comparison import (
     ABSENT,
-    blocks_of,
     common_pairs,
     compare,
+    compare_training,
+    conditions_of,
     differing_parameters,
     largest_differences,
     measured,
-    training,
 )
 from koe.experiments.comparison_page import build_comparison_page
 from koe.experiments.comparison_summary import print_comparison
 from koe.experiments.outcome import Outcome
 
 HEADLINE = "harmonic_noise.converted"
+ACOUSTIC = next(training for training in PIPELINE.trainings if training.stage == "train_acoustic")
 Make = Callable[..., Outcome]
 
 
@@ -102,7 +104,7 @@ def test_identical_runs_differ_in_nothing(make_outcome: Make) -> None:
     assert not comparison.parameters
     assert not comparison.warnings
     assert not comparison.missing
-    cells = [row.cells[1] for block in comparison.blocks for row in block.measured]
+    cells = [row.cells[1] for table in comparison.tables for row in table.measured]
     assert {cell.difference for cell in cells} == {0.0, None}
     assert {cell.verdict for cell in cells} == {None}  # of two pairs nothing can be said
 
@@ -163,8 +165,8 @@ def test_the_headline_comes_first_and_vocoders_of_other_kinds_stand_side_by_side
         tree["vocoder"]["model"] = "hifigan"
 
     plain, changed = make_outcome("one"), make_outcome("two", other)
-    assert blocks_of([plain, changed])[0] == ("Converted by the trained vocoder", [HEADLINE, "hifigan.converted"])
-    assert blocks_of([changed, plain])[0] == ("Converted by Griffin-Lim", ["griffin_lim.converted"] * 2)
+    assert conditions_of([plain, changed])[0] == ("Converted by the trained vocoder", [HEADLINE, "hifigan.converted"])
+    assert conditions_of([changed, plain])[0] == ("Converted by Griffin-Lim", ["griffin_lim.converted"] * 2)
 
 
 def test_lesson_37_trainings_are_compared_at_the_last_step_that_all_have_validated(make_outcome: Make) -> None:
@@ -172,7 +174,7 @@ def test_lesson_37_trainings_are_compared_at_the_last_step_that_all_have_validat
     folder = outcomes[1].files("metrics/train_acoustic/plots/metrics/validation")
     (folder / "mel.tsv").write_text("step\tmel\n100\t0.7\n200\t0.6\n250\t0.5\n")
     (folder / "pitch.tsv").write_text("step\tpitch\n150\t0.7\n")
-    rows = {row.part: row for row in training(outcomes, "train_acoustic", []).equal_steps}
+    rows = {row.part: row for row in compare_training(outcomes, ACOUSTIC, []).equal_steps}
     mel = rows["mel"]
     assert mel.step == 200
     assert mel.values[1] == 0.6
@@ -202,10 +204,10 @@ def test_runs_without_recordings_or_curves_are_compared_by_numbers(make_outcome:
     shutil.rmtree(outcomes[1].files("data/evaluation"))
     shutil.rmtree(outcomes[1].files("metrics/train_acoustic"))
     comparison = compare(outcomes)
-    assert comparison.blocks[0].measured[0].cells[1].value == MEASURED[HEADLINE]["mcd_db"]
+    assert comparison.tables[0].measured[0].cells[1].value == MEASURED[HEADLINE]["mcd_db"]
     assert any("two" in line and "data/evaluation" in line for line in comparison.missing)
     assert any("two" in line and "metrics/train_acoustic" in line for line in comparison.missing)
-    assert [item.run for item in comparison.sentences[0].heard] == [None, None, 0]
+    assert [item.run for item in comparison.sentences[0].renderings] == [None, None, 0]
     page = build_comparison_page(comparison)
     assert all(line.replace("'", "&#39;") in page for line in comparison.missing)
     assert 'id="blind-form"' not in page  # one run is no choice
@@ -224,7 +226,7 @@ def test_the_largest_difference_to_the_first_run_counts_and_what_was_not_measure
     outcome = make_outcome("one")
     rows = outcome.utterances[outcome.utterances["condition"] == HEADLINE].set_index("pair")
     tables = [rows.assign(mcd_db=values) for values in ([5.0, 5.0], [5.5, 5.1], [4.0, None])]
-    found = largest_differences(tables)
+    found = largest_differences(tables, PIPELINE.evaluation.metrics)
     assert [found[pair]["mcd_db"] for pair in rows.index] == pytest.approx([1.0, 0.1])
     assert all("mos" not in values for values in found.values())
 
@@ -274,7 +276,7 @@ def test_the_command_writes_the_page_and_says_where(
     two_runs: list[Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_name = {outcome.name: outcome for outcome in two_runs}
-    monkeypatch.setattr("koe.experiments.outcome.open_outcome", by_name.__getitem__)
+    monkeypatch.setattr("koe.experiments.outcome.open_outcome", lambda name, pipeline: by_name[name])
     result = CliRunner().invoke(experiments, ["compare", "one", "two", "--output", str(tmp_path / "here")])
     assert result.exit_code == 0
     assert f"listen: {tmp_path / 'here' / 'index.html'}" in result.output.replace("\n", "")

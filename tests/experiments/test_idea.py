@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.parameters import PIPELINE
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.idea import on
@@ -18,7 +19,8 @@ NAMES = experiment_names(ROOT / "experiments")
 
 @cache
 def on_demo(name: str) -> tuple[Experiment, list[Difference]]:
-    return on(read_experiment(name, ROOT / "experiments"), read_experiment("demo", ROOT / "experiments"), VALUES)
+    return on(read_experiment(name, ROOT / "experiments"), read_experiment("demo", ROOT / "experiments"), VALUES,
+              PIPELINE.idea)
 
 
 def behind(name: str) -> set[str]:
@@ -63,7 +65,7 @@ def test_an_idea_of_which_nothing_is_left_is_told() -> None:
     longer = Experiment(name="longer", purpose="…", parameters={"acoustic.training.steps": 50000})
     demo = read_experiment("demo", ROOT / "experiments")
     with pytest.raises(KoeError, match=r"longer: nothing of it .* demo \(acoustic.training.steps: \d+ → 50000\)"):
-        on(longer, demo, VALUES)
+        on(longer, demo, VALUES, PIPELINE.idea)
 
 
 @pytest.mark.parametrize("name", NAMES)

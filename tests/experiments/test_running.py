@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+from support.parameters import PIPELINE
 from typer.testing import CliRunner
 
 import koe.cli
@@ -15,7 +16,6 @@ from koe.experiments.named import compose, read_experiment
 from koe.experiments.running import run
 from koe.params.reading import read_values
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = {
     "flow": "{acoustic.pitch.stop_gradient: false}",
     "slow": "{acoustic.training.steps: 3000, pitch.floor: 60.0}",
@@ -45,7 +45,6 @@ def asked(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> Asked:
     for name, parameters in EXPERIMENTS.items():
         Path(f"experiments/{name}.yaml").write_text(f"purpose: …\nparameters: {parameters}\n")
     Path("experiments/demo.yaml").write_text("purpose: …\nparameters: {}\n")
-    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     made = Asked()
     monkeypatch.setattr(running, "dvc_aloud", made)
     monkeypatch.setattr(running, "_queued", lambda: {"waiting"})
@@ -54,34 +53,31 @@ def asked(commits: list[str], monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def test_each_is_run_from_the_parameters_before_the_first(asked: Asked) -> None:
     before = read_values()
-    run(["flow", "log/deep", "slow"], options=["--temp"])
+    run(PIPELINE, ["flow", "log/deep", "slow"], options=["--temp"])
     assert [command[:4] for command in asked.commands] == [
         ["exp", "run", "-n", name] for name in ("flow", "log-deep", "slow")]
     assert all(command[-1] == "--temp" for command in asked.commands)
     assert asked.parameters == [compose(before, read_experiment(name)) for name in ("flow", "log/deep", "slow")]
 
 
-def test_an_experiment_runs_the_pipeline_that_it_or_its_base_names(asked: Asked) -> None:
-    Path("experiments/alone.yaml").write_text(
-        "purpose: …\npipeline: universal/dvc.yaml\nparameters: {pitch.floor: 61.0}\n")
-    Path("experiments/longer.yaml").write_text(
-        "base: alone\npurpose: …\nparameters: {vocoder.training.steps: 1000}\n")
-    run(["longer", "flow"], queue=True)
-    assert [command[-1] for command in asked.commands] == ["universal/dvc.yaml", "--queue"]
+def test_an_experiment_that_names_a_pipeline_is_told_where_it_belongs(asked: Asked) -> None:
+    Path("experiments/alone.yaml").write_text("purpose: …\npipeline: universal/dvc.yaml\nparameters: {seed: 2}\n")
+    with pytest.raises(KoeError, match=r"alone\.yaml: pipeline: .* move it to pipelines/<name>/experiments"):
+        run(PIPELINE, ["alone"])
 
 
 def test_all_are_checked_before_the_first_starts(asked: Asked) -> None:
     with pytest.raises(ParameterError, match=r"acoustic\.training\.steps"):
-        run(["flow", "wrong"])
+        run(PIPELINE, ["flow", "wrong"])
     with pytest.raises(KoeError, match=r"nothing\.yaml does not exist"):
-        run(["flow", "nothing"])
+        run(PIPELINE, ["flow", "nothing"])
     assert asked.commands == []
 
 
 def test_one_that_fails_does_not_keep_the_next_from_running(asked: Asked) -> None:
     asked.fails = "flow"
     with pytest.raises(KoeError, match="1 of 2 failed, as said above: flow"):
-        run(["flow", "slow"])
+        run(PIPELINE, ["flow", "slow"])
     assert len(asked.commands) == 2
 
 
@@ -91,14 +87,14 @@ def test_what_was_run_or_waits_is_told_and_forced(
     git("update-ref", RunReference("flow", commits[2], "").reference, commits[2])
     git("update-ref", RunReference("slow", commits[1], "").reference, commits[2])  # from another commit
     with pytest.raises(KoeError, match=r"run from this commit already: flow \(.*with -f"):
-        run(["flow", "slow"])
+        run(PIPELINE, ["flow", "slow"])
     Path("experiments/waiting.yaml").write_text("purpose: …\nparameters: {}\n")
     with pytest.raises(KoeError, match="queued or running: waiting"):
-        run(["waiting"])
+        run(PIPELINE, ["waiting"])
     with pytest.raises(KoeError, match="given twice: slow"):
-        run(["slow", "slow"])
+        run(PIPELINE, ["slow", "slow"])
     assert asked.commands == []
-    run(["flow", "waiting"], options=["-f"])
+    run(PIPELINE, ["flow", "waiting"], options=["-f"])
     assert [command[-1] for command in asked.commands] == ["-f", "-f"]
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
+from support.parameters import PIPELINE
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.space import Choices, Range, grid, parse_setting, read_space
 from koe.experiments.sweep import FAILURES, Budget, Sweep, define, folder_of, open_study, run_sweep
 from koe.experiments.sweep_summary import print_summary, rows_of, short_names, weights_of, write_page
-from koe.experiments.trials import Objective, Trial, TrialFailed, Watch
+from koe.experiments.trials import Trial, TrialFailed, Watch, objective_of
 from koe.params.reading import read_values
 
 RATE, LAYERS = "acoustic.training.schedule.learning_rate", "acoustic.encoder.layers"
@@ -76,11 +77,11 @@ def test_settings_that_say_nothing_are_refused_with_an_example(text: str, messag
 ])
 def test_values_are_checked_against_params(settings: list[str], message: str, values: Any) -> None:
     with pytest.raises(ParameterError, match=message):
-        read_space(settings, values)
+        read_space(settings, values, PIPELINE.params)
 
 
 def test_a_grid_is_every_combination_and_wants_no_real_range(values: Any) -> None:
-    space = read_space([f"{LAYERS}=1..3", "acoustic.loss.duration=[plain, log]"], values)
+    space = read_space([f"{LAYERS}=1..3", "acoustic.loss.duration=[plain, log]"], values, PIPELINE.params)
     drawn = [{name: domain.drawn(combination[name]) for name, domain in space.items()} for combination in grid(space)]
     assert [(*row.values(),) for row in drawn] == [(layers, kind) for layers in (1, 2, 3) for kind in ("plain", "log")]
     with pytest.raises(ParameterError, match=f"{RATE}.*a grid wants"):
@@ -200,8 +201,8 @@ def test_names_that_are_no_experiments_are_refused(name: str, values: Any) -> No
 
 
 def test_metrics_have_a_stage_and_a_direction(values: Any) -> None:
-    assert Objective("finetune_vocoder/validation/mel").target == "finetune_vocoder"
-    assert Objective("mos").target == "evaluate"
+    assert objective_of("finetune_vocoder/validation/mel", PIPELINE).target == "finetune_vocoder"
+    assert objective_of("mos", PIPELINE).target == "evaluate"
     with pytest.raises(KoeError, match="metric validation/mcd_db"):
         define("s", values, settings=SETTINGS, metric="validation/mcd_db")
     directions = {metric: Sweep(name="s", settings=SETTINGS, parameters=values, metric=metric).direction

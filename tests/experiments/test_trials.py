@@ -10,9 +10,10 @@ from typing import Any
 
 import optuna
 import pytest
+from support.parameters import PIPELINE
 
 from koe.experiments import trials
-from koe.experiments.trials import DvcRunner, Objective, Points, Trial
+from koe.experiments.trials import DvcRunner, Points, Trial, objective_of
 
 STOPS = "import time; open({marker!r}, 'w').close(); time.sleep(60)"
 ENDS_WELL = ("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); open({marker!r}, 'w').close(); "
@@ -32,7 +33,7 @@ def test_a_trial_that_ends_before_it_is_stopped_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_in: None, script: str, finished: bool
 ) -> None:
     monkeypatch.setenv("KOE_WORK", str(tmp_path / "work"))
-    runner = DvcRunner(Objective("train_acoustic/validation/mcd_db"), None, tmp_path / "sweep")
+    runner = DvcRunner(objective_of("train_acoustic/validation/mcd_db", PIPELINE), None, tmp_path / "sweep")
     checkpoints, marker = runner._work / "acoustic-1", tmp_path / "started"
     for folder in (checkpoints, tmp_path / "work"):
         folder.mkdir(parents=True)

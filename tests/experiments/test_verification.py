@@ -15,6 +15,8 @@ from koe.experiments.verification import verify
 
 pytestmark = pytest.mark.slow
 
+BELOW = "pipelines/other"  # a pipeline in a folder, beside the one at the root
+
 # Its metric is a number of its parameters, data added to DVC, and the work folder, as a resumed training's might be.
 STAGE = """
 import json, os, pathlib
@@ -40,19 +42,22 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git("config", "user.email", "koe@example.org", folder=folder)
     dvc("init", "-q", folder=folder)
     git("commit", "-qm", "nothing yet", folder=folder)
-    (folder / "params.yaml").write_text('{"value": 0.1}')
-    (folder / "stage.py").write_text(STAGE)
-    (folder / "data.txt").write_text("recordings")
-    dvc("add", "-q", "data.txt", folder=folder)
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"measure": {
-        "cmd": "python stage.py", "params": ["value"], "deps": ["data.txt", "stage.py"], "outs": ["metrics/a.json"]}}}))
-    dvc("repro", folder=folder)
+    for pipeline, value in ((folder, 0.1), (folder / BELOW, 0.2)):
+        pipeline.mkdir(parents=True, exist_ok=True)
+        (pipeline / "params.yaml").write_text(json.dumps({"value": value}))
+        (pipeline / "stage.py").write_text(STAGE)
+        (pipeline / "data.txt").write_text("recordings")
+        dvc("add", "-q", "data.txt", folder=pipeline)
+        (pipeline / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"measure": {
+            "cmd": "python stage.py", "params": ["value"], "deps": ["data.txt", "stage.py"],
+            "outs": ["metrics/a.json"]}}}))
+        dvc("repro", folder=pipeline)
     commit(folder, "run")
     return folder
 
 
 def commit(folder: Path, message: str) -> None:
-    git("add", "-A", ":!work", folder=folder)
+    git("add", "-A", ":(exclude,glob)**/work/**", folder=folder)
     git("commit", "-qm", message, folder=folder)
 
 
@@ -72,6 +77,14 @@ def test_a_run_is_computed_again_without_what_it_left(project: Path) -> None:
     assert sorted(path for path in (project / ".dvc/cache").rglob("*")) == before
     assert [path.name for path in (project / "work").iterdir()] == ["run0"]
     assert list((project / ".dvc/tmp/exps").glob("verify-*")) == []
+
+
+def test_a_pipeline_below_the_root_is_computed_again_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / BELOW)
+    result = CliRunner().invoke(koe.cli.app, ["exp", "verify", "HEAD"])
+    assert result.exit_code == 0, result.output
+    assert "all 4 metrics in 1 files are equal to the digit" in result.output
+    assert [path.name for path in (project / BELOW / "work").iterdir()] == ["run0"]
 
 
 def test_each_metric_that_differs_is_told(project: Path) -> None:

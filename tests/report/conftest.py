@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import yaml
 from support.fake_project import write_project
+from support.parameters import PIPELINE
 
 from koe.corpus.dataset import Dataset
 from koe.files import write_json
+from koe.pipeline.declaration import PipelineFolder
 from koe.report.checks import count_data
 from koe.tasks.conversion.schema import Params, check_params
 
@@ -26,3 +28,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, report_params: Params, voi
     dataset = Dataset(["demo"], report_params.mel, folder / "data")
     write_json(folder / "metrics/data.json", count_data(dataset, report_params.speaker_pitch))
     return folder
+
+
+@pytest.fixture(scope="session")
+def folder(project: Path, report_params: Params) -> PipelineFolder:
+    """The project as the folder of the root's pipeline."""
+    return PipelineFolder(PIPELINE, report_params, project)

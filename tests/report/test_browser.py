@@ -1,22 +1,20 @@
 """The page in a real browser, from disk, with no network."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.real_browser import NEEDS_BROWSER, requests, set_scheme, set_width, until
 
-from koe.report.data import load_report
+from koe.pipeline.declaration import PipelineFolder
 from koe.report.page import build_page
-from koe.tasks.conversion.schema import Params
 
 pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
-def opened(browser: Any, project: Path, report_params: Params) -> Any:
-    path = project / "index.html"
-    path.write_text(build_page(load_report(report_params, project, "0123abc")), encoding="utf-8")
+def opened(browser: Any, folder: PipelineFolder) -> Any:
+    path = folder.path / "index.html"
+    path.write_text(build_page(folder, "0123abc"), encoding="utf-8")
     browser.get(path.as_uri())
     return browser
 

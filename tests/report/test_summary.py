@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.console import Console
+from support.parameters import PIPELINE
 
 from koe.files import read_json
 from koe.report.summary import print_summary
@@ -11,7 +12,7 @@ from koe.report.summary import print_summary
 def _printed(evaluation: dict, width: int = 80) -> str:
     console = Console(width=width, color_system=None)
     with console.capture() as captured:
-        print_summary(evaluation, console)
+        print_summary(evaluation, PIPELINE.evaluation, console)
     return captured.get()
 
 

@@ -15,7 +15,7 @@ from koe.experiments.outcome import Outcome
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import check_params
 from support.fake_project import write_project
-from support.parameters import project_values
+from support.parameters import PIPELINE, project_values
 
 VALUES = project_values()
 Voice = Callable[..., np.ndarray]  # conftest's `synthetic_voice`
@@ -45,7 +45,7 @@ def write_run(folder: Path, finished: Path, values: Mapping[str, Any] = VALUES) 
             raise KoeError(f"{folder.name}: {path} does not exist")
         return folder / path
 
-    return Outcome(folder.name, None, files)
+    return Outcome(folder.name, None, files, PIPELINE)
 
 
 def write_two_runs(folder: Path, voice: Voice) -> list[Outcome]:

@@ -4,15 +4,25 @@
 chooses it in the tree, before the tree is checked.
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from koe.pipeline.declaration import load_pipeline
 from koe.tasks.conversion.schema import Params, check_params
 
 ROOT = Path(__file__).resolve().parents[2]
+PIPELINE = load_pipeline(ROOT)  # the root's, voice conversion
+
+
+def make_pipeline_folder(folder: Path) -> None:
+    """Gives a folder the declaration and the parameters of the root's pipeline."""
+    (folder / "stages").mkdir(parents=True, exist_ok=True)
+    for name in ("stages/pipeline.py", "params.yaml"):
+        shutil.copy(ROOT / name, folder / name)
 
 
 def project_values() -> dict[str, Any]:

@@ -3,9 +3,10 @@
 A measure that cannot be taken is None, never NaN, and the row says why.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,25 +18,32 @@ from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.mcd import align, mel_cepstral_distortion
+from koe.evaluation.metric import CER, WER
 from koe.evaluation.params import EvaluationParams
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
+from koe.listeners.packaged import (
+    SAMPLE_RATE,
+    at_16_khz,
+    mos_predictor,
+    one_thread_each,
+    speaker_encoder,
+    speech_recognizer,
+)
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
-from koe.names import Direction
-from koe.parallel import cores, one_thread
+from koe.parallel import cores
 from koe.tables import Table
 from koe.text.normalization import normalize
 
-POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
-METRICS = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
-           "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
+POOLED = {metric.name: metric.pooled for metric in (WER, CER) if metric.pooled}
+MEASURED = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
+            "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
 HEADLINE = ("mcd_db", "f0_corr", "speaker_similarity", "wer", "mos")
 EVALUATION = Table("evaluation.csv", {
     "pair": str,
     "condition": str,  # source, griffin_lim.converted, …
     "seconds": float,
-    **dict.fromkeys(METRICS, float | None),
+    **dict.fromkeys(MEASURED, float | None),
     **dict.fromkeys((*POOLED["wer"], *POOLED["cer"]), float | None),  # whole numbers
     "text": str,
     "transcript": str,  # also empty where nothing was transcribed: `wer` is empty then
@@ -46,7 +54,7 @@ DIRECTIONS = Table("directions.csv", {
     "source": str,  # `<corpus>/<speaker>`
     "target": str,
     "condition": str,
-    **dict.fromkeys(METRICS, float | None),
+    **dict.fromkeys(MEASURED, float | None),
     "utterances": int,
 })
 _SHORTEST_SECONDS = 0.1
@@ -96,7 +104,7 @@ def measure_pairs(
     ):
         if wanted:
             load()  # before threads could do it twice
-    with one_thread(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 
@@ -130,7 +138,7 @@ def _row(
         _naturalness(wave, evaluation),
     ):
         row |= values
-        reasons |= {name: reason for name, value in values.items() if value is None and name in METRICS}
+        reasons |= {name: reason for name, value in values.items() if value is None and name in MEASURED}
     return row | {"missing": _SEPARATOR.join(f"{name}: {reason}" for name, reason in reasons.items())}
 
 
@@ -184,15 +192,15 @@ def _naturalness(wave: np.ndarray, evaluation: EvaluationParams) -> tuple[dict[s
     return {"mos": estimate_mos(wave)}, ""
 
 
-def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
-    """Summary of one condition's rows: each of METRICS, `utterances`, and `missing` where something is.
+def aggregate(rows: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> dict[str, Any]:
+    """Summary of one condition's rows: each of `metrics`, `utterances`, and `missing` where something is.
 
     Means over the rows that have the metric; `wer` and `cer` are all errors over all words or characters;
     `nearer_to_target` is a share. A metric that no row has is None. `missing` maps a metric to how many rows lack it
     and why.
     """
     summary: dict[str, Any] = {}
-    for metric in METRICS:
+    for metric in metrics:
         values = pd.to_numeric(rows[metric]).dropna()
         if values.empty:
             summary[metric] = None
@@ -202,19 +210,19 @@ def aggregate(rows: pd.DataFrame) -> dict[str, Any]:
         else:
             summary[metric] = _rounded(float(values.mean()))
     summary["utterances"] = len(rows)
-    missing = missing_metrics(rows["missing"])
+    missing = missing_metrics(rows["missing"]) if "missing" in rows else {}
     return summary | ({"missing": missing} if missing else {})
 
 
 def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """`aggregate` of each condition for each source and target speaker: DIRECTIONS.
+    """`aggregate` of each condition for each source and target speaker (columns source, target, condition).
 
     `pairs`: columns pair, source, target (utterances).
     """
     directions = dict(zip(pairs["pair"], directions_of(pairs), strict=True))
     grouped = rows.groupby([rows["pair"].map(directions), "condition"], sort=False)
     table = pd.DataFrame([
-        {**Direction(*direction)._asdict(), "condition": condition, **aggregate(members)}
+        {"source": direction[0], "target": direction[1], "condition": condition, **aggregate(members)}
         for (direction, condition), members in grouped
     ])
     return table[list(DIRECTIONS.columns)]
@@ -222,8 +230,33 @@ def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFram
 
 def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:
     """The few numbers that stand for a run in a table of runs: of `vocoder`'s converted speech."""
-    converted = summary[vocoder]["converted"]
-    return {name: converted[name] for name in HEADLINE}
+    return headline_of(summary, f"{vocoder}.converted", HEADLINE)
+
+
+def headline_of(summary: Mapping[str, Any], condition: str, metrics: Sequence[str]) -> dict[str, float | None]:
+    """The few numbers that stand for a run, `metrics` of one condition: what a pipeline writes to metrics/summary.json.
+
+    `summary`: as `summarize` returns it.
+    """
+    values = summary
+    for part in condition.split("."):
+        values = values[part]
+    return {name: values[name] for name in metrics}
+
+
+def evaluation_table(columns: Iterable[str]) -> Table:
+    """evaluation.csv of any task: these columns, of which `pair` (the item), `condition`, `text`, `transcript` and
+    `missing` hold text, and all others numbers.
+    """
+    texts = {name for name, kind in EVALUATION.columns.items() if kind is str}
+    return Table(EVALUATION.file, {name: str if name in texts else float | None for name in columns})
+
+
+def read_evaluation(folder: str | Path) -> pd.DataFrame:
+    """evaluation.csv of any task in `folder`, whatever it has measured. Raises StoreError as `Table.read` does."""
+    path = Path(folder) / EVALUATION.file
+    header = list(pd.read_csv(path, nrows=0).columns) if path.exists() else EVALUATION.columns
+    return evaluation_table(header).read(folder)
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:
@@ -240,7 +273,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def summarize(rows: pd.DataFrame) -> dict[str, Any]:
+def summarize(rows: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> dict[str, Any]:
     """`aggregate` of each condition, nested at its dot (`griffin_lim.ceiling` becomes griffin_lim: ceiling: …), and
     the number of `utterances` (pairs).
     """
@@ -250,5 +283,5 @@ def summarize(rows: pd.DataFrame) -> dict[str, Any]:
         place = summary
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[name] = aggregate(members)
+        place[name] = aggregate(members, metrics)
     return summary | {"utterances": int(rows["pair"].nunique())}

@@ -28,9 +28,10 @@ def show_experiment(name: str) -> None:
     """
     from koe.experiments.listing import print_experiment, print_run
     from koe.experiments.named import FOLDER
+    from koe.pipeline.declaration import load_pipeline
 
     if (FOLDER / f"{name}.yaml").is_file():
-        print_experiment(name)
+        print_experiment(load_pipeline(), name)
     else:
         print_run(name)
 
@@ -45,11 +46,12 @@ def run_experiments(
 ) -> None:
     """Runs experiments by `dvc exp run -n NAME -S …`, one after another; all are checked before the first starts."""
     from koe.experiments.running import run
+    from koe.pipeline.declaration import load_pipeline
 
     names = list(takewhile(lambda word: not word.startswith("-"), given))
     if not names:
         raise KoeError("koe exp run: give the names of experiments first, then options: koe exp run NAME --temp")
-    run(names, other, queue, given[len(names):])
+    run(load_pipeline(), names, other, queue, given[len(names):])
 
 
 @experiments.command("note")
@@ -89,8 +91,8 @@ def sweep_parameters(
     grid: Annotated[bool, typer.Option("--grid", help="Every combination, instead of a search.")] = False,
     search: Annotated[Literal["tpe", "random"] | None, typer.Option(help="How to search; tpe if not given.")] = None,
     metric: Annotated[str | None, typer.Option(help=(
-        "A curve, whose last value counts, or a number of metrics/summary.json. "
-        "Default: train_acoustic/validation/mcd_db"))] = None,
+        "A curve, <stage>/<curve>, whose last value counts, or a number of metrics/summary.json. "
+        "Default: the pipeline's own."))] = None,
     prune: Annotated[Literal["median", "halving", "none"] | None, typer.Option(help=(
         "Stop a trial that is worse than half of the others were at its step (median, if not given), or not in the "
         "best third at the 1st, 3rd, 9th … validation (halving)."))] = None,
@@ -137,8 +139,10 @@ def compare_runs(
     from koe.experiments.comparison_summary import print_comparison
     from koe.experiments.outcome import open_outcome
     from koe.files import replacing
+    from koe.pipeline.declaration import load_pipeline
 
-    comparison = compare([open_outcome(name) for name in names])
+    pipeline = load_pipeline()
+    comparison = compare([open_outcome(name, pipeline) for name in names])
     with replacing(output / "index.html") as temporary:
         temporary.write_text(build_comparison_page(comparison), encoding="utf-8")
     print_comparison(comparison)

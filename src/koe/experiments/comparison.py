@@ -12,22 +12,24 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from koe.audio.params import MelParams
+from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import extract_f0, pitch_range
 from koe.audio.samples import from_int16
 from koe.errors import KoeError
 from koe.evaluation.bootstrap import FEWEST, interval, paired_resamples
 from koe.evaluation.cepstrum import PitchRange
-from koe.evaluation.measure import POOLED
+from koe.evaluation.metric import Metric
 from koe.experiments.dvc import WORKSPACE, git
 from koe.experiments.named import experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
 from koe.experiments.outcome import Outcome, code_used, made, parameters_used
 from koe.names import speaker_key
+from koe.params.reading import flatten
+from koe.pipeline.declaration import Evaluation, Training, filled
 from koe.randomness import numpy_generator
-from koe.report.data import TRAININGS, Curve, Rendering, direction_of, rendering_of, spread
-from koe.report.metrics import METRICS, Metric
-from koe.report.page import flatten
+from koe.report.clips import direction_of, spread
+from koe.report.curves import Curve
+from koe.report.listening import Rendering, rendering_of
 
 MOST_RUNS = 6  # as many colours can be told apart
 SENTENCES = 20  # held-out pairs whose recordings are in the page, which would not open otherwise
@@ -47,7 +49,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparedValue:
     """A run's aggregate, and its difference to the first run's with a 95 % interval; None where there is none."""
 
     value: float | None
@@ -62,11 +64,11 @@ class Measured:
 
     metric: Metric
     pairs: int
-    cells: Sequence[Cell]
+    cells: Sequence[ComparedValue]
 
 
 @dataclass(frozen=True)
-class Block:
+class ConditionTable:
     """What was measured under one condition."""
 
     title: str
@@ -84,7 +86,7 @@ class EqualStep:
 
 
 @dataclass(frozen=True)
-class Training:
+class ComparedTraining:
     """Curves by part, run (its place) and `train` or `validation`."""
 
     parts: Mapping[str, Mapping[int, Mapping[str, Curve]]]
@@ -92,23 +94,26 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A recording with its mel settings, and its F0 in Hz (frames,), 0 = unvoiced. `run` is None for references."""
+class RunRendering:
+    """A held-out item as one run has it, with its mel settings, and its F0 in Hz (frames,), 0 = unvoiced.
+
+    `run` is None for references; `f0` where F0 is not drawn.
+    """
 
     run: int | None
     rendering: Rendering
     mel: MelParams
-    f0: np.ndarray
+    f0: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A held-out pair: source, target, and what each run made. `differences`: by metric, the largest to the first."""
+    """A held-out item: start, target, and what each run made. `differences`: by metric, the largest to the first."""
 
     pair: str
     direction: str
     text: str
-    heard: Sequence[Heard]
+    renderings: Sequence[RunRendering]
     differences: Mapping[str, float]
 
 
@@ -120,8 +125,9 @@ class Comparison:
     warnings: Sequence[str]  # what makes the comparison doubtful
     missing: Sequence[str]  # what could not be read
     parameters: Mapping[str, Sequence[Any]]  # those that differ, a value a run
-    blocks: Sequence[Block]  # the headline first
-    trainings: Mapping[str, Training] = field(default_factory=dict)
+    tables: Sequence[ConditionTable]  # the headline first
+    evaluation: Evaluation
+    trainings: Mapping[str, ComparedTraining] = field(default_factory=dict)
     pairs: int = 0  # held-out pairs that all runs have
     sentences: Sequence[Sentence] = ()
 
@@ -143,13 +149,20 @@ def compare(outcomes: Sequence[Outcome]) -> Comparison:
     if not common:
         raise KoeError(f"{' and '.join(outcome.label for outcome in outcomes)} have no held-out pair in common; "
                        "their corpora or their splits differ, and so nothing can be compared")
+    found = conditions_of(outcomes)
+    if not found:
+        raise KoeError(f"{outcomes[0].label}: none of the conditions that this pipeline compares was measured")
     return Comparison(
         runs=[Run(letter, outcome.label, remarks(outcome))
               for letter, outcome in zip(ascii_uppercase, outcomes, strict=False)],
         warnings=list(warnings(outcomes, common)),
         parameters=differing_parameters(outcomes),
-        blocks=[Block(title, measured(outcomes, conditions, common)) for title, conditions in blocks_of(outcomes)],
-        trainings={title: training(outcomes, name, missing) for name, title in TRAININGS.items()},
+        tables=[ConditionTable(title, measured(outcomes, conditions, common))
+                for title, conditions in found],
+        evaluation=outcomes[0].pipeline.evaluation,
+        trainings={training.title: compare_training(outcomes, training, missing)
+                   for training in outcomes[0].pipeline.trainings
+                   if any(training.is_used(outcome.params) for outcome in outcomes)},
         pairs=len(common),
         sentences=sentences(outcomes, common, missing),
         missing=missing,
@@ -191,7 +204,7 @@ def warnings(outcomes: Sequence[Outcome], common: Sequence[str]) -> Iterator[str
                    "run dvc repro, or the parameters below are not those of the results")
     for outcome in outcomes[1:]:
         names = f"{first.label} and {outcome.label}"
-        before, after = (made(run.lock, "data/corpus") for run in (first, outcome))
+        before, after = (made(run.lock, run.pipeline.corpora) for run in (first, outcome))
         if corpora := _unequal(before, after):
             yield f"{names}: the corpora differ ({_some(corpora)})"
         held_out = [set(run.utterances["pair"]) for run in (first, outcome)]
@@ -219,11 +232,14 @@ def _unequal(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def _other_references(first: Outcome, outcome: Outcome, common: Sequence[str]) -> list[str]:
-    """Common pairs whose target is of another length, or says something else."""
+    """Common pairs whose target is of another length, or says something else; as far as the tables tell."""
+    if not (target := first.pipeline.evaluation.target):
+        return []
     sides = []
+    columns = [name for name in ("seconds", "text") if all(name in run.utterances for run in (first, outcome))]
     for run in (first, outcome):
-        targets = run.utterances[run.utterances["condition"] == "target"].set_index("pair")
-        sides.append(targets.reindex(common)[["seconds", "text"]])
+        targets = run.utterances[run.utterances["condition"] == target].set_index("pair")
+        sides.append(targets.reindex(common)[columns])
     return [pair for pair, same in zip(common, (sides[0] == sides[1]).all(axis=1), strict=True) if not same]
 
 
@@ -232,27 +248,30 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def blocks_of(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
+def conditions_of(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
     """What is compared: a title, and the condition that each run has it under; the headline of the first comes first.
 
-    The trained vocoders of two runs may be of different kinds, and stand for the same nevertheless.
+    What stands for the same may be called differently in two runs, as their trained vocoders are.
     """
-    trained, published = [outcome.vocoder for outcome in outcomes], ["griffin_lim"] * len(outcomes)
-    sides = {"the trained vocoder": trained, "Griffin-Lim": published}
-    kinds = {"converted": "Converted by {}", "ceiling": "Ceiling: the target's own mel through {}"}
-    blocks = [(kinds[kind].format(title), [f"{vocoder}.{kind}" for vocoder in vocoders])
-              for kind in kinds for title, vocoders in sides.items()]
-    if outcomes[0].params["evaluation"]["headline"] == "griffin_lim":
-        blocks[:2] = reversed(blocks[:2])
-    return [(title, conditions) for title, conditions in blocks if any(
-        condition in set(outcome.utterances["condition"])
-        for outcome, condition in zip(outcomes, conditions, strict=True))]
+    evaluation, measured = outcomes[0].pipeline.evaluation, [set(run.utterances["condition"]) for run in outcomes]
+    if evaluation.compared:
+        found = [(compared.title, [filled(compared.condition, outcome.params) for outcome in outcomes])
+                 for compared in evaluation.compared]
+    else:
+        names = evaluation.ordered(dict.fromkeys(name for run in outcomes for name in run.utterances["condition"]))
+        found = [(evaluation.label(name), [name] * len(outcomes)) for name in names
+                 if name not in (evaluation.start, evaluation.target)]
+    first = evaluation.headline_of(outcomes[0].params)
+    found.sort(key=lambda item: item[1][0] != first)
+    return [(title, names) for title, names in found
+            if any(name in there for name, there in zip(names, measured, strict=True))]
 
 
 def measured(outcomes: Sequence[Outcome], conditions: Sequence[str], common: Sequence[str]) -> list[Measured]:
     """Every metric of the runs, each under its condition, over the common pairs."""
     tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
-    return [_measured(metric, tables, outcomes[0].params["seed"]) for metric in METRICS]
+    seed = outcomes[0].params.get("seed", 0)
+    return [_measured(metric, tables, seed) for metric in outcomes[0].pipeline.evaluation.metrics]
 
 
 def _under(outcome: Outcome, condition: str, common: Sequence[str]) -> pd.DataFrame:
@@ -265,7 +284,7 @@ def _measured(metric: Metric, tables: Sequence[pd.DataFrame], seed: int) -> Meas
     known = np.stack([table[metric.name].notna() for table in tables])
     having = np.flatnonzero(known.any(axis=1)).tolist()  # runs that have the metric at all
     pairs = known[having].all(axis=0)
-    cells, count = [Cell(None)] * len(tables), int(pairs.sum())
+    cells, count = [ComparedValue(None)] * len(tables), int(pairs.sum())
     if not having or not count:
         return Measured(metric, 0, cells)
     totals, weights = np.stack([_parts(metric, tables[run][pairs]) for run in having], axis=1)
@@ -275,34 +294,34 @@ def _measured(metric: Metric, tables: Sequence[pd.DataFrame], seed: int) -> Meas
         if run > 0 and having[0] == 0:
             cells[run] = _cell(metric, aggregates[[0, place]], resampled[[0, place]], count)
         else:
-            cells[run] = Cell(float(aggregates[place]))
+            cells[run] = ComparedValue(float(aggregates[place]))
     return Measured(metric, count, cells)
 
 
 def _parts(metric: Metric, table: pd.DataFrame) -> np.ndarray:
     """Totals and weights (2, pairs) the ratio of whose sums is the aggregate, as `koe.evaluation.measure` has it."""
-    if metric.name in POOLED:
-        return table[list(POOLED[metric.name])].to_numpy(float).T
+    if metric.pooled:
+        return table[list(metric.pooled)].to_numpy(float).T
     return np.stack([table[metric.name].to_numpy(float), np.ones(len(table))])
 
 
-def _cell(metric: Metric, aggregates: np.ndarray, resampled: np.ndarray, pairs: int) -> Cell:
+def _cell(metric: Metric, aggregates: np.ndarray, resampled: np.ndarray, pairs: int) -> ComparedValue:
     """`aggregates`: of the first run and of this one (2,); `resampled`: the same over resamples (2, resamples)."""
     value, difference = float(aggregates[1]), float(aggregates[1] - aggregates[0])
     if pairs < FEWEST:
-        return Cell(value, difference)
+        return ComparedValue(value, difference)
     bounds = interval(resampled[1] - resampled[0], pairs)
     low, high = interval(metric.badness(resampled[1]) - metric.badness(resampled[0]), pairs)
     verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "within noise"
-    return Cell(value, difference, bounds, "equal" if bounds == (0, 0) else verdict)
+    return ComparedValue(value, difference, bounds, "equal" if bounds == (0, 0) else verdict)
 
 
-def training(outcomes: Sequence[Outcome], name: str, missing: list[str]) -> Training:
-    """The curves of all runs; what a run does not have is added to `missing`."""
+def compare_training(outcomes: Sequence[Outcome], training: Training, missing: list[str]) -> ComparedTraining:
+    """The curves of all runs; what a run should have and does not is added to `missing`."""
     curves = []
     for outcome in outcomes:
         try:
-            curves.append(outcome.curves(name))
+            curves.append(outcome.curves(training.curves) if training.is_used(outcome.params) else {})
         except KoeError as error:
             missing.append(str(error))
             curves.append({})
@@ -314,7 +333,8 @@ def training(outcomes: Sequence[Outcome], name: str, missing: list[str]) -> Trai
                 parts.setdefault(part, {})[run] = shown
     validated = {part: {run: dict(states["validation"]) for run, states in by_run.items() if "validation" in states}
                  for part, by_run in parts.items()}
-    return Training(parts, [_equal_step(part, by_run, len(outcomes)) for part, by_run in validated.items() if by_run])
+    return ComparedTraining(parts, [_equal_step(part, by_run, len(outcomes))
+                                    for part, by_run in validated.items() if by_run])
 
 
 def _equal_step(part: str, by_run: Mapping[int, Mapping[int, float]], runs: int) -> EqualStep:
@@ -329,7 +349,11 @@ def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[
     """Held-out pairs as all runs speak them, SENTENCES at most, evenly spread over their names: a choice that knows
     nothing of the results. A run without recordings is left out and added to `missing`.
     """
-    _, conditions = blocks_of(outcomes)[0]
+    first = outcomes[0]
+    evaluation = first.pipeline.evaluation
+    if not evaluation.audio:
+        return []
+    _, conditions = conditions_of(outcomes)[0]
     tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
     wanted: list[tuple[int | None, Outcome, str]] = []
     for run, (outcome, condition) in enumerate(zip(outcomes, conditions, strict=True)):
@@ -339,9 +363,9 @@ def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[
         except KoeError as error:
             missing.append(str(error))
     try:
-        first = outcomes[0]
-        references = [(None, first, condition) for condition in ("source", "target")] if wanted else []
-        differences = largest_differences(tables)
+        references = [(None, first, condition) for condition in (evaluation.start, evaluation.target)
+                      if condition and wanted]
+        differences = largest_differences(tables, evaluation.metrics)
         return [_sentence(pair, first, [*references, *wanted], differences[pair])
                 for pair in spread(common, SENTENCES if wanted else 0)]
     except KoeError as error:
@@ -349,9 +373,9 @@ def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[
         return []
 
 
-def largest_differences(tables: Sequence[pd.DataFrame]) -> dict[str, dict[str, float]]:
+def largest_differences(tables: Sequence[pd.DataFrame], metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
     """For each pair and metric, the largest distance of a run to the first; only what was measured."""
-    names = [metric.name for metric in METRICS]
+    names = [metric.name for metric in metrics]
     values = np.stack([table[names].to_numpy(float) for table in tables])
     distances = np.abs(values[1:] - values[0])
     largest = np.where(np.isnan(distances), -1.0, distances).max(axis=0)
@@ -362,19 +386,31 @@ def largest_differences(tables: Sequence[pd.DataFrame]) -> dict[str, dict[str, f
 def _sentence(
     pair: str, first: Outcome, wanted: Sequence[tuple[int | None, Outcome, str]], differences: Mapping[str, float]
 ) -> Sentence:
-    source, target = first.pairs.loc[pair, ["source", "target"]]
-    ranges = np.array([pitch_range(first.pitch, speaker_key(name)) for name in (source, target)])
-    pitch = PitchRange(first.pitch.method, ranges[:, 0].min(), ranges[:, 1].max())  # as it is measured
-    heard = [_heard(pair, run, outcome, condition, pitch) for run, outcome, condition in wanted]
-    text = first.utterances.set_index("pair").loc[[pair], "text"].iloc[0]
-    return Sentence(pair, direction_of(source, target), text, heard, differences)
+    evaluation, speakers = first.pipeline.evaluation, []
+    direction = ""
+    if evaluation.pairs:
+        source, target = first.pairs.loc[pair, ["source", "target"]]
+        speakers, direction = [speaker_key(name) for name in (source, target)], direction_of(source, target)
+    pitch = _pitch_range(first.pitch, speakers) if evaluation.f0 else None
+    renderings = [_rendering(pair, run, outcome, condition, pitch) for run, outcome, condition in wanted]
+    rows = first.utterances.set_index("pair").loc[[pair]]
+    return Sentence(pair, direction, rows["text"].iloc[0] if "text" in rows else "", renderings, differences)
 
 
-def _heard(pair: str, run: int | None, outcome: Outcome, condition: str, pitch: PitchRange) -> Heard:
+def _pitch_range(pitch: SpeakerPitch, speakers: Sequence[str]) -> PitchRange:
+    """Where F0 is looked for, as it is where it is measured: from the lowest floor to the highest ceiling."""
+    ranges = np.array([pitch_range(pitch, speaker) for speaker in speakers] or [(pitch.floor, pitch.ceiling)])
+    return PitchRange(pitch.method, ranges[:, 0].min(), ranges[:, 1].max())
+
+
+def _rendering(pair: str, run: int | None, outcome: Outcome, condition: str, pitch: PitchRange | None) -> RunRendering:
     rows = outcome.utterances
     row = rows[(rows["pair"] == pair) & (rows["condition"] == condition)].to_dict("records")[0]
     audio, mel = outcome.audio(pair, condition), outcome.mel
+    rendering = rendering_of(condition, audio, row, mel, outcome.pipeline.evaluation)
+    if pitch is None:
+        return RunRendering(run, rendering, mel, None)
     f0 = np.zeros(0, np.float32)
     if len(audio) >= _SHORTEST_SECONDS * mel.sample_rate:
         f0 = extract_f0(from_int16(audio), mel.sample_rate, mel.hop_length, pitch.method, pitch.floor, pitch.ceiling)
-    return Heard(run, rendering_of(condition, audio, row, mel), mel, f0)
+    return RunRendering(run, rendering, mel, f0)

@@ -4,44 +4,57 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from koe.audio.grid import frame_rate
 from koe.evaluation.bootstrap import FEWEST
-from koe.experiments.comparison import Block, Cell, Comparison, EqualStep, Heard, Sentence, Training
-from koe.report.data import Curve
+from koe.evaluation.metric import MISSING, Metric
+from koe.experiments.comparison import (
+    ComparedTraining,
+    ComparedValue,
+    Comparison,
+    ConditionTable,
+    EqualStep,
+    RunRendering,
+    Sentence,
+)
+from koe.pipeline.declaration import Evaluation
+from koe.report.clips import player
+from koe.report.curves import Curve
 from koe.report.drawing import curves_svg, tracks_svg
-from koe.report.metrics import METRICS, MISSING, Metric
+from koe.report.listening import beside, words_of
 from koe.report.page import HERE as REPORT
-from koe.report.page import compare_words, content, player, templates
+from koe.report.page import content, templates
 
 _HERE = Path(__file__).parent
-_BESIDE_A_PLAYER = ("mcd_db", "log_f0_rmse", "wer", "mos")
 _STATES = {"train": "training", "validation": "validated"}  # style classes of curves
 
 
 def build_comparison_page(comparison: Comparison) -> str:
     """The page as one HTML document that refers to nothing outside itself."""
-    runs = comparison.runs
+    runs, evaluation = comparison.runs, comparison.evaluation
+    letters = [run.letter for run in runs]
+    sentences = [_sentence(sentence, letters, evaluation) for sentence in comparison.sentences]
+    first_metric = evaluation.metrics[0].name if evaluation.metrics else ""
     return templates(_HERE, REPORT).get_template("comparison.html.jinja").render(
         style=content(REPORT / "page.css", _HERE / "comparison.css"),
         script=content(REPORT / "page.js", _HERE / "comparison.js"),
         runs=runs,
         title=" and ".join(run.name for run in runs),
         comparison=comparison,
-        metrics=METRICS,
+        metrics=evaluation.metrics,
+        target=evaluation.target,
         fewest=FEWEST,
-        blocks=[_block(block) for block in comparison.blocks],
-        trainings={title: _training(training, [run.letter for run in runs])
-                   for title, training in comparison.trainings.items()},
-        sentences=sorted((_sentence(sentence, [run.letter for run in runs]) for sentence in comparison.sentences),
-                         key=lambda item: -item["differences"].get(METRICS[0].name, -1.0)),
+        tables=[_table(table) for table in comparison.tables],
+        trainings={title: _training(training, letters) for title, training in comparison.trainings.items()},
+        sentences=sorted(sentences, key=lambda item: -item["differences"].get(first_metric, -1.0)),
         blind={"identity": _identity(comparison),
                "runs": [{"letter": run.letter, "name": run.name} for run in runs]},
         couples=list(combinations(_heard_runs(comparison), 2)),
@@ -50,25 +63,26 @@ def build_comparison_page(comparison: Comparison) -> str:
 
 def _heard_runs(comparison: Comparison) -> list[int]:
     """Runs that have recordings."""
-    return [item.run for item in comparison.sentences[0].heard if item.run is not None] if comparison.sentences else []
+    first = next(iter(comparison.sentences), None)
+    return [item.run for item in first.renderings if item.run is not None] if first else []
 
 
 def _identity(comparison: Comparison) -> str:
     """What votes are kept under: other recordings are another listening test, other names of the runs are not."""
     digest = hashlib.sha256()
     for sentence in comparison.sentences:
-        for item in sentence.heard:
-            digest.update(item.rendering.recording.audio.tobytes())
+        for item in sentence.renderings:
+            digest.update(item.rendering.clip.audio.tobytes())
     return digest.hexdigest()[:16]
 
 
-def _block(block: Block) -> dict[str, Any]:
-    return {"title": block.title, "rows": [
+def _table(table: ConditionTable) -> dict[str, Any]:
+    return {"title": table.title, "rows": [
         {"metric": measured.metric, "pairs": measured.pairs,
-         "cells": [_cell(measured.metric, cell) for cell in measured.cells]} for measured in block.measured]}
+         "cells": [_cell(measured.metric, cell) for cell in measured.cells]} for measured in table.measured]}
 
 
-def _cell(metric: Metric, cell: Cell) -> dict[str, str]:
+def _cell(metric: Metric, cell: ComparedValue) -> dict[str, str]:
     """A cell's texts; those of the difference are empty where there is none."""
     difference = "" if cell.difference is None else finer(metric).text(cell.difference, sign="+")
     interval = " to ".join(finer(metric).text(end, sign="+") for end in cell.interval or ())
@@ -82,7 +96,7 @@ def finer(metric: Metric) -> Metric:
     return replace(metric, digits=metric.digits + 1)
 
 
-def _training(training: Training, letters: Sequence[str]) -> dict[str, Any]:
+def _training(training: ComparedTraining, letters: Sequence[str]) -> dict[str, Any]:
     return {"charts": [_chart(part, by_run, letters) for part, by_run in training.parts.items()],
             "equal_steps": [_equal_step(row) for row in training.equal_steps]}
 
@@ -104,32 +118,29 @@ def _equal_step(row: EqualStep) -> dict[str, Any]:
     return {"part": row.part, "step": row.step, "cells": list(zip(values, last, strict=True))}
 
 
-def _sentence(sentence: Sentence, letters: Sequence[str]) -> dict[str, Any]:
-    recordings = [item.rendering.recording for item in sentence.heard]
-    top = max(float(recording.mel.max(initial=-np.inf)) for recording in recordings)
-    seconds = max(len(item.rendering.recording.mel) / frame_rate(item.mel) for item in sentence.heard)
-    heard = [{**player(item.rendering.recording, item.mel.sample_rate, seconds * frame_rate(item.mel), top),
-              "run": item.run, "label": item.rendering.condition if item.run is None else letters[item.run],
-              "metrics": list(_beside(item)), "words": _words(sentence.text, item)} for item in sentence.heard]
-    tracks = {_track(item): item for item in sentence.heard if item.rendering.condition != "source"}
-    label = f"F0 of {sentence.pair} by time, Hz: the target's and that of each run"
+def _sentence(sentence: Sentence, letters: Sequence[str], evaluation: Evaluation) -> dict[str, Any]:
+    clips = [item.rendering.clip for item in sentence.renderings]
+    top = max(float(clip.mel.max(initial=-np.inf)) for clip in clips)
+    seconds = max(len(item.rendering.clip.mel) / frame_rate(item.mel) for item in sentence.renderings)
+    heard = [{**player(item.rendering.clip, item.mel.sample_rate, seconds * frame_rate(item.mel), top),
+              "run": item.run, "label": evaluation.label(item.rendering.condition) if item.run is None
+              else letters[item.run], "metrics": beside(item.rendering, evaluation.beside_compared_player),
+              "words": words_of(item.rendering, sentence.text)} for item in sentence.renderings]
     return {"pair": sentence.pair, "direction": sentence.direction, "text": sentence.text, "heard": heard,
-            "differences": dict(sentence.differences),
-            "f0": tracks_svg({name: item.f0 for name, item in tracks.items()},
-                             {name: frame_rate(item.mel) for name, item in tracks.items()}, label)}
+            "differences": dict(sentence.differences), "f0": _f0(sentence, evaluation)}
 
 
-def _track(item: Heard) -> str:
+def _f0(sentence: Sentence, evaluation: Evaluation) -> Markup | None:
+    """F0 of the target and of each run; None where it is not drawn."""
+    tracks = {_track(item): (item.f0, frame_rate(item.mel)) for item in sentence.renderings
+              if item.f0 is not None and (item.run is not None or item.rendering.condition == evaluation.target)}
+    if not tracks:
+        return None
+    label = f"F0 of {sentence.pair} by time, Hz: the {evaluation.target}'s and that of each run"
+    return tracks_svg({name: f0 for name, (f0, _) in tracks.items()},
+                      {name: rate for name, (_, rate) in tracks.items()}, label)
+
+
+def _track(item: RunRendering) -> str:
     """The style class of a recording's F0."""
     return "reference" if item.run is None else f"run{item.run}"
-
-
-def _beside(item: Heard) -> Iterator[tuple[Metric, str]]:
-    for metric in METRICS:
-        if metric.name in _BESIDE_A_PLAYER:
-            yield metric, metric.text(item.rendering.metrics.get(metric.name))
-
-
-def _words(text: str, item: Heard) -> list[tuple[str, str]] | None:
-    transcript = item.rendering.transcript
-    return None if transcript is None else list(compare_words(text, transcript))

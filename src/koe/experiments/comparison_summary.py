@@ -4,9 +4,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from koe.experiments.comparison import Cell, Comparison
+from koe.evaluation.metric import Metric
+from koe.experiments.comparison import ComparedValue, Comparison
 from koe.experiments.comparison_page import finer
-from koe.report.metrics import Metric
 from koe.report.summary import ARROWS
 
 _VERDICTS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "within noise": "[dim]noise[/]",
@@ -20,7 +20,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(f"! {line}", style="yellow", highlight=False, markup=False)
     for run in comparison.runs:
         console.print(f"{run.letter}: {'; '.join([run.name, *run.notes])}", highlight=False, markup=False)
-    headline = comparison.blocks[0]
+    headline = comparison.tables[0]
     console.print(f"{headline.title}, {comparison.pairs} held-out pairs; 95 % intervals over utterances of the "
                   "differences to A", highlight=False)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
@@ -37,6 +37,6 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console.print(table)
 
 
-def _texts(metric: Metric, cell: Cell) -> tuple[str, str, str]:
+def _texts(metric: Metric, cell: ComparedValue) -> tuple[str, str, str]:
     ends = (finer(metric).text(end, sign="+") for end in cell.interval or ())
     return metric.text(cell.value), ", ".join(ends), _VERDICTS[cell.verdict]

@@ -69,6 +69,17 @@ def dvc_aloud(*arguments: str, folder: Path | None = None, variables: Mapping[st
     return status
 
 
+def project_root() -> Path:
+    """The root of the git and DVC repository that this folder is in. Raises KoeError if it is in none."""
+    return Path(git("rev-parse", "--show-toplevel")[0])
+
+
+def from_root(path: str) -> str:
+    """A path from here as git and DVC name it: from the root of the repository, with slashes."""
+    prefix = git("rev-parse", "--show-prefix")
+    return f"{prefix[0] if prefix else ''}{path}"
+
+
 def environment() -> dict[str, str]:
     """This one, where the stages' `python` is the one that runs now, whether its environment was activated or not."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}

@@ -6,44 +6,38 @@ params.yaml. On another experiment it comes on top of that one's parameters, but
 
  - what the recordings decide: corpora that the other one has not, how many sentences are held out, the language;
  - sizes and steps: how long is trained, in what batches, and what counts steps;
- - models to start from, which were trained on other recordings. A vocoder that no longer fits is not started from.
+ - models to start from, which were trained on other recordings. A model that no longer fits is not started from.
 
-What is chosen by name (`vocoder.model`, `acoustic.reduction.by`, `acoustic.training.schedule.name`) comes along with
-the settings of what it chooses, also where it is the preset's: they mean nothing without.
+What is chosen by name (`<section>.model`, `<section>.training.schedule.name`) comes along with the settings of what it
+chooses, also where it is the preset's: they mean nothing without. Which parameters are which, the pipeline declares
+(`koe.pipeline.declaration.Idea`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from koe.errors import KoeError
 from koe.experiments.named import ABSENT, Difference, Experiment, compose, differences
-
-SIZES = frozenset({
-    "steps", "epochs", "batch_size", "batch_frames", "accumulate", "spectral_steps", "warmup_steps", "anneal_steps",
-    "from_step", "until_step", "log_every", "validate_every", "checkpoint_every", "keep_every", "early_stopping",
-    "validation_pairs", "precision", "compile",
-})
-OF_RECORDINGS = frozenset({
-    "pair.across_corpora", "pair.train", "pair.validation", "pair.test", "evaluation.pairs",
-    "evaluation.pairs_per_direction", "evaluation.wer", "vocoder.training.validation.utterances",
-})
-CHOICES = ("model", "method", "by", "name")
+from koe.pipeline.declaration import Idea, filled
 
 
-def on(experiment: Experiment, other: Experiment, values: Mapping[str, Any]) -> tuple[Experiment, list[Difference]]:
+def on(
+    experiment: Experiment, other: Experiment, values: Mapping[str, Any], rules: Idea
+) -> tuple[Experiment, list[Difference]]:
     """The idea of an experiment as an experiment that is based on another, and what of the idea stays behind.
 
-    `values`: the tree of params.yaml. Raises KoeError if nothing that the other one does not do anyway is left.
+    `values`: the tree of params.yaml. `rules`: the pipeline's. Raises KoeError if nothing that the other
+    one does not do anyway is left.
     """
     first, *further = experiment.lineage
     own, target = compose(values, experiment), compose(values, other)
     idea = list(differences(compose(values, first) if further else values, own))
-    behind = [difference for difference in idea if _stays_behind(difference.parameter, difference.after, own, target)]
+    behind = [difference for difference in idea
+              if _stays_behind(difference.parameter, difference.after, own, target, rules)]
     said = {difference.parameter: difference.after for difference in idea if difference not in behind}
-    said |= dict(_choices(said, own))
+    said |= dict(_choices(said, own, rules.choosers))
     taken = {parameter: value for parameter, value in said.items() if value != _at(target, parameter)}
-    if _changes_vocoder(taken, own):
-        taken["vocoder.init.from"] = None
+    taken |= dict.fromkeys(_unfit_starts(taken, own, rules))
     if not taken:
         left = ", ".join(map(str, behind)) or "it says nothing else"
         raise KoeError(f"{experiment.name}: nothing of it can be taken over to {other.name} ({left})")
@@ -51,22 +45,26 @@ def on(experiment: Experiment, other: Experiment, values: Mapping[str, Any]) -> 
                       parameters=taken), behind
 
 
-def _stays_behind(parameter: str, value: Any, own: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+def _stays_behind(
+    parameter: str, value: Any, own: Mapping[str, Any], target: Mapping[str, Any], rules: Idea
+) -> bool:
     sections = parameter.split(".")
     if sections[0] == "corpora":
         return value is ABSENT or sections[1] not in target["corpora"]
     if sections[1:2] == ["init"]:
         return own[sections[0]]["init"]["from"] is not None
-    return sections[-1] in SIZES or sections[0] == "report" or parameter in OF_RECORDINGS
+    return sections[-1] in rules.sizes or any(is_in(parameter, name) for name in rules.of_recordings)
 
 
-def _choices(parameters: Iterable[str], own: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _choices(
+    parameters: Iterable[str], own: Mapping[str, Any], choosers: Collection[str]
+) -> Iterator[tuple[str, Any]]:
     """What is chosen by name in the sections of these parameters."""
     for parameter in parameters:
         sections = parameter.split(".")[:-1]
         for depth in range(1, len(sections) + 1):
             path = ".".join(sections[:depth])
-            yield from ((f"{path}.{name}", value) for name, value in _at(own, path).items() if name in CHOICES)
+            yield from ((f"{path}.{name}", value) for name, value in _at(own, path).items() if name in choosers)
 
 
 def _at(tree: Mapping[str, Any], parameter: str) -> Any:
@@ -75,7 +73,13 @@ def _at(tree: Mapping[str, Any], parameter: str) -> Any:
     return tree
 
 
-def _changes_vocoder(taken: Iterable[str], own: Mapping[str, Any]) -> bool:
-    """Whether mels or the generator are others, so that no vocoder trained for the usual ones can be started from."""
-    kinds = ("mel.", "vocoder.model", f"vocoder.{own['vocoder']['model']}.")
-    return any(parameter.startswith(kinds) for parameter in taken)
+def _unfit_starts(taken: Iterable[str], own: Mapping[str, Any], rules: Idea) -> Iterator[str]:
+    """Parameters that name a model to start from which does not fit what was changed."""
+    for start, sections in rules.starts.items():
+        if any(is_in(parameter, filled(section, own)) for parameter in taken for section in sections):
+            yield start
+
+
+def is_in(parameter: str, section: str) -> bool:
+    """Whether a parameter is this one, or lies in this section."""
+    return f"{parameter}.".startswith(f"{section}.")

@@ -8,8 +8,8 @@ from koe.errors import KoeError, ParameterError
 from koe.experiments.dvc import commit_of, git, run_of, run_references
 from koe.experiments.named import compose, differences, experiment_names, read_experiment
 from koe.experiments.notes import notes_of
-from koe.params.reading import read_values
-from koe.tasks.conversion.schema import check_params
+from koe.params.reading import check, read_values
+from koe.pipeline.declaration import Pipeline
 
 
 def print_list() -> None:
@@ -34,7 +34,7 @@ def print_list() -> None:
         _print_notes(run.commit, width + 2)
 
 
-def print_experiment(name: str) -> None:
+def print_experiment(pipeline: Pipeline, name: str) -> None:
     """What an experiment is for, and every parameter that differs from params.yaml, with where it says so."""
     experiment, values = read_experiment(name), read_values()
     composed = compose(values, experiment)
@@ -45,7 +45,7 @@ def print_experiment(name: str) -> None:
         origin = experiment.origin(difference.parameter)
         print(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
     try:
-        check_params(composed, f"experiments/{name}.yaml")
+        check(pipeline.params, composed, f"experiments/{name}.yaml")
     except ParameterError as error:
         if not experiment.refused:
             raise
@@ -71,7 +71,7 @@ def print_run(name: str) -> None:
 
 
 def _params(commit: str) -> dict[str, object]:
-    return yaml.safe_load("\n".join(git("show", f"{commit}:params.yaml")))
+    return yaml.safe_load("\n".join(git("show", f"{commit}:./params.yaml")))
 
 
 def _print_notes(name: str, indent: int = 0) -> None:

@@ -5,7 +5,8 @@
     parameters:
       acoustic.conditioning.by: learned
 
-`pipeline: universal/dvc.yaml` says that it runs another pipeline than the project's own, as those that build on it do.
+An experiment is one of the pipeline in whose folder it lies: experiments/ at the project's root, or
+pipelines/<name>/experiments/.
 Presets (`paper`, `log`, `demo`, `large`) are experiments that others start from. Runs of the log, `log/…`, also have a
 date and what was found; one that must not be repeated has `refused`, a pattern of the message that refuses it.
 """
@@ -42,18 +43,11 @@ class Experiment(BaseModel):
     date: datetime.date | None = None
     found: Line | None = None
     refused: str | None = None
-    pipeline: str | None = None
 
     @property
     def lineage(self) -> list["Experiment"]:
         """What it builds on, the first base first, and itself last."""
         return [*(self.base.lineage if self.base else []), self]
-
-    @property
-    def targets(self) -> list[str]:
-        """What DVC is to run: nothing said, all of the project's own pipeline."""
-        said = [experiment.pipeline for experiment in self.lineage if experiment.pipeline]
-        return said[-1:]
 
     @property
     def run_name(self) -> str:
@@ -104,6 +98,9 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
     value = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values")
+    if "pipeline" in value:
+        raise KoeError(f"{path}: pipeline: an experiment no longer names one; it is of the pipeline in whose folder it "
+                       "lies, so move it to pipelines/<name>/experiments and remove this line")
     if isinstance(base := value.get("base"), str):
         value["base"] = read_experiment(base, folder, (*above, name))
     try:
@@ -111,7 +108,7 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values, and at most base, "
-                       f"date, found, refused, pipeline. {wrong}") from None
+                       f"date, found, refused. {wrong}") from None
 
 
 def experiment_names(folder: str | Path = FOLDER) -> list[str]:

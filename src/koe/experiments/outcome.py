@@ -19,14 +19,17 @@ from koe.audio.params import MelParams, PitchParams, SpeakerPitch
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import CorpusParams, speaker_pitch
 from koe.errors import KoeError, ParameterError
-from koe.evaluation.measure import EVALUATION
-from koe.experiments.dvc import WORKSPACE, commit_of
+from koe.evaluation.measure import read_evaluation
+from koe.experiments.dvc import WORKSPACE, commit_of, from_root, project_root
 from koe.params.reading import read_values
-from koe.report.data import Curve, folder_of, load_curves
+from koe.pipeline.declaration import EVALUATION, Pipeline
+from koe.report.curves import Curve, load_curves
 from koe.store import ShardReader
 from koe.workspace import work_root
 
-Files = Callable[[str], Path]  # from a path in the project to where it can be read; KoeError if it cannot be
+Files = Callable[[str], Path]  # from a path in the pipeline's folder to where it can be read; KoeError if it cannot be
+
+_CODE = re.compile(r"(\.\./)*(src|stages)/")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Outcome:
     name: str  # what the user calls it
     commit: str | None  # None: the workspace
     files: Files
+    pipeline: Pipeline
 
     @property
     def label(self) -> str:
@@ -58,13 +62,15 @@ class Outcome:
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
-        """metrics/evaluation.csv: a row for each held-out pair and condition."""
-        return EVALUATION.read(self.files("metrics/evaluation.csv").parent)
+        """metrics/evaluation.csv: a row for each held-out item and condition. Metrics it lacks are empty."""
+        table = read_evaluation(self.files(f"{EVALUATION}.csv").parent)
+        unknown = [metric.name for metric in self.pipeline.evaluation.metrics if metric.name not in table]
+        return table.assign(**dict.fromkeys(unknown, np.nan))
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """data/pairs/pairs.csv, indexed by pair."""
-        return read_pairs(self.files("data/pairs")).set_index("pair")
+        """Source and target of each held-out item, indexed by pair, where items are pairs."""
+        return read_pairs(self.files(self.pipeline.evaluation.pairs)).set_index("pair")
 
     @cached_property
     def mel(self) -> MelParams:
@@ -77,20 +83,15 @@ class Outcome:
             name: CorpusParams.model_validate(corpus) for name, corpus in tree.items()})
         return speaker_pitch(self._section("pitch", PitchParams.model_validate), corpora)
 
-    @property
-    def vocoder(self) -> str:
-        """The kind of its trained vocoder, as conditions name it."""
-        return self.params["vocoder"]["model"]
-
     def curves(self, training: str) -> dict[str, dict[str, Curve]]:
-        """The curves of `train_acoustic` or `finetune_vocoder`, as `koe.report.data.load_curves` has them."""
+        """The curves in metrics/<training>, as `koe.report.curves.load_curves` has them."""
         return load_curves(self.files(f"metrics/{training}"))
 
     def audio(self, pair: str, condition: str) -> np.ndarray:
         """A held-out recording, int16 (samples,) at `mel.sample_rate`."""
-        folder = folder_of(condition)
+        folder = self.pipeline.evaluation.condition(condition).folder
         if folder not in self._shards:
-            self._shards[folder] = ShardReader(self.files(f"data/{folder}"))
+            self._shards[folder] = ShardReader(self.files(folder))
         return self._shards[folder].get(pair, condition)
 
     @cached_property
@@ -105,10 +106,10 @@ class Outcome:
                                  f"with the version of Koe that made it: {error}") from None
 
 
-def open_outcome(name: str) -> Outcome:
-    """The outcome of what the user calls a run (`koe.experiments.dvc.commit_of`), in the project around."""
+def open_outcome(name: str, pipeline: Pipeline) -> Outcome:
+    """The outcome of what the user calls a run (`koe.experiments.dvc.commit_of`), of this folder's pipeline."""
     commit = commit_of(name)
-    return Outcome(name, commit, _lying_here if commit is None else RevisionFiles(name, commit))
+    return Outcome(name, commit, _lying_here if commit is None else RevisionFiles(name, commit), pipeline)
 
 
 def _lying_here(path: str) -> Path:
@@ -118,7 +119,9 @@ def _lying_here(path: str) -> Path:
 
 
 class RevisionFiles:
-    """Files of a revision, from git, DVC's cache or its remote; kept in `work/outcomes`, for they cannot change."""
+    """Files of this folder in a revision, from git, DVC's cache or its remote; kept in `work/outcomes`, for they cannot
+    change.
+    """
 
     def __init__(self, name: str, commit: str) -> None:
         self.name, self.commit = name, commit
@@ -127,7 +130,7 @@ class RevisionFiles:
     def _system(self) -> Any:
         from dvc.api import DVCFileSystem  # a second to load
 
-        return DVCFileSystem(".", rev=self.commit)
+        return DVCFileSystem(str(project_root()), rev=self.commit)
 
     def __call__(self, path: str) -> Path:
         kept = work_root() / "outcomes" / self.commit[:16] / path
@@ -145,11 +148,11 @@ class RevisionFiles:
         """Copies a file or a folder. DVC's errors are of several kinds, and say neither of what nor what to do."""
         from dvc_data.index.index import DataIndexError
 
-        run = f"{self.name} ({self.commit[:7]})"
+        run, there = f"{self.name} ({self.commit[:7]})", from_root(path)
         try:
-            if not self._system.exists(path):
+            if not self._system.exists(there):
                 raise KoeError(f"{run} has no {path}; was it run to the end, and dvc.lock committed with it?")
-            self._system.get(path, str(here), recursive=self._system.isdir(path))
+            self._system.get(there, str(here), recursive=self._system.isdir(there))
         except (OSError, DataIndexError) as error:
             raise KoeError(f"{run}: {path} is neither in DVC's cache nor on a remote; push it from where it was run "
                            f"(dvc push, or dvc exp push), or make it again (dvc repro on that revision). DVC says: "
@@ -165,7 +168,7 @@ def parameters_used(lock: Mapping[str, Any]) -> dict[str, Any]:
 def code_used(lock: Mapping[str, Any]) -> dict[str, str]:
     """The modules and scripts that the stages were run with, and their hashes."""
     return {entry["path"]: entry.get("md5", "") for stage in lock.values() for entry in stage.get("deps", ())
-            if re.match(r"(src|stages)/", entry["path"])}
+            if _CODE.match(entry["path"])}
 
 
 def made(lock: Mapping[str, Any], folder: str) -> dict[str, str]:

@@ -6,26 +6,29 @@ from koe.errors import KoeError
 from koe.experiments.dvc import dvc, dvc_aloud, git, run_references
 from koe.experiments.idea import on as idea_on
 from koe.experiments.named import Experiment, arguments, compose, differences, read_experiment
-from koe.params.reading import read_values
-from koe.tasks.conversion.schema import check_params
+from koe.params.reading import check, read_values
+from koe.pipeline.declaration import Pipeline
 
 
-def run(names: Sequence[str], other: str | None = None, queue: bool = False, options: Sequence[str] = ()) -> None:
-    """Runs experiments by `dvc exp run -n NAME -S …`, each from the parameters that params.yaml has now.
+def run(
+    pipeline: Pipeline, names: Sequence[str], other: str | None = None, queue: bool = False,
+    options: Sequence[str] = (),
+) -> None:
+    """Runs experiments of this folder's pipeline by `dvc exp run -n NAME -S …`, from the parameters of its params.yaml.
 
     Names and parameters of all are checked before the first starts; where one fails, the next ones still run.
     `other`: the experiment at whose size their ideas are run (koe.experiments.idea). `queue`: they are queued, and
     start when told. `options`: further ones of `dvc exp run`. Raises KoeError naming those that cannot run or failed.
     """
     values = read_values()
-    experiments = [_at_size_of(other, read_experiment(name)) if other else read_experiment(name) for name in names]
+    experiments = [_at_size_of(pipeline, other, read_experiment(name)) if other else read_experiment(name)
+                   for name in names]
     _require_new([experiment.run_name for experiment in experiments], options)
     whole = []
     for experiment in experiments:
         composed = compose(values, experiment)
-        check_params(composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
-        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed,
-                                pipeline=next(iter(experiment.targets), None)))
+        check(pipeline.params, composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
+        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
     options = [*(["--queue"] if queue else []), *options]
     failed = [experiment.run_name for experiment in whole if _run(experiment, options)]
     if failed:
@@ -38,13 +41,13 @@ def run(names: Sequence[str], other: str | None = None, queue: bool = False, opt
 def _run(experiment: Experiment, options: Sequence[str]) -> int:
     """The status of `dvc exp run`; what the run before it has left in params.yaml is set back by the arguments."""
     settings = arguments(read_values(), experiment)
-    return dvc_aloud("exp", "run", "-n", experiment.run_name, *settings, *options, *experiment.targets)
+    return dvc_aloud("exp", "run", "-n", experiment.run_name, *settings, *options)
 
 
-def _at_size_of(other: str, experiment: Experiment) -> Experiment:
+def _at_size_of(pipeline: Pipeline, other: str, experiment: Experiment) -> Experiment:
     """The experiment's idea on the other one, and prints what was taken over and what was not."""
     values, base = read_values(), read_experiment(other)
-    made, behind = idea_on(experiment, base, values)
+    made, behind = idea_on(experiment, base, values, pipeline.idea)
     print(f"{made.run_name}: {made.purpose}")
     for difference in differences(compose(values, base), compose(values, made)):
         print(f"  {difference}")

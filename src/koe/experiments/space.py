@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, compose
-from koe.tasks.conversion.schema import Params, check_params
+from koe.params.reading import check
+from koe.params.section import Section
 
 if TYPE_CHECKING:
     import optuna
@@ -128,12 +129,12 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\
                               list("-+0123456789"))
 
 
-def read_space(settings: Iterable[str], values: Mapping[str, Any]) -> dict[str, Domain]:
+def read_space(settings: Iterable[str], values: Mapping[str, Any], schema: type[Section]) -> dict[str, Domain]:
     """The values of every parameter that is to vary, by its name.
 
-    `values`: params.yaml as a tree. Raises ParameterError for a parameter that is not there, is named twice or lies in
-    another's section, and for a value that is not of its type; what only contradicts another value is left to the
-    trial that has both.
+    `values`: params.yaml as a tree, of `schema`. Raises ParameterError for a parameter that is not there, is named
+    twice or lies in another's section, and for a value that is not of its type; what only contradicts another value is
+    left to the trial that has both.
     """
     space: dict[str, Domain] = {}
     for text in settings:
@@ -141,7 +142,7 @@ def read_space(settings: Iterable[str], values: Mapping[str, Any]) -> dict[str, 
         if clash := next((other for other in space if _overlap(name, other)), None):
             raise ParameterError(f"--set {text}: {clash} is set already")
         for value in domain.examples():
-            _check_type(values, name, value)
+            _check_type(values, name, value, schema)
         space[name] = domain
     if not space:
         raise ParameterError(f"nothing varies; give at least one --set parameter=values, {SYNTAX}")
@@ -152,15 +153,15 @@ def _overlap(name: str, other: str) -> bool:
     return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
 
 
-def _check_type(values: Mapping[str, Any], name: str, value: Any) -> None:
+def _check_type(values: Mapping[str, Any], name: str, value: Any, schema: type[Section]) -> None:
     try:
         composed = compose(values, Experiment(name="sweep", purpose="a value", parameters={name: value}))
     except ParameterError:
         raise ParameterError(f"--set {name}: params.yaml has no such parameter") from None
     try:
-        Params.model_validate(composed)
+        schema.model_validate(composed)
     except ValidationError:
-        check_params(composed, f"--set {name}={json.dumps(value)}")  # says it by the parameter's name
+        check(schema, composed, f"--set {name}={json.dumps(value)}")  # says it by the parameter's name
 
 
 def grid(space: Mapping[str, Domain]) -> Iterator[dict[str, Any]]:

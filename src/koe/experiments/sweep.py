@@ -26,15 +26,13 @@ from tqdm import tqdm
 from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, arguments, compose, differences
 from koe.experiments.space import Domain, grid, read_space
-from koe.experiments.trials import Objective, Points, Runner, Trial, TrialFailed
+from koe.experiments.trials import Objective, Points, Runner, Trial, TrialFailed, objective_of
 from koe.files import read_json, write_json
+from koe.params.reading import at, check
+from koe.pipeline.declaration import Pipeline, load_pipeline
 from koe.randomness import seed_for
-from koe.report.metrics import METRICS
-from koe.tasks.conversion.schema import check_params
 from koe.workspace import work_root
 
-MCD = "train_acoustic/validation/mcd_db"  # free-running, as conversion works
-HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.better == "higher"} | {"pesq"}
 FAILURES = 3  # in a row: then something else is wrong than the parameters
 IN_VAIN = 100  # draws in a row that were refused or had been tried: then the space is used up
 HALVING = 3  # of the trials that reach it, the best of so many pass a rung
@@ -50,15 +48,20 @@ class Sweep(BaseModel):
     name: str
     settings: list[str]  # parameter=values, see koe.experiments.space
     method: Literal["grid", "tpe", "random"] = "tpe"
-    metric: str = MCD  # <stage>/<curve>, of which the last value counts, or one of metrics/summary.json
+    metric: str  # <stage>/<curve>, of which the last value counts, or one of metrics/summary.json
     prune: Literal["median", "halving", "none"] = "median"
     until: str | None = None  # last stage of a trial; null: the one that the metric is of
     parameters: dict[str, Any]  # params.yaml when it began
 
     @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline whose folder this is."""
+        return load_pipeline()
+
+    @cached_property
     def space(self) -> dict[str, Domain]:
         """What varies. Raises ParameterError."""
-        return read_space(self.settings, self.parameters)
+        return read_space(self.settings, self.parameters, self.pipeline.params)
 
     @property
     def folder(self) -> Path:
@@ -66,12 +69,13 @@ class Sweep(BaseModel):
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        return "maximize" if self.metric.rpartition("/")[2] in HIGHER_IS_BETTER else "minimize"
+        metric = self.pipeline.evaluation.metric(self.metric.rpartition("/")[2])
+        return "maximize" if metric is not None and metric.better == "higher" else "minimize"
 
     @property
     def objective(self) -> Objective:
         """Raises KoeError."""
-        return Objective(self.metric)
+        return objective_of(self.metric, self.pipeline)
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ def define(name: str, values: Mapping[str, Any], **given: Any) -> Sweep:
         raise KoeError(f"{name}: a sweep's name is letters, digits, - and _, for its trials are experiments of DVC")
     path = folder_of(name) / "sweep.json"
     if not path.exists():
-        sweep = Sweep(name=name, parameters=dict(values), **{"settings": [], **given})
-        check_params(sweep.parameters)
+        metric = given.get("metric") or load_pipeline().swept
+        sweep = Sweep(name=name, parameters=dict(values), **{"settings": [], **given, "metric": metric})
+        check(sweep.pipeline.params, sweep.parameters)
         sweep.objective  # noqa: B018, raises what is wrong with it
         if sweep.method == "grid":
             grid(sweep.space)
@@ -144,7 +149,7 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     """`median`: worse than half of the trials were at this step; `halving`: not in the best third at a rung."""
     if sweep.prune == "halving":
         training = sweep.objective.training
-        first = sweep.parameters[training.section]["training"]["validate_every"] if training else 1
+        first = at(sweep.parameters, f"{training.section}.training.validate_every") if training else 1
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=HALVING)
     return optuna.pruners.MedianPruner() if sweep.prune == "median" else optuna.pruners.NopPruner()
 
@@ -237,7 +242,7 @@ def _composed(sweep: Sweep, study: optuna.Study, trial: optuna.Trial) -> Trial |
     experiment = Experiment(name=trial_name(sweep, trial.number), purpose=f"a trial of {sweep.name}", parameters=drawn)
     values = compose(sweep.parameters, experiment)
     try:
-        check_params(values, experiment.name)
+        check(sweep.pipeline.params, values, experiment.name)
     except ParameterError as error:
         trial.set_user_attr("refused", str(error))
         tqdm.write(f"not run: {error}")

@@ -13,11 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from koe.evaluation.metric import MISSING
 from koe.experiments.space import Choices, Domain
 from koe.experiments.sweep import Sweep, best_trial, has_run, trial_name
 from koe.files import replacing
 from koe.report.drawing import bars_svg, curves_svg
-from koe.report.metrics import MISSING
 from koe.report.page import HERE, content, templates
 
 STATES = ("complete", "pruned", "unfinished", "failed", "refused")  # in the table's order

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import yaml
 
 from koe.errors import KoeError
-from koe.experiments.dvc import environment, git, run_references
+from koe.experiments.dvc import environment, from_root, git, project_root, run_references
+from koe.pipeline.declaration import SUMMARY, Pipeline, Training
 from koe.workspace import work_root
 
 LOOK_EVERY = 0.5  # seconds
@@ -33,54 +34,25 @@ Points = list[tuple[int, float]]  # optimizer step and value, of a curve
 Watch = Callable[[Points], None]
 
 
-class Training(NamedTuple):
-    """A stage that trains: its name for `dvc repro`, what its work folder begins with, its section of params.yaml."""
-
-    target: str
-    work: str
-    section: str
-
-
-TRAININGS = {
-    "train_acoustic": Training("train_acoustic", "acoustic", "acoustic"),
-    "finetune_vocoder": Training("finetune_vocoder", "vocoder", "vocoder"),
-    "train_vocoder": Training("universal/dvc.yaml:train_vocoder", "vocoder", "vocoder"),
-}
-
-
 @dataclass(frozen=True)
 class Objective:
-    """What trials are judged by: a training's curve, `<stage>/<curve>`, or a number of metrics/summary.json."""
+    """What trials are judged by: a training run's curve, `<stage>/<curve>`, or a number of metrics/summary.json."""
 
     name: str
-
-    def __post_init__(self) -> None:
-        stage, slash, _ = self.name.partition("/")
-        if slash and stage not in TRAININGS:
-            raise KoeError(f"metric {self.name}: expected a number of metrics/summary.json, such as mcd_db, or "
-                           f"<stage>/<curve>, a stage of {', '.join(TRAININGS)}: train_acoustic/validation/mcd_db")
-
-    @property
-    def training(self) -> Training | None:
-        """The training whose curve it is."""
-        return TRAININGS.get(self.name.partition("/")[0]) if "/" in self.name else None
+    training: Training | None  # whose curve it is; None: it is in metrics/summary.json
+    target: str  # the stage that makes it
 
     @property
     def curve(self) -> str:
-        return self.name.partition("/")[2]
-
-    @property
-    def target(self) -> str:
-        """The stage that makes it."""
-        return self.training.target if self.training else "evaluate"
+        """The curve's name among those of its training run."""
+        return self.name.removeprefix(f"{self.training.curves}/") if self.training else self.name
 
     def value(self, commit: str) -> float:
         """The metric of a finished experiment, of a curve its last value.
 
         Raises KoeError if there is no such metric, TrialFailed if it is no number.
         """
-        stage = self.name.partition("/")[0]
-        path = f"metrics/{stage}/plots/metrics/{self.curve}.tsv" if self.training else "metrics/summary.json"
+        path = f"metrics/{self.training.curves}/plots/metrics/{self.curve}.tsv" if self.training else SUMMARY
         text = _read(path, commit)
         if self.training is None and self.name not in json.loads(text):
             raise KoeError(f"{path} has no {self.name}; it has {', '.join(json.loads(text))}")
@@ -90,12 +62,23 @@ class Objective:
         return value
 
 
+def objective_of(name: str, pipeline: Pipeline) -> Objective:
+    """What trials of a pipeline are judged by. Raises KoeError if `name` is a curve of none of its training runs."""
+    training = pipeline.training_of(name) if "/" in name else None
+    if "/" in name and training is None:
+        number = next((metric.name for metric in pipeline.evaluation.metrics), "<metric>")
+        curves = ", ".join(training.curves for training in pipeline.trainings) or "none"
+        raise KoeError(f"metric {name}: expected a number of {SUMMARY}, such as {number}, or <stage>/<curve>, with a "
+                       f"stage of {curves}" + (f": {pipeline.swept}" if pipeline.trainings else ""))
+    return Objective(name, training, training.stage if training else pipeline.evaluation.stage)
+
+
 def _read(path: str, commit: str) -> str:
     from dvc.api import read
     from dvc.exceptions import DvcException
 
     try:
-        return read(path, repo=".", rev=commit)
+        return read(from_root(path), repo=str(project_root()), rev=commit)
     except (DvcException, FileNotFoundError) as error:
         raise KoeError(f"{path} of {commit[:7]}: {error}") from error
 
@@ -139,7 +122,7 @@ class DvcRunner:
         """The commit of this trial's experiment, if it is there. Raises KoeError if it is of other parameters."""
         name, (head,) = trial.name, git("rev-parse", "HEAD")
         commit = next((run.commit for run in run_references() if (run.name, run.baseline) == (name, head)), None)
-        if commit is None or yaml.safe_load("\n".join(git("show", f"{commit}:params.yaml"))) == trial.values:
+        if commit is None or yaml.safe_load("\n".join(git("show", f"{commit}:./params.yaml"))) == trial.values:
             return commit
         raise KoeError(f"an experiment {name} of other parameters is there already; give the sweep another name, or "
                        f"remove that: dvc exp remove {name}")
@@ -173,7 +156,7 @@ class DvcRunner:
         if self.objective.training is None:
             return []
         try:
-            lines = [line for curves in self._work.glob(f"{self.objective.training.work}-*/curves.jsonl")
+            lines = [line for curves in self._work.glob(f"{self.objective.training.work_name}-*/curves.jsonl")
                      for line in curves.read_text().splitlines()]
         except FileNotFoundError:  # the training has just ended
             return []

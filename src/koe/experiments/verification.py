@@ -11,7 +11,7 @@ import yaml
 from dvc.api import DVCFileSystem
 
 from koe.errors import KoeError
-from koe.experiments.dvc import commit_of, dvc, dvc_aloud, git
+from koe.experiments.dvc import commit_of, dvc, dvc_aloud, from_root, git, project_root
 from koe.experiments.named import Difference, differences
 
 
@@ -25,12 +25,13 @@ class Verification(NamedTuple):
 
 
 def verify(name: str) -> Verification:
-    """Runs every stage of a run's commit again, in a checkout of its own, and compares all metrics.
+    """Runs every stage of this pipeline at a run's commit again, in a checkout of its own, and compares all metrics.
 
-    The code is the commit's. Nothing that the run left is used: no stage is taken from its lock file or from the run
-    cache (--force), and trainings have a work folder of their own, in which no checkpoint is to continue from. Nothing
-    is left behind either: outputs stay out of DVC's cache (--no-commit). DVC's cache gives data that was added to it
-    (*.dvc); recordings elsewhere, and models to start from, are found as queued experiments find them.
+    That is what `dvc repro` runs in the same folder of the checkout. The code is the commit's. Nothing that the run
+    left is used: no stage is taken from its lock file or from the run cache (--force), and training runs have a work
+    folder of their own, in which no checkpoint is to continue from. Nothing is left behind either: outputs stay out of
+    DVC's cache (--no-commit). DVC's cache gives data that was added to it (*.dvc); recordings elsewhere, and models to
+    start from, are found as queued experiments find them.
 
     Raises KoeError if there is no such run, if it has no metrics or they are not on this machine, or if a stage fails.
     """
@@ -39,27 +40,29 @@ def verify(name: str) -> Verification:
         raise KoeError("koe exp verify: the workspace is no revision; commit it, or name an experiment that was run")
     recorded = _recorded_metrics(name, commit)
     with _clean_checkout(commit) as (checkout, work):
-        if dvc_aloud("repro", "--force", "--no-commit", folder=checkout, variables={"KOE_WORK": str(work)}):
+        folder = checkout / from_root("")
+        if dvc_aloud("repro", "--force", "--no-commit", folder=folder, variables={"KOE_WORK": str(work)}):
             raise KoeError(f"{name} ({commit[:7]}) cannot be run again: a stage failed, as said above")
-        again = {path: _metrics((checkout / path).read_text(encoding="utf-8"))
-                 for path in recorded if (checkout / path).exists()}
+        again = {path: _metrics((folder / path).read_text(encoding="utf-8"))
+                 for path in recorded if (folder / path).exists()}
     return Verification(commit, len(recorded), _count(recorded), list(differences(recorded, again)))
 
 
 def _recorded_metrics(name: str, commit: str) -> dict[str, Any]:
-    """All JSON files below metrics/ that the stages of the pipeline wrote at a commit, by path."""
+    """All JSON files below metrics/ that the stages of the pipeline wrote at a commit, by path from its folder."""
     try:
-        lock = yaml.safe_load("\n".join(git("show", f"{commit}:dvc.lock")))
+        lock = yaml.safe_load("\n".join(git("show", f"{commit}:./dvc.lock")))
     except KoeError:
         raise KoeError(f"{name} ({commit[:7]}) has no metrics: dvc.lock is not in it, so nothing was run, or it was "
                        "not committed (dvc repro; git add dvc.lock; git commit)") from None
     outputs = [output["path"] for stage in lock["stages"].values() for output in stage.get("outs", [])]
-    files, recorded = DVCFileSystem(str(Path.cwd()), rev=commit), {}
+    files, recorded = DVCFileSystem(str(project_root()), rev=commit), {}
     try:
         for output in (path for path in outputs if path.startswith("metrics/")):
-            for path in files.find(output):
+            for path in files.find(from_root(output)):
                 if path.endswith(".json"):
-                    recorded[path.lstrip("/")] = _metrics(files.read_text(path, encoding="utf-8"))
+                    name = path.lstrip("/").removeprefix(from_root(""))
+                    recorded[name] = _metrics(files.read_text(path, encoding="utf-8"))
     except FileNotFoundError as error:
         raise KoeError(f"metrics of {name} ({commit[:7]}) are neither in DVC's cache nor on its remote; push them from "
                        f"where it was run (dvc push, or dvc exp push): {error}") from error
@@ -82,7 +85,7 @@ def _clean_checkout(commit: str) -> Iterator[tuple[Path, Path]]:
 
     It lies where the temporary ones of queued experiments do, so that what is relative to the main one is found.
     """
-    root = Path(git("rev-parse", "--show-toplevel")[0])
+    root = project_root()
     place = root / ".dvc/tmp/exps"
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix="verify-") as folder:

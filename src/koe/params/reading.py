@@ -60,6 +60,15 @@ def at(values: Any, name: str) -> Any:
     return values
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A tree of parameters as dotted names and values, lists whole."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def _explain(schema: type[Section], entry: Any) -> str:
     name = ".".join(str(part) for part in entry["loc"] if part != KEY)
     if entry["type"] == "extra_forbidden":

@@ -4,13 +4,14 @@ Nothing is missing from these numbers (lesson 23).
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from koe.align.tables import ALIGNMENT
-from koe.audio.params import SpeakerPitch
+from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import pitch_range
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import PAIRS
@@ -21,7 +22,6 @@ from koe.names import corpus_of
 from koe.report.advice import advice, pitch_warning
 from koe.report.recordings import ratios_table, recordings_table
 from koe.tables import Table
-from koe.tasks.conversion.schema import Params
 
 LISTED = 20  # names that a list in metrics/data.json holds at most
 _UTTERANCE_STAGES = ("corpus", "resampled", "trim", "features")
@@ -35,10 +35,12 @@ def quarantine_folders(dataset: Dataset) -> list[Path]:
     return [folder for folder in folders if (folder / QUARANTINE.file).exists()]
 
 
-def count_present(params: Params, data: Path) -> dict[str, Any] | None:
+def count_present(
+    corpora: Iterable[str], mel_params: MelParams, pitch: SpeakerPitch, data: Path
+) -> dict[str, Any] | None:
     """`count_data` of the corpora that are extracted, whether they could be paired or not; None if there are none."""
-    present = [corpus for corpus in params.corpora if (data / "features" / corpus / FEATURES.file).exists()]
-    return count_data(Dataset(present, params.mel, data), params.speaker_pitch) if present else None
+    present = [corpus for corpus in corpora if (data / "features" / corpus / FEATURES.file).exists()]
+    return count_data(Dataset(present, mel_params, data), pitch) if present else None
 
 
 def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from markupsafe import Markup, escape
 from matplotlib import colormaps
 from PIL import Image
 
+from koe.evaluation.metric import MISSING
+
 MEL_RANGE = 9.0  # natural-log units shown below the loudest point: 78 dB
 LEVEL_RANGE = 60.0  # dB shown in a waveform
 
@@ -186,6 +188,11 @@ def tracks_svg(tracks: Mapping[str, np.ndarray], rates: Mapping[str, float], lab
         points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(seconds, hertz, strict=True))
         shapes.append(f'<polyline class="series {name}" points="{points}"/>')
     return _svg("plot", (_WIDE, _HEIGHT), shapes, label, stretch=False)
+
+
+def number_text(value: float | None, digits: int) -> str:
+    """A number with as many digits after the point; a dash for what was not measured."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def curve_class(name: str) -> str:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from koe.errors import KoeError
-from koe.report.metrics import MISSING
+from koe.evaluation.metric import MISSING
+from koe.report.drawing import number_text
 
 _LONGEST = 20  # lines of a list; the rest is counted
 _SPEAKER_COLUMNS = ("Speaker", "Kept", "Hours", "LUFS", "±", "Noise\ndB", "Clip-\nped", "F0 Hz\nlow", "\nmedian",
@@ -71,9 +72,9 @@ def _print_corpus(console: Console, name: str, corpus: Mapping[str, Any]) -> Non
 def _speaker_row(name: str, numbers: Mapping[str, Any]) -> list[str]:
     loudness, f0 = numbers["loudness_lufs"], numbers["f0"]
     return [name, str(numbers["utterances"]["kept"]), f"{numbers['hours']['kept']:.2f}",
-            _number(loudness["mean"], 1), _number(loudness["std"], 1), _number(numbers["noise_db"], 0),
-            str(numbers["clipped"]["count"]), *(_number(f0[key], 0) for key in ("low", "median", "high")),
-            _number(numbers["letters_per_second"], 1)]
+            number_text(loudness["mean"], 1), number_text(loudness["std"], 1), number_text(numbers["noise_db"], 0),
+            str(numbers["clipped"]["count"]), *(number_text(f0[key], 0) for key in ("low", "median", "high")),
+            number_text(numbers["letters_per_second"], 1)]
 
 
 def _print_quarantine(console: Console, quarantined: Mapping[str, Any]) -> None:
@@ -130,7 +131,3 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int =
 
 def _counted(histogram: Mapping[str, int], unit: str = "") -> str:
     return ", ".join(f"{value or MISSING}{unit} ({count})" for value, count in histogram.items()) or MISSING
-
-
-def _number(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}".replace("-", "−")

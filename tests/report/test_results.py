@@ -2,26 +2,28 @@
 
 import pytest
 from support.fake_project import METRICS as EVALUATED
+from support.parameters import PIPELINE
 
-from koe.report.metrics import METRICS, change, condition_label, conditions
+from koe.report.results import change, conditions
 
-BY_NAME = {metric.name: metric for metric in METRICS}
+EVALUATION = PIPELINE.evaluation
+BY_NAME = {metric.name: metric for metric in EVALUATION.metrics}
 
 
 def test_rows_go_from_source_to_target_and_skip_what_is_not_there() -> None:
     griffin_lim = {"converted": {}, "ceiling": {}}
     evaluation = {"hifigan": {"ceiling": {}}, "target": {}, "griffin_lim": griffin_lim, "source": {}, "utterances": 3}
-    assert list(conditions(evaluation)) == [
-        "source", "griffin_lim.converted", "hifigan.ceiling", "griffin_lim.ceiling", "target"]
-    assert conditions({}) == {}
+    assert list(conditions(evaluation, EVALUATION)) == [
+        "source", "griffin_lim.converted", "griffin_lim.ceiling", "hifigan.ceiling", "target"]
+    assert conditions({}, EVALUATION) == {}
 
 
 def test_labels_name_the_vocoder() -> None:
-    assert condition_label("griffin_lim.converted") == "converted, Griffin-Lim"
-    assert condition_label("hifigan.converted") == "converted, HiFi-GAN"
-    assert condition_label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
-    assert condition_label("other.ceiling") == "ceiling, other"
-    assert condition_label("source") == "source"
+    assert EVALUATION.label("griffin_lim.converted") == "converted, Griffin-Lim"
+    assert EVALUATION.label("hifigan.converted") == "converted, HiFi-GAN"
+    assert EVALUATION.label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
+    assert EVALUATION.label("other.ceiling") == "ceiling, other"
+    assert EVALUATION.label("source") == "source"
 
 
 @pytest.mark.parametrize(("name", "value", "text"), [
@@ -38,7 +40,7 @@ def test_text_is_in_the_unit_of_the_column(name: str, value: float | None, text:
     ("wer", "griffin_lim.converted", False, None),  # the ceiling is not better than the source: there is no way to go
 ])
 def test_change_against_the_source(name: str, condition: str, better: bool, share: float | None) -> None:
-    found = change(BY_NAME[name], EVALUATED, condition)
+    found = change(BY_NAME[name], EVALUATED, condition, EVALUATION)
     assert found is not None
     assert found.better == better
     assert found.share == (None if share is None else pytest.approx(share))
@@ -46,6 +48,7 @@ def test_change_against_the_source(name: str, condition: str, better: bool, shar
 
 
 def test_no_change_for_references_or_without_a_value() -> None:
-    assert change(BY_NAME["mcd_db"], EVALUATED, "griffin_lim.ceiling") is None
-    assert change(BY_NAME["mos"], EVALUATED, "harmonic_noise.converted") is None
-    assert change(BY_NAME["mcd_db"], {"griffin_lim.converted": {"mcd_db": 3.0}}, "griffin_lim.converted") is None
+    assert change(BY_NAME["mcd_db"], EVALUATED, "griffin_lim.ceiling", EVALUATION) is None
+    assert change(BY_NAME["mos"], EVALUATED, "harmonic_noise.converted", EVALUATION) is None
+    alone = {"griffin_lim.converted": {"mcd_db": 3.0}}
+    assert change(BY_NAME["mcd_db"], alone, "griffin_lim.converted", EVALUATION) is None

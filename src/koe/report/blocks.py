@@ -1,0 +1,90 @@
+"""The sections that any pipeline's page can have, for pipelines to choose from.
+
+A pipeline that chooses none has DEFAULT. What reads and draws is imported when a page is built, for every command reads
+declarations.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from koe.params.reading import flatten
+from koe.pipeline.declaration import Block, PipelineFolder
+
+_HERE = Path(__file__).parent
+
+
+def _results(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.results import load_results
+
+    return load_results(folder)
+
+
+def _listening(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.listening import load_listening
+
+    return load_listening(folder)
+
+
+def _trainings(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.curves import load_trainings
+
+    return load_trainings(folder)
+
+
+def _trims(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.trims import draw_trims, load_trims
+
+    return draw_trims(load_trims(folder), folder.params.mel.sample_rate)
+
+
+def _quarantine(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.data import load_quarantine
+
+    return load_quarantine(folder)
+
+
+def _data(folder: PipelineFolder) -> Mapping[str, Any]:
+    from koe.report.data import load_data
+
+    return load_data(folder)
+
+
+def _parameters(folder: PipelineFolder) -> Mapping[str, Any]:
+    return {"parameters": dict(flatten(folder.values))}
+
+
+RESULTS = Block("Results", "results", _HERE / "results.html.jinja", _results)
+LISTEN = Block("Listen", "listen", _HERE / "listen.html.jinja", _listening)
+TRAINING = Block("Training", "training", _HERE / "training.html.jinja", _trainings)
+TRIMS = Block("Trims", "trims", _HERE / "trims.html.jinja", _trims)  # of pipelines with corpora, as the next two
+QUARANTINE = Block("Quarantine", "quarantine", _HERE / "quarantine.html.jinja", _quarantine)
+DATA = Block("Data", "data", _HERE / "data.html.jinja", _data)
+PARAMETERS = Block("Parameters", "parameters", _HERE / "parameters.html.jinja", _parameters)
+DEFAULT = (RESULTS, LISTEN, TRAINING, PARAMETERS)
+
+
+def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
+    """Pictures that a training run made of validation items, `place/<item, / as _>/<step>.png`. Left out without any.
+
+    note: what they show, a sentence.
+    """
+    def load(folder: PipelineFolder) -> Mapping[str, Any] | None:
+        from koe.report.followed import load_pictures
+
+        return load_pictures(folder, place, anchor, heading, note)
+
+    return Block("Pictures", anchor, _HERE / "pictures.html.jinja", load)
+
+
+def players(anchor: str, place: str, heading: str, note: str, maker: str) -> Block:
+    """Recordings that a training run made of validation items, `place/<item, / as _>/<step>.flac`; as `pictures`.
+
+    maker: what made them, as the players' names for screen readers say it.
+    """
+    def load(folder: PipelineFolder) -> Mapping[str, Any] | None:
+        from koe.report.followed import load_players
+
+        return load_players(folder, place, anchor, heading, note, maker)
+
+    return Block("Players", anchor, _HERE / "players.html.jinja", load)
