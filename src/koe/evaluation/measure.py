@@ -21,17 +21,10 @@ from koe.evaluation.mcd import align, mel_cepstral_distortion
 from koe.evaluation.metric import CER, WER
 from koe.evaluation.params import EvaluationParams
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import (
-    SAMPLE_RATE,
-    at_16_khz,
-    mos_predictor,
-    one_thread_each,
-    speaker_encoder,
-    speech_recognizer,
-)
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
-from koe.parallel import cores
+from koe.parallel import cores, one_thread
 from koe.tables import Table
 from koe.text.normalization import normalize
 
@@ -104,7 +97,7 @@ def measure_pairs(
     ):
         if wanted:
             load()  # before threads could do it twice
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 
