@@ -1,6 +1,7 @@
 """A second pipeline's declaration, of other stages and metrics, drives its page, comparisons and sweeps."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,12 @@ def test_its_experiments_and_parameters_are_its_own(folder: Path) -> None:
     Path("experiments/wrong.yaml").write_text("purpose: wider\nparameters: {copier.width: many}\n")
     refused = CliRunner().invoke(koe.cli.app, ["exp", "show", "wrong"])
     assert isinstance(refused.exception, ParameterError) and "copier.width" in str(refused.exception)
+
+
+def test_without_audio_there_is_nothing_to_listen_to(tmp_path: Path) -> None:
+    pipeline = write_finished(tmp_path / "read")
+    silent = replace(pipeline, evaluation=replace(pipeline.evaluation, audio=False))
+    page = build_page(opened(tmp_path / "read", silent))
+    assert re.findall(r'<section id="(\w+)"', page) == ["results", "training", "parameters"]
+    runs = [replace(outcome_of(tmp_path / name), pipeline=silent) for name in ("one", "two")]
+    assert compare(runs).sentences == []

@@ -18,8 +18,8 @@ from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import count_errors
 from koe.evaluation.mcd import align, mel_cepstral_distortion
-from koe.evaluation.metric import CER, WER
 from koe.evaluation.params import EvaluationParams
+from koe.evaluation.pooling import POOLED
 from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
 from koe.listeners.recogniser import LANGUAGES, transcribe
@@ -28,7 +28,6 @@ from koe.parallel import cores, one_thread
 from koe.tables import Table
 from koe.text.normalization import normalize
 
-POOLED = {metric.name: metric.pooled for metric in (WER, CER) if metric.pooled}
 MEASURED = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
             "speaker_similarity_source", "nearer_to_target", "wer", "cer", "mos")
 HEADLINE = ("mcd_db", "f0_corr", "speaker_similarity", "wer", "mos")

@@ -10,6 +10,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from koe.evaluation.pooling import POOLED
+
 Values = Mapping[str, float | None]  # a condition's, by a metric's name
 MISSING = "–"
 _Amount = TypeVar("_Amount", float, np.ndarray)
@@ -49,8 +51,8 @@ DURATION_RATIO = Metric("duration_ratio", "Length", "×", 2, "one", "seconds ove
 SPEAKER_SIMILARITY = Metric("speaker_similarity", "Speaker", "", 2, "higher",
                             "speaker embedding's similarity to the target", needs="target")
 WER = Metric("wer", "WER", "%", 1, "lower", "word error rate of speech recognition", 100, "text",
-             ("word_errors", "words"))
+             POOLED["wer"])
 CER = Metric("cer", "CER", "%", 1, "lower", "character error rate of speech recognition", 100, "text",
-             ("character_errors", "characters"))
+             POOLED["cer"])
 MOS = Metric("mos", "MOS", "", 2, "higher", "estimated mean opinion score, 1 to 5")
 PESQ = Metric("pesq", "PESQ", "", 2, "higher", "perceptual evaluation of speech quality, −0.5 to 4.5", needs="target")

@@ -60,8 +60,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """Under what held-out items were measured: a row of the results, and what is listened to.
+class ResultRow:
+    """A row of the results: a condition under which held-out items were measured, and are listened to.
 
     Its name is a value of column `condition`. `*` stands for anything: `*.converted` is speech of every vocoder.
     """
@@ -94,7 +94,7 @@ class Evaluation:
     """How held-out items are measured, listened to and compared."""
 
     metrics: tuple[Metric, ...] = ()  # columns of the results, the most important first
-    conditions: tuple[Condition, ...] = ()  # rows, in their order; if empty, every condition that was measured
+    conditions: tuple[ResultRow, ...] = ()  # rows, in their order; if empty, every condition that was measured
     names: Mapping[str, str] = field(default_factory=dict)  # labels of what `*` stands for
     start: str = ""  # the condition that the model is given, from which the others have come some way
     target: str = ""  # the condition that they are to reach
@@ -112,10 +112,10 @@ class Evaluation:
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in (*self.metrics, *self.also) if metric.name == name), None)
 
-    def condition(self, name: str) -> Condition:
+    def condition(self, name: str) -> ResultRow:
         """What is declared of a condition."""
         declared = next((condition for condition in self.conditions if condition.matched(name) is not None), None)
-        return declared or Condition(name, made=name not in (self.start, self.target))
+        return declared or ResultRow(name, made=name not in (self.start, self.target))
 
     def label(self, name: str) -> str:
         condition = self.condition(name)

@@ -20,7 +20,7 @@ def _results(folder: PipelineFolder) -> Mapping[str, Any]:
     return load_results(folder)
 
 
-def _listening(folder: PipelineFolder) -> Mapping[str, Any]:
+def _listening(folder: PipelineFolder) -> Mapping[str, Any] | None:
     from koe.report.listening import load_listening
 
     return load_listening(folder)

@@ -78,9 +78,9 @@ def load_held_out(folder: PipelineFolder) -> list[HeldOut]:
     return held_out
 
 
-def load_listening(folder: PipelineFolder) -> dict[str, Any]:
-    """For listen.html.jinja. Without metrics/evaluation.csv it says that there is nothing."""
-    return draw_listening(load_held_out(folder), folder)
+def load_listening(folder: PipelineFolder) -> dict[str, Any] | None:
+    """For listen.html.jinja, which says so where metrics/evaluation.csv is missing. None if there is no audio."""
+    return None if not folder.pipeline.evaluation.audio else draw_listening(load_held_out(folder), folder)
 
 
 def draw_listening(items: Sequence[HeldOut], folder: PipelineFolder) -> dict[str, Any]:
