@@ -86,11 +86,11 @@ def test_lesson_01_a_vocoder_says_what_it_started_from(
     data = MelAudio(dataset, items[:2], generated)
     params = with_params({"vocoder.training.steps": 1, "vocoder.training.spectral_steps": 1})
     theirs = reference(base[0])
-    train_vocoder(params.vocoder, data, data, SEED, theirs, params.speaker_pitch, "the data", "def",
-                  tmp_path / "curves", tmp_path / "model")
+    train_vocoder(params.vocoder, data, data, SEED, theirs, params.speaker_pitch, "the data", "the code",
+                  "def", tmp_path / "curves", tmp_path / "model")
     assert f"from: {base[0]}, {base[0]}\ngenerator: taken\ndiscriminators: taken" in capsys.readouterr().out
     provenance = read_json(tmp_path / "model/vocoder.json")["provenance"]
-    assert provenance["revision"] == "def"
+    assert (provenance["inputs"], provenance["code"], provenance["revision"]) == ("the data", "the code", "def")
     assert provenance["init"] == theirs.origin()
     assert provenance["init"]["run"].startswith("vocoder-") and provenance["init"]["steps"] == 6
 
