@@ -90,7 +90,7 @@ def test_lesson_01_a_vocoder_says_what_it_started_from(
                   tmp_path / "curves", tmp_path / "model")
     assert f"from: {base[0]}, {base[0]}\ngenerator: taken\ndiscriminators: taken" in capsys.readouterr().out
     provenance = read_json(tmp_path / "model/vocoder.json")["provenance"]
-    assert provenance["revision"] == "def"
+    assert (provenance["inputs"], provenance["code"], provenance["revision"]) == ("the data", "the code", "def")
     assert provenance["init"] == theirs.origin()
     assert provenance["init"]["run"].startswith("vocoder-") and provenance["init"]["steps"] == 6
 
