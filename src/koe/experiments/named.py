@@ -6,7 +6,8 @@
       acoustic.conditioning.by: learned
 
 An experiment is one of the pipeline in whose folder it lies: experiments/ at the project's root, or
-pipelines/<name>/experiments/.
+pipelines/<name>/experiments/. `base: /hifigan_v1` is one of the root's, if it overrides nothing that the pipeline does
+not have.
 Presets (`paper`, `log`, `demo`, `large`) are experiments that others start from. Runs of the log, `log/…`, also have a
 date and what was found; one that must not be repeated has `refused`, a pattern of the message that refuses it.
 """
@@ -102,13 +103,21 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
         raise KoeError(f"{path}: pipeline: an experiment no longer names one; it is of the pipeline in whose folder it "
                        "lies, so move it to pipelines/<name>/experiments and remove this line")
     if isinstance(base := value.get("base"), str):
-        value["base"] = read_experiment(base, folder, (*above, name))
+        place = _of_root(folder) if base.startswith("/") else folder
+        value["base"] = read_experiment(base.removeprefix("/"), place, (*above, name))
     try:
         return Experiment.model_validate({**value, "name": name})
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values, and at most base, "
                        f"date, found, refused. {wrong}") from None
+
+
+def _of_root(folder: str | Path) -> Path:
+    """The experiments of the project's root, seen from those of one of its pipelines."""
+    here = Path(folder).resolve()
+    root = next((above for above in here.parents if (above / "pipelines").is_dir()), here.parent)
+    return root / FOLDER
 
 
 def experiment_names(folder: str | Path = FOLDER) -> list[str]:
