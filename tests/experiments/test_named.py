@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import koe.cli
 from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, arguments, compose, differences, experiment_names, read_experiment
-from koe.params.reading import read_values
+from koe.params.reading import check, read_values
 from koe.pipeline.declaration import load_pipeline
 from koe.pipeline.writing import pipeline_folders
 from koe.tasks.conversion.schema import Params, check_params

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
+from koe.report.metrics import condition_label
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from koe.audio.params import MelParams
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import StoreError
 from koe.params.section import all_contradictions
-from koe.report.metrics import condition_label
 from koe.statistics import Moments
 from koe.tasks.conversion.convert import Converter
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,27 @@ def read_stage(script: Path) -> Stage[Any, Any, Any]:
     spec = importlib.util.spec_from_file_location(f"stage_{script.stem}", script)
     assert spec is not None and spec.loader is not None, script
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(script.parent))  # as for a script that is run
-    try:
+    with _modules_beside(script):
         spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(script.parent))
     stage = getattr(module, "STAGE", None)
     if not isinstance(stage, Stage):
         raise KoeError(f"{script}: expected STAGE = Stage(…), see docs/adding-a-task.md")
     return stage
+
+
+@contextmanager
+def _modules_beside(script: Path) -> Iterator[None]:
+    """Within it the modules beside a script can be imported as when it is run, and not those of another pipeline."""
+    names = {path.stem for path in script.parent.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    sys.path.insert(0, str(script.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(script.parent))
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(others)
 
 
 def _entry(stage: Stage[Any, Any, Any], script: Path, folder: Path) -> dict[str, Any]:
@@ -121,6 +134,6 @@ def _kept_by_hand(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     _, mark, rest = text.partition(END)
     if not mark:
-        raise KoeError(f"{path} has no line {END.strip()!r}, so what of it is kept by hand cannot be told; add it after "
+        raise KoeError(f"{path} has no line {END.strip()!r}, so what is kept by hand cannot be told; add it after "
                        "the stages")
     return rest
