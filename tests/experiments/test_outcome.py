@@ -5,10 +5,13 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from filled_tables import write_filled
 
 from koe.errors import KoeError, ParameterError
+from koe.evaluation.measure import EVALUATION
 from koe.experiments.outcome import Outcome, code_used, made, open_outcome, parameters_used
 from koe.store import ShardWriter
 
@@ -26,7 +29,8 @@ def write_results(value: int) -> None:
     for folder in ("metrics", "data"):
         shutil.rmtree(folder, ignore_errors=True)
     Path("metrics").mkdir()
-    Path("metrics/evaluation.csv").write_text(f"pair,condition,mcd_db\n{PAIR},{CONDITION},{value}\n")
+    write_filled(EVALUATION, Path("metrics"),
+                 pd.DataFrame({"pair": [PAIR], "condition": [CONDITION], "mcd_db": [float(value)]}))
     with ShardWriter("data/evaluation") as writer:
         writer.add(PAIR, **{CONDITION: np.full(100, value, np.int16)})
 
@@ -70,7 +74,7 @@ def test_a_revision_is_read_as_it_was_while_the_workspace_stays(project: Path) -
         assert outcome.params["seed"] == value
         assert outcome.utterances["mcd_db"].tolist() == [value]
         assert set(outcome.audio(PAIR, CONDITION)) == {value}
-    assert Path("metrics/evaluation.csv").read_text().endswith(",3\n")
+    assert EVALUATION.read("metrics")["mcd_db"].tolist() == [3]
 
 
 def test_what_was_read_once_is_kept(project: Path) -> None:

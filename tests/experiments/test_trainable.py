@@ -66,7 +66,8 @@ def one_step(params: Params, folder: Path) -> Losses:
     names = {"source": [pair.source for pair in pairs], "target": [pair.target for pair in pairs]}
     found = measure(dataset, {**names, "overall": names["source"] + names["target"]}, params.stats.outliers)
     normalization = Normalization(params.stats, **found, speakers={"toy/x": found["source"], "toy/y": found["target"]})
-    speakers = Speakers(acoustic.conditioning, (Direction("toy/x", "toy/y"),), normalization, acoustic.normalize_target, {})
+    directions = (Direction("toy/x", "toy/y"),)
+    speakers = Speakers(acoustic.conditioning, directions, normalization, acoustic.normalize_target, {})
     torch.manual_seed(0)
     network = NARS2S(acoustic, params.mel.n_mels, len(speakers.trained))
     positions = {f"toy/{name}/x-y": np.linspace(0, source - 1, target) for name, (source, target) in FRAMES.items()}

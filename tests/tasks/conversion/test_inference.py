@@ -59,7 +59,7 @@ def item_of(params: Params, frames: int, seed: int = 0, period: int = 60) -> Sou
     normalization = Normalization(params.stats, *[statistics()] * 3)
     speakers = Speakers(params.acoustic.conditioning, (Direction("c/a", "c/b"),), normalization, True)
     return source_item(mel.astype(np.float32), np.where(voiced, 150 + 30 * np.sin(phase), 0).astype(np.float32),
-                       energy.astype(np.float32), speakers, ("c/a", "c/b"), params.acoustic.reduction)
+                       energy.astype(np.float32), speakers, Direction("c/a", "c/b"), params.acoustic.reduction)
 
 
 def convert(network: NARS2S, items: list[SourceItem], **changes: Any) -> list[Conversion]:
