@@ -59,7 +59,8 @@ class Table:
         something else than its kind; the old file, if there is one, is still there then.
         """
         path = Path(folder) / self.file
-        kinds = self._kinds(path, frame.columns, "the table to be written", "the columns are declared with the Table")
+        kinds = self._kinds(path, frame.columns, "the table to be written",
+                            f"columns are declared with the Table of {self.file}")
         cells = pd.DataFrame({name: _checked(path, name, frame[name], kind) for name, kind in kinds.items()})
         for name, kind in kinds.items():
             if _parts(kind)[0] is Place:
@@ -97,8 +98,7 @@ class Table:
         missing = [name for name in self.columns if name not in names]
         further = [name for name in names if name not in self.columns]
         if missing:
-            raise StoreError(f"{path}: {what} has no column {', '.join(missing)}; expected "
-                             f"{', '.join(self.columns)}; {advice}")
+            raise StoreError(f"{path}: {what} has no column {', '.join(missing)}; {advice}")
         if self.others is None:
             if further:
                 raise StoreError(f"{path}: {what} has a column {', '.join(further)}, which is unknown; expected "

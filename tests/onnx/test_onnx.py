@@ -60,7 +60,7 @@ def source(model: AcousticModel, steps: int, seed: int) -> SourceItem:
         mel=generator.standard_normal((steps, network.reduce.in_features)).astype(np.float32),
         pitch=generator.standard_normal(values).astype(np.float32),
         energy=generator.standard_normal(values).astype(np.float32),
-        voiced=generator.random(steps) > 0.3, target=ANYBODY, voices=model.speakers.voices(("c/ann", "c/bob")),
+        voiced=generator.random(steps) > 0.3, target=ANYBODY, voices=model.speakers.voices(Direction("c/ann", "c/bob")),
     )
 
 

@@ -429,7 +429,7 @@ def test_directions_are_listed_where_there_are_several(folder: PipelineFolder, h
     table = page_of(folder, (RESULTS, values))
     assert "Converted speech, each of 2 directions" in table.text_in("summary")
     assert "demo/bob demo/ann" in table.text_in("tr") and "5.25" in table.text_in("td")
-    assert load_directions(project / "metrics/directions.csv", "griffin_lim.converted") == []
+    assert load_directions(project / "metrics", "griffin_lim.converted") == []
 
 
 @pytest.mark.parametrize(("headline", "vocoder"), [("trained", "harmonic_noise"), ("griffin_lim", "griffin_lim")])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koe.names import Pair
+from koe.names import Direction, Pair
 from koe.steps import batch_steps, steps_of
 from koe.tasks.conversion.data import PairReader, pad, source_batch, source_item
 from koe.tasks.conversion.nars2s import NARS2S
@@ -17,7 +17,7 @@ from koe.tasks.conversion.reduction import frames_predicted, values_a_step, valu
 from koe.tasks.conversion.schema import check_params
 
 BANDS = 4
-DIRECTION = ("demo/a", "demo/b")
+DIRECTION = Direction("demo/a", "demo/b")
 MODES = [
     {"by": by, "factor": factor, "loss": loss, "prosody_by": prosody_by, "prosody_factor": prosody_factor}
     for by, loss, prosody_by in (("reshape", "frames", "mean"), ("mean", "steps", "mean"), ("slice", "frames", "slice"))
@@ -141,7 +141,7 @@ def test_what_is_skipped_at_the_beginning_is_gone_from_everything(
 ) -> None:
     reduction = ReductionParams(by="reshape", factor=3, loss="frames", prosody_by="mean", prosody_factor=None)
     reader, pairs = reader_of(reduction, [(source, target)])
-    reader.positions = {pairs[0][0]: np.linspace(0, source - 1, target)}
+    reader.positions = {pairs[0].name: np.linspace(0, source - 1, target)}
     batch = reader.batch(pairs, np.array([starts]))
     rest = source - starts[0], target - starts[1]
     assert batch.target_frames.tolist() == [rest[1]]
