@@ -134,7 +134,8 @@ def _dtype(kind: Kind) -> str:
 def _read(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     numbers = [name for name, kind in kinds.items() if kind is not str]
     return pd.read_csv(path, usecols=list(kinds), dtype={name: _dtype(kind) for name, kind in kinds.items()},
-                       keep_default_na=False, na_values={name: [""] for name in numbers}, lineterminator="\n")
+                       keep_default_na=False, na_values={name: [""] for name in numbers}, lineterminator="\n",
+                       skip_blank_lines=False)  # a line with a tab alone is a row
 
 
 def _checked(path: Path, name: str, column: pd.Series, kind: Kind) -> pd.Series:

@@ -8,12 +8,12 @@ import pytest
 
 from koe.align.aligner import Found, Side, dtw_aligner
 from koe.align.durations import path_along
-from koe.align.pairs import COLUMNS, COMPARISON, TABLE, align_pairs, read_durations, suspicions
+from koe.align.pairs import align_pairs, read_durations, suspicions
+from koe.align.tables import ALIGNMENT, COMPARISON
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
 from koe.errors import StoreError
-from koe.files import read_table
 from koe.steps import steps_of
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params
@@ -42,14 +42,14 @@ def test_every_pair_has_durations_and_diagnostics(
 ) -> None:
     folder = tmp_path / "alignment"
     table = align_pairs(dataset, PAIRS, params.align, factor, folder)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(ALIGNMENT.columns)
     assert list(table["pair"]) == list(PAIRS["pair"])
     durations = read_durations(folder, dataset, PAIRS, factor)
     for name, (source, target) in LENGTHS.items():
         found = durations[f"demo/{name}/x-y"]
         assert found.dtype == np.int32 and found.shape == (steps_of(source, factor),)
         assert found.sum() == steps_of(target, factor)
-    read = pd.read_csv(folder / TABLE, keep_default_na=False)
+    read = ALIGNMENT.read(folder)
     assert list(read["source_frames"]) == [40, 61, 30]
     assert set(read["suspect"]) <= {0, 1}
     assert list(read["suspect"]) == list((read["why"] != "").astype(int))
@@ -64,7 +64,7 @@ def test_a_second_method_is_measured_on_the_same_pairs(tmp_path: Path, dataset: 
     align = params.align.model_copy(update={"compare": "learned"})
     folder = tmp_path / "alignment"
     table = align_pairs(dataset, PAIRS, align, 3, folder, comparison=(straight, tmp_path / "other"))
-    comparison = read_table(tmp_path / "other" / COMPARISON)
+    comparison = COMPARISON.read(tmp_path / "other")
     assert list(comparison["pair"]) == list(table["pair"])
     np.testing.assert_allclose(comparison["dtw.cost"], table["cost"], rtol=1e-4)
     assert (comparison["learned.cost"] > comparison["dtw.cost"]).all()  # the mels are noise: DTW finds what fits
@@ -75,7 +75,7 @@ def test_a_second_method_is_measured_on_the_same_pairs(tmp_path: Path, dataset: 
     again = dtw_aligner(params.mel, align), tmp_path / "same"
     same = align_pairs(dataset, PAIRS, align, 3, tmp_path / "again", comparison=again)
     assert list(same["cost"]) == list(table["cost"])
-    assert (read_table(tmp_path / "same" / COMPARISON)["distance_ms"] == 0).all()
+    assert (COMPARISON.read(tmp_path / "same")["distance_ms"] == 0).all()
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, dataset: Dataset, params: Params) -> None:

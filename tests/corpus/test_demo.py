@@ -128,6 +128,9 @@ def test_missing_and_empty_sentence_files_are_named(sentences: CorpusParams, tmp
     (tmp_path / "en.tsv").write_text("")
     with pytest.raises(KoeError, match=r"corpora\.demo\.path: .*holds no sentences"):
         import_corpus("demo", sentences, tmp_path / "out")
+    (tmp_path / "en.tsv").write_text("one/two\tA name of an utterance is parted by slashes.\n")
+    with pytest.raises(KoeError, match=r"en\.tsv: sentence 'one/two'; expected a name without a slash"):
+        import_corpus("demo", sentences, tmp_path / "out")
 
 
 def test_a_missing_package_and_a_silent_voice_are_named() -> None:

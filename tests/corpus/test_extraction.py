@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.filled_tables import write_filled
 
 from koe.audio.grid import mel_contract
 from koe.audio.mel import mel_and_energy
@@ -19,8 +20,8 @@ from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import Features, extract_corpus, extract_features
 from koe.corpus.quarantine import read_quarantine
+from koe.corpus.tables.cuts import CUTS
 from koe.errors import AudioError, KoeError, StoreError
-from koe.files import write_table
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params
 
@@ -31,7 +32,7 @@ def write_trimmed(data: Path, waves: dict[str, np.ndarray], corpus: str = "toy")
         for name, wave in waves.items():
             writer.add(name, audio=to_int16(np.concatenate([np.zeros(100), wave]))[0])
     cuts = pd.DataFrame([{"utterance": name, "start": 100, "end": 100 + len(wave)} for name, wave in waves.items()])
-    write_table(data / "trim" / corpus / "trim.csv", cuts)
+    write_filled(CUTS, data / "trim" / corpus, cuts)
 
 
 @pytest.fixture()

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from koe.corpus.importers.registry import COLUMNS, Imported, import_corpus
+from koe.corpus.importers.registry import Imported, import_corpus
 from koe.corpus.params import CorpusParams
+from koe.corpus.quarantine import QUARANTINE
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import KoeError
-from koe.files import read_table
 
 RATE = 16000
 
@@ -44,10 +45,9 @@ def _import(root: Path, **updates: object) -> tuple[Imported, dict[str, str]]:
     """What was imported, and the quarantine as {speaker/sentence: reason}; checks that both agree with the files."""
     folder = root.parent / "out"
     imported = import_corpus("my", _params(root, **updates), folder)
-    table = read_table(folder / "table.csv", ("gender", "language"))
-    quarantine = read_table(folder / "quarantine.csv")
-    pd.testing.assert_frame_equal(table, imported.table, check_dtype=False, rtol=1e-5)
-    assert list(table.columns) == COLUMNS
+    table = UTTERANCES.read(folder)
+    quarantine = QUARANTINE.read(folder)
+    pd.testing.assert_frame_equal(table, imported.table, rtol=1e-5)
     assert set(quarantine["stage"]) <= {"import"}
     assert quarantine["utterance"].is_unique and not set(quarantine["utterance"]) & set(table["utterance"])
     return imported, {name.removeprefix("my/"): reason
@@ -270,7 +270,7 @@ def test_nothing_usable_stops_and_names_the_most_frequent_reason(recordings: Pat
     with pytest.raises(KoeError, match=r"(?s)unreadable 3, zero_samples 1.*corpora\.my\.path") as caught:
         import_corpus("my", _params(recordings), recordings.parent / "out")
     assert str(recordings.parent / "out" / "quarantine.csv") in str(caught.value)
-    reasons = Counter(read_table(recordings.parent / "out" / "quarantine.csv")["reason"])
+    reasons = Counter(QUARANTINE.read(recordings.parent / "out")["reason"])
     assert reasons == {"unreadable": 3, "zero_samples": 1}
 
 

@@ -1,5 +1,6 @@
 """Who is paired with whom, the split, and what becomes of those without a partner."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.filled_tables import write_filled
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import (
+    PAIRS,
     assign_splits,
     choose_directions,
     directions_of,
@@ -18,9 +21,11 @@ from koe.corpus.pairing import (
     read_pairs,
 )
 from koe.corpus.params import PairParams
-from koe.corpus.quarantine import COLUMNS, read_quarantine
+from koe.corpus.quarantine import QUARANTINE, read_quarantine
+from koe.corpus.tables.features import FEATURES
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import KoeError, ParameterError
-from koe.files import read_table, write_table
+from koe.names import Direction, parts_of, utterance_name
 from koe.tasks.conversion.params import ConditioningParams
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import require_conditioning
@@ -33,6 +38,7 @@ NONE = ConditioningParams(by="none", level="speaker", size=8)
 def write_corpus(
     data: Path, names: list[str], missing: dict[str, str] | None = None, corpus: str = "demo",
     texts: dict[str, str] | None = None, frames: dict[str, int] | None = None, speakers: dict[str, str] | None = None,
+    styles: tuple[str, ...] = ("",),
 ) -> None:
     """What import and extract leave. `missing`: utterances that are in the tables of import only → the reason.
 
@@ -41,18 +47,19 @@ def write_corpus(
     missing, texts = missing or {}, texts or {}
     rows = []
     for sentence in names:
-        for speaker, role in (speakers or ROLES).items():
-            utterance = f"{corpus}/{speaker}/{sentence}"
+        for (speaker, role), style in product((speakers or ROLES).items(), styles):
+            utterance = utterance_name(corpus, speaker, sentence, style)
             text = texts.get(utterance, texts.get(sentence, f"This is {sentence}."))
-            rows.append({"utterance": utterance, "speaker": speaker, "sentence": sentence, "text": text, "role": role})
+            rows.append({"utterance": utterance, "speaker": speaker, "sentence": sentence, "style": style, "text": text,
+                         "role": role})
     table = pd.DataFrame(rows)
-    write_table(data / "corpus" / corpus / "table.csv", table)
+    write_filled(UTTERANCES, data / "corpus" / corpus, table)
     kept = table[~table["utterance"].isin(missing)][["utterance"]]
     kept = kept.assign(frames=[(frames or {}).get(name, 100) for name in kept["utterance"]])
-    write_table(data / "features" / corpus / "table.csv", kept)
+    write_filled(FEATURES, data / "features" / corpus, kept)
     for stage in ("corpus", "resampled", "trim", "features"):
         excluded = [(name, "trim", why, "") for name, why in missing.items() if stage == "trim"]
-        write_table(data / stage / corpus / "quarantine.csv", pd.DataFrame(excluded, columns=COLUMNS))
+        QUARANTINE.write(data / stage / corpus, pd.DataFrame(excluded, columns=list(QUARANTINE.columns)))
 
 
 def numbered(count: int, first: int = 0) -> list[str]:
@@ -101,7 +108,7 @@ def test_one_way_joins_the_sources_recording_with_the_targets(data: Data) -> Non
     assert list(pairs["target"]) == [f"demo/joe/{number}" for number in numbered(10)]
     assert pairs["split"].value_counts().to_dict() == {"test": 4, "validation": 3, "train": 3}
     assert set(data.quarantine["reason"]) == {"not_in_rule"} and len(data.quarantine) == 10  # of speaker other
-    pd.testing.assert_frame_equal(read_pairs(data.folder / "pairs"), pairs, check_dtype=False)
+    pd.testing.assert_frame_equal(read_pairs(data.folder / "pairs"), pairs)
 
 
 def test_both_directions_of_a_sentence_share_a_split(data: Data) -> None:
@@ -138,7 +145,7 @@ def test_lesson_25_a_new_speaker_does_not_reshuffle_the_others(count: int, targe
     asked = rules(rule="sampled", targets_per_source=targets)
 
     def chosen(names: list[str]) -> dict[str, set[str]]:
-        possible = {(source, target) for source in names for target in names if source != target}
+        possible = {Direction(source, target) for source in names for target in names if source != target}
         found = choose_directions(possible, {}, [], asked, seed)
         return {name: {target for source, target in found if source == name} for name in names}
 
@@ -179,6 +186,38 @@ def test_sentences_pair_across_corpora_only_if_asked(data: Data) -> None:
     assert len(data.quarantine) == 20
 
 
+def test_recordings_pair_with_those_of_their_style(data: Data) -> None:
+    write_corpus(data.folder, numbered(12), {"demo/joe/003/whisper": "silence_only"}, styles=("", "whisper"))
+    pairs = data.pair()
+    assert len(pairs) == 23 and pairs["pair"].is_unique
+    assert {"demo/000/heart-joe", "demo/000/heart-joe/whisper"} <= set(pairs["pair"])
+    for row in pairs.itertuples():
+        source, target = parts_of(row.source), parts_of(row.target)
+        assert (source.sentence, source.style) == (target.sentence, target.style) == (row.sentence, source.style)
+    [lonely] = data.quarantine.to_dict("records")
+    assert (lonely["utterance"], lonely["reason"]) == ("demo/heart/003/whisper", "partner_missing")
+    assert lonely["detail"] == "excluded earlier: demo/joe/003/whisper: trim, silence_only"
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_lesson_03_all_styles_of_a_sentence_are_in_one_split(data: Data, across: bool) -> None:
+    write_corpus(data.folder, numbered(12))
+    before = splits_of(data.pair(across_corpora=across))
+    write_corpus(data.folder, numbered(12), styles=("falsetto", "", "whisper"), texts=dict.fromkeys(numbered(12), ""))
+    pairs = data.pair(across_corpora=across)
+    assert len(pairs) == 36
+    assert (pairs.groupby("sentence")["split"].nunique() == 1).all()
+    write_corpus(data.folder, numbered(12), styles=("", "whisper"))
+    assert splits_of(data.pair(across_corpora=across)) == before  # more styles move nothing
+
+
+def test_a_dash_in_a_speakers_name_makes_no_two_pairs_one(data: Data) -> None:
+    write_corpus(data.folder, numbered(10), speakers={"a": "", "b-c": "", "a-b": "", "c": ""})
+    pairs = data.pair(rule="chosen", chosen=[["a", "b-c"], ["a-b", "c"], ["a", "c"]])
+    assert pairs["pair"].is_unique and len(pairs) == 30
+    assert {"demo/000/a/to/b-c", "demo/000/a-b/to/c", "demo/000/a-c"} <= set(pairs["pair"])
+
+
 def test_lesson_23_a_missing_partner_is_named_with_its_reason(data: Data) -> None:
     write_corpus(data.folder, numbered(12), {"demo/joe/003": "silence_only", "demo/heart/007": "too_short"})
     pairs = data.pair()
@@ -187,16 +226,15 @@ def test_lesson_23_a_missing_partner_is_named_with_its_reason(data: Data) -> Non
     assert set(rows["reason"]) == {"partner_missing"} and set(rows["stage"]) == {"pair"}
     assert "demo/joe/003" in rows["detail"][0] and "silence_only" in rows["detail"][0]
     used = {*pairs["source"], *pairs["target"]}
-    kept = set(read_table(data.folder / "features/demo/table.csv")["utterance"])
+    kept = set(FEATURES.read(data.folder / "features/demo")["utterance"])
     assert used | set(rows["utterance"]) == kept  # every utterance is somewhere
 
 
 def test_lesson_23_a_partner_never_recorded(data: Data) -> None:
     write_corpus(data.folder, numbered(12))
-    for folder in ("corpus", "features"):
-        path = data.folder / folder / "demo/table.csv"
-        table = read_table(path)
-        write_table(path, table[table["utterance"] != "demo/joe/005"])
+    for folder, table in (("corpus/demo", UTTERANCES), ("features/demo", FEATURES)):
+        rows = table.read(data.folder / folder)
+        table.write(data.folder / folder, rows[rows["utterance"] != "demo/joe/005"])
     data.pair()
     assert list(data.quarantine["utterance"]) == ["demo/heart/005"]
     assert data.quarantine["detail"][0] == "no other speaker's recording of 005 was found"
@@ -226,11 +264,10 @@ def test_one_name_for_two_texts_is_no_pair(data: Data) -> None:
 
 def test_a_second_recording_of_a_sentence_by_the_same_speaker_is_quarantined(data: Data) -> None:
     write_corpus(data.folder, numbered(10))
-    for folder in ("corpus", "features"):
-        path = data.folder / folder / "demo/table.csv"
-        table = read_table(path)
-        again = table[table["utterance"] == "demo/joe/004"].assign(utterance="demo/joe/004 again")
-        write_table(path, pd.concat([table, again]))
+    for folder, table in (("corpus/demo", UTTERANCES), ("features/demo", FEATURES)):
+        rows = table.read(data.folder / folder)
+        again = rows[rows["utterance"] == "demo/joe/004"].assign(utterance="demo/joe/004 again")
+        table.write(data.folder / folder, pd.concat([rows, again]))
     pairs = data.pair()
     assert list(data.quarantine["utterance"]) == ["demo/joe/004 again"]
     assert list(data.quarantine["reason"]) == ["sentence_twice"]
@@ -259,9 +296,9 @@ def test_a_speaker_whose_sentences_are_all_held_out_is_left_out(data: Data) -> N
     write_corpus(data.folder, numbered(30), speakers=FOUR)
     held_out = splits_of(data.pair(rule="all"))
     only = next(sentence for sentence, split in held_out.items() if split == "test")
-    table = read_table(data.folder / "features/demo/table.csv")
-    write_table(data.folder / "features/demo/table.csv",
-                table[~table["utterance"].str.startswith("demo/dan/") | (table["utterance"] == f"demo/dan/{only}")])
+    kept = FEATURES.read(data.folder / "features/demo")
+    dans = kept["utterance"].str.startswith("demo/dan/")
+    FEATURES.write(data.folder / "features/demo", kept[~dans | (kept["utterance"] == f"demo/dan/{only}")])
     pairs = data.pair(rule="all")
     assert not pairs["source"].str.contains("/dan/").any() and not pairs["target"].str.contains("/dan/").any()
     rows = data.quarantine.set_index("utterance")
@@ -273,9 +310,9 @@ def test_a_held_out_speaker_whom_nothing_introduces_is_refused(data: Data) -> No
     write_corpus(data.folder, numbered(30), speakers=FOUR)
     pairs = data.pair(rule="all", test_speakers=["dan"])
     tested = set(pairs.loc[pairs["split"] == "test", "sentence"])
-    table = read_table(data.folder / "features/demo/table.csv")
-    dan = table["utterance"].str.startswith("demo/dan/")
-    write_table(data.folder / "features/demo/table.csv", table[~dan | table["utterance"].str[-3:].isin(tested)])
+    kept = FEATURES.read(data.folder / "features/demo")
+    dans = kept["utterance"].str.startswith("demo/dan/")
+    FEATURES.write(data.folder / "features/demo", kept[~dans | kept["utterance"].str[-3:].isin(tested)])
     with pytest.raises(KoeError, match=r"demo/dan recorded no sentence of the training part"):
         data.pair(rule="all", test_speakers=["dan"])
 
@@ -383,7 +420,7 @@ def test_lesson_03_an_overlap_is_found_when_the_split_is_read(data: Data, column
     pairs = data.pair()
     train, test = (pairs.index[pairs["split"] == split][0] for split in ("train", "test"))
     pairs.loc[test, column] = pairs.loc[train, column]
-    write_table(data.folder / "pairs/pairs.csv", pairs)
+    PAIRS.write(data.folder / "pairs", pairs)
     with pytest.raises(KoeError, match=rf"pairs.csv: {column} .* in more than one split"):
         read_pairs(data.folder / "pairs")
 
@@ -392,7 +429,7 @@ def test_lesson_03_an_overlap_is_found_when_the_split_is_read(data: Data, column
 def test_unknown_and_empty_splits_are_refused(data: Data, change: dict[str, str]) -> None:
     write_corpus(data.folder, numbered(10))
     pairs = data.pair()
-    write_table(data.folder / "pairs/pairs.csv", pairs.replace({"split": change}))
+    PAIRS.write(data.folder / "pairs", pairs.replace({"split": change}))
     with pytest.raises(KoeError, match="unknown or empty"):
         read_pairs(data.folder / "pairs")
 

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from support.filled_tables import write_filled
 
 from koe.audio.loudness import integrated_loudness
 from koe.audio.samples import to_int16
-from koe.corpus.resampling import COLUMNS, loudness_note, rates_note, resample_corpus
+from koe.corpus.quarantine import QUARANTINE
+from koe.corpus.resampling import loudness_note, rates_note, resample_corpus
+from koe.corpus.tables.resampled import RESAMPLED
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.errors import KoeError
-from koe.files import read_table, write_table
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params
 
@@ -33,7 +36,7 @@ def _corpus(folder: Path, recordings: dict[str, tuple[np.ndarray, int]], packed:
         with ShardWriter(corpus) as writer:
             for sentence, (wave, _) in recordings.items():
                 writer.add(f"my/ann/{sentence}", audio=to_int16(wave)[0])
-    write_table(corpus / "table.csv", pd.DataFrame(rows))
+    write_filled(UTTERANCES, corpus, pd.DataFrame(rows))
     return corpus
 
 
@@ -46,7 +49,7 @@ def test_recordings_of_any_rate_arrive_at_one(
     corpus = _corpus(tmp_path, recordings, packed)
     table, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, threads)
     assert len(quarantine) == 0
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(RESAMPLED.columns)
     store = ShardReader(tmp_path / "out")
     assert store.metadata == {"sample_rate": RATE}
     for row in table.to_dict("records"):
@@ -76,7 +79,7 @@ def test_lesson_23_every_refusal_is_a_row(voice, params: Params, tmp_path: Path)
     (tmp_path / "gone.wav").unlink()
     table, _ = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
     assert list(table["utterance"]) == ["my/ann/good"] == ShardReader(tmp_path / "out").utterances()
-    rows = read_table(tmp_path / "out" / "quarantine.csv")
+    rows = QUARANTINE.read(tmp_path / "out")
     assert rows.set_index("utterance")["reason"].to_dict() == {
         "my/ann/short": "too_short", "my/ann/long": "too_long", "my/ann/silent": "silence_only",
         "my/ann/clipped": "clipping", "my/ann/nan": "nan_or_infinity", "my/ann/integers": "out_of_range",
@@ -91,7 +94,7 @@ def test_a_corpus_of_nothing_usable_stops(params: Params, tmp_path: Path) -> Non
     corpus = _corpus(tmp_path, recordings, packed=True)
     with pytest.raises(KoeError, match=r"silence_only 2, too_short 1.*(?s:.)*quarantine\.csv"):
         resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
-    assert len(read_table(tmp_path / "out" / "quarantine.csv")) == 3
+    assert len(QUARANTINE.read(tmp_path / "out")) == 3
 
 
 def test_the_same_corpus_gives_the_same_bytes(voice, params: Params, tmp_path: Path) -> None:
@@ -107,10 +110,10 @@ def test_the_same_corpus_gives_the_same_bytes(voice, params: Params, tmp_path: P
 def test_a_place_in_a_file_is_a_recording(voice, params: Params, tmp_path: Path) -> None:
     wave = np.concatenate([voice(0.5, f0=100), voice(0.6, f0=200), np.resize(voice(1.0), 21 * RATE)])
     corpus = _corpus(tmp_path, {"all": (wave, RATE), "piece": (wave, RATE), "rest": (wave, RATE)}, packed=False)
-    table = read_table(corpus / "table.csv")
+    table = UTTERANCES.read(corpus)
     table.loc[1, ["start", "end"]] = 0.5, 1.1
     table.loc[2, "start"] = 21.5
-    write_table(corpus / "table.csv", table)
+    UTTERANCES.write(corpus, table)
     resampled, quarantine = resample_corpus(corpus, tmp_path / "out", RATE, params.resample, 1)
     assert resampled.set_index("utterance")["samples"].to_dict() == {
         "my/ann/piece": round(0.6 * RATE), "my/ann/rest": len(wave) - round(21.5 * RATE)}

@@ -111,10 +111,10 @@ def _tones(path: Path, speech: list[float], silence: list[float]) -> Path:
 
 def _row(path: Path, speaker: str = "ann", sentence: str = "long", **values: Any) -> dict[str, Any]:
     info = soundfile.info(path)
-    return {"utterance": f"corpus/{speaker}/{sentence}", "speaker": speaker, "gender": "female", "sentence": sentence,
-            "text": "What it says.", "language": "en", "role": "source", "path": str(path), "start": np.nan,
-            "end": np.nan, "seconds": info.duration, "sample_rate": info.samplerate, "channels": 1,
-            "format": "WAV/PCM_16"} | values
+    return {"utterance": f"corpus/{speaker}/{sentence}", "speaker": speaker, "gender": "female",
+            "sentence": sentence, "style": "", "text": "What it says.", "language": "en", "role": "source",
+            "path": str(path), "start": np.nan, "end": np.nan, "seconds": info.duration,
+            "sample_rate": info.samplerate, "channels": 1, "format": "WAV/PCM_16"} | values
 
 
 def _cut(*rows: dict[str, Any]) -> tuple[pd.DataFrame, Quarantine]:
@@ -190,8 +190,19 @@ def test_a_piece_does_not_take_the_name_of_a_sentence(tones: None, tmp_path: Pat
     assert quarantine.counts() == {"name_taken": 1}
 
 
+def test_styles_of_a_sentence_are_cut_together(tones: None, tmp_path: Path) -> None:
+    """Pieces of one name say the same in all styles, so that the split keeps them together."""
+    path = _tones(tmp_path / "long.wav", [1.0, 3.0, 2.0, 1.5, 2.5, 4.0, 1.2, 2.2, 3.3, 1.7], [0.5] * 11)
+    table, quarantine = _cut(_row(path), _row(path, style="whisper", utterance="corpus/ann/long/whisper"))
+    assert len(quarantine) == 0
+    names = {style: list(rows["sentence"]) for style, rows in table.groupby("style")}
+    assert names[""] == names["whisper"] and len(names[""]) > 1
+    assert set(table["utterance"]) == {f"corpus/ann/{name}{style}" for name in names[""] for style in ("", "/whisper")}
+
+
 def test_packed_audio_is_not_cut() -> None:
-    row = {"utterance": "corpus/ann/long", "speaker": "ann", "sentence": "long", "path": "", "seconds": 30.0}
+    row = {"utterance": "corpus/ann/long", "speaker": "ann", "sentence": "long", "style": "", "path": "",
+           "seconds": 30.0}
     with pytest.raises(KoeError, match=r"corpora\.corpus\.segments: corpus/ann/long is not a file"):
         cut_long("corpus", pd.DataFrame([row]), PARAMS, Quarantine("import"))
 

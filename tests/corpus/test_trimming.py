@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from koe.audio.samples import to_int16
-from koe.corpus.quarantine import COLUMNS as QUARANTINE_COLUMNS
-from koe.corpus.trimming import COLUMNS, trim_corpus
-from koe.files import read_table
+from koe.corpus.quarantine import QUARANTINE
+from koe.corpus.tables.cuts import CUTS
+from koe.corpus.trimming import trim_corpus
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params
 
@@ -25,14 +25,13 @@ def resampled(voice, tmp_path: Path) -> Path:
 
 def test_table(resampled: Path, params: Params, tmp_path: Path) -> None:
     trim_corpus(resampled, tmp_path / "out", params.trim, threads=1)
-    table = read_table(tmp_path / "out" / "trim.csv")
-    assert list(table.columns) == COLUMNS
+    table = CUTS.read(tmp_path / "out")
     assert list(table["utterance"]) == [f"my/ann/s{number}" for number in range(6)]
     assert (table["suspect"] == 0).all() and (table["why"] == "").all()
     assert table["head_seconds"][5] == pytest.approx(0.45, abs=0.03)
     assert table["head_seconds"][0] == 0 and table["start"][0] == 0
     assert ((table["end"] - table["start"]) / RATE).between(0.6, 0.85).all()
-    assert list(read_table(tmp_path / "out" / "quarantine.csv").columns) == QUARANTINE_COLUMNS
+    assert QUARANTINE.read(tmp_path / "out").empty
 
 
 def test_lesson_10_suspects_are_marked_and_kept(resampled: Path, params: Params, tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from koe.audio.samples import to_int16
 from koe.evaluation import measure as module
 from koe.evaluation.cepstrum import PitchRange
 from koe.evaluation.measure import (
-    COLUMNS,
+    EVALUATION,
     METRICS,
-    TEXT_COLUMNS,
     Reference,
     aggregate,
     headline,
@@ -23,7 +22,7 @@ from koe.evaluation.measure import (
     summarize_directions,
 )
 from koe.evaluation.params import EvaluationParams
-from koe.files import read_table, write_json, write_table
+from koe.files import write_json
 
 ALL = EvaluationParams(headline="griffin_lim", pairs=9, pairs_per_direction=None, mcd_order=24, mcd_silence_db=-40,
                        wer=True, mos=True, speaker=True)
@@ -47,7 +46,7 @@ def reference(voice: Any) -> Reference:
 
 def test_the_target_measured_against_itself(reference: Reference) -> None:
     [row] = measure({"target": reference.target}, reference, ALL)
-    assert list(row) == COLUMNS
+    assert list(row) == list(EVALUATION.columns)
     assert row["mcd_db"] == row["log_f0_rmse"] == row["vuv_error"] == 0
     assert row["f0_corr"] == pytest.approx(1)
     assert row["duration_ratio"] == 1
@@ -104,7 +103,7 @@ def test_lesson_23_a_failed_conversion_is_measured_as_one(reference: Reference, 
 
 
 def test_summary_pools_errors_and_skips_what_is_missing() -> None:
-    rows = pd.DataFrame([dict.fromkeys(COLUMNS, 0.0) | values for values in (
+    rows = pd.DataFrame([dict.fromkeys(EVALUATION.columns, 0.0) | values for values in (
         {"pair": "p1", "condition": "hifigan.converted", "mcd_db": 4.0, "f0_corr": None, "wer": 1.0, "word_errors": 1,
          "words": 1, "characters": 4, "nearer_to_target": 1, "missing": "f0_corr: monotone"},
         {"pair": "p2", "condition": "hifigan.converted", "mcd_db": 6.0, "f0_corr": 0.5, "wer": 0.0, "word_errors": 0,
@@ -123,10 +122,9 @@ def test_summary_pools_errors_and_skips_what_is_missing() -> None:
 
 def test_rows_survive_their_table(reference: Reference, tmp_path: Any) -> None:
     conditions = {"source": reference.target // 2, "griffin_lim.ceiling": np.zeros(9000, np.int16)}
-    rows = pd.DataFrame(measure(conditions, reference, ALL), columns=COLUMNS)
-    write_table(tmp_path / "rows.csv", rows)
-    again = read_table(tmp_path / "rows.csv", text=TEXT_COLUMNS)
-    assert list(again) == COLUMNS
+    rows = pd.DataFrame(measure(conditions, reference, ALL), columns=list(EVALUATION.columns))
+    EVALUATION.write(tmp_path, rows)
+    again = EVALUATION.read(tmp_path)
     left, right = summarize(rows), summarize(again)
     assert left.keys() == right.keys() == {"source", "griffin_lim", "utterances"}
     assert json.loads(json.dumps(right, allow_nan=False))["source"] == pytest.approx(left["source"], rel=1e-5)

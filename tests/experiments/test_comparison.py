@@ -16,7 +16,7 @@ from support.fake_project import METRICS as MEASURED
 from typer.testing import CliRunner
 
 from koe.errors import KoeError
-from koe.evaluation.measure import TEXT_COLUMNS
+from koe.evaluation.measure import EVALUATION
 from koe.experiments.cli import experiments
 from koe.experiments.comparison import (
     ABSENT,
@@ -31,7 +31,6 @@ from koe.experiments.comparison import (
 from koe.experiments.comparison_page import build_comparison_page
 from koe.experiments.comparison_summary import print_comparison
 from koe.experiments.outcome import Outcome
-from koe.files import read_table, write_table
 
 HEADLINE = "harmonic_noise.converted"
 Make = Callable[..., Outcome]
@@ -58,8 +57,7 @@ def make_outcome(finished: Path, tmp_path: Path) -> Make:
 
 
 def change_table(project: Path, change: Callable[[Any], Any]) -> None:
-    path = project / "metrics/evaluation.csv"
-    write_table(path, change(read_table(path, text=TEXT_COLUMNS)))
+    EVALUATION.write(project / "metrics", change(EVALUATION.read(project / "metrics")))
 
 
 def in_other_units(table: Any, condition: str, metric: str, change: Callable[[Any], Any]) -> Any:

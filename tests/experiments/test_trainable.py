@@ -16,6 +16,7 @@ from support.shipped_experiments import RUNS, VALUES, composed, params_of, shipp
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, measure
+from koe.names import Direction, Pair
 from koe.store import ShardWriter
 from koe.tasks.conversion.data import PairReader
 from koe.tasks.conversion.nars2s import NARS2S
@@ -59,14 +60,14 @@ def one_step(params: Params, folder: Path) -> Losses:
                            mel=generator.normal(-5, 2, (frames, params.mel.n_mels)).astype(np.float32),
                            energy=generator.normal(0, 1, frames).astype(np.float32))
     dataset = Dataset(["toy"], params.mel, folder)
-    pairs = [(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
+    pairs = [Pair(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
     acoustic = params.acoustic
     durations = {f"toy/{name}/x-y": even_durations(*lengths, acoustic.reduction.factor)
                  for name, lengths in FRAMES.items()}
-    names = {"source": [pair[1] for pair in pairs], "target": [pair[2] for pair in pairs]}
+    names = {"source": [pair.source for pair in pairs], "target": [pair.target for pair in pairs]}
     found = measure(dataset, {**names, "overall": names["source"] + names["target"]}, params.stats.outliers)
     normalization = Normalization(params.stats, **found, speakers={"toy/x": found["source"], "toy/y": found["target"]})
-    speakers = Speakers(acoustic.conditioning, (("toy/x", "toy/y"),), normalization, acoustic.normalize_target, {})
+    speakers = Speakers(acoustic.conditioning, (Direction("toy/x", "toy/y"),), normalization, acoustic.normalize_target, {})
     torch.manual_seed(0)
     network = NARS2S(acoustic, params.mel.n_mels, len(speakers.trained))
     positions = {f"toy/{name}/x-y": np.linspace(0, source - 1, target) for name, (source, target) in FRAMES.items()}

@@ -53,7 +53,7 @@ def test_lesson_12_a_mixture_of_corpora_is_parameters_and_a_table(params: Params
     rules = params.pair.model_copy(
         update={"rule": "sampled", "targets_per_source": 1, "across_corpora": True, "validation": 1, "test": 1})
     pairs = pair_corpora(dataset, rules, params.seed, data / "pairs")
-    assert {source for source, _ in directions_of(pairs)} == {"jsut/jsut", "jvs/jvs001", "jvs/jvs002"}
+    assert {direction.source for direction in directions_of(pairs)} == {"jsut/jsut", "jvs/jvs001", "jvs/jvs002"}
     align_pairs(dataset, pairs, params.align, 3, data / "alignment")
 
     counts = count_data(dataset, params.speaker_pitch)

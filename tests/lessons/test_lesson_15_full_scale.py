@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
+from support.filled_tables import write_filled
 
 from koe.corpus.resampling import resample_corpus
-from koe.files import write_table
+from koe.corpus.tables.utterances import UTTERANCES
 from koe.store import ShardReader
 from koe.tasks.conversion.schema import Params
 
@@ -20,7 +21,7 @@ def test_lesson_15_overshoot_of_the_resampler_is_counted_in_the_table(params: Pa
     soundfile.write(tmp_path / "a.wav", square, 48000, subtype="PCM_24")
     row = {"utterance": "my/ann/a", "path": str(tmp_path / "a.wav"), "start": None, "end": None,
            "sample_rate": 48000}
-    write_table(tmp_path / "corpus" / "table.csv", pd.DataFrame([row]))
+    write_filled(UTTERANCES, tmp_path / "corpus", pd.DataFrame([row]))
     table, _ = resample_corpus(tmp_path / "corpus", tmp_path / "out", RATE, params.resample, 1)
     assert -0.01 < table["peak_db"][0] <= 0
     audio = ShardReader(tmp_path / "out").get("my/ann/a", "audio")

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from support.filled_tables import write_filled
 
+from koe.align.tables import ALIGNMENT
 from koe.corpus.dataset import Dataset
 from koe.corpus.extraction import extract_corpus
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.pairing import pair_corpora
 from koe.corpus.params import CorpusParams
+from koe.corpus.quarantine import Quarantine
 from koe.corpus.resampling import resample_corpus
 from koe.corpus.trimming import trim_corpus
-from koe.files import write_table
 from koe.report.checks import count_data
 from koe.tasks.conversion.schema import Params
 
@@ -63,9 +65,8 @@ def test_lesson_23_every_recording_ends_in_a_pair_or_in_a_quarantine(
     rule = params.pair.model_copy(update={"rule": "all", "validation": 2, "test": 2})
     pairs = pair_corpora(dataset, rule, params.seed, tmp_path / "data/pairs")
     aligned = pairs[["pair"]].assign(suspect=0)
-    write_table(tmp_path / "data/alignment/alignment.csv", aligned)
-    write_table(tmp_path / "data/alignment/quarantine.csv", aligned[:0].reindex(
-        columns=["utterance", "stage", "reason", "detail"]))
+    write_filled(ALIGNMENT, tmp_path / "data/alignment", aligned)
+    Quarantine("align").write(tmp_path / "data/alignment")
     counts = count_data(dataset, params.speaker_pitch)
     assert counts["unaccounted"] == 0
     assert counts["utterances"] == {"imported": len(imported.table), "kept": len(kept)}

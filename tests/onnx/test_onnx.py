@@ -12,6 +12,7 @@ from support.small_parameters import shrink_acoustic
 
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import ContractError, KoeError, StoreError
+from koe.names import Direction
 from koe.onnx import files, runtime
 from koe.onnx.export import export_acoustic, export_onnx, export_vocoder
 from koe.statistics import Moments
@@ -46,7 +47,7 @@ def acoustic_model(params: Params) -> AcousticModel:
     known = {"c/ann": ANYBODY, "c/bob": ANYBODY}
     by_encoder = params.acoustic.conditioning.by == "encoder"
     embeddings = {name: np.full(256, 0.06, np.float32) for name in known} if by_encoder else {}
-    speakers = Speakers(params.acoustic.conditioning, (("c/ann", "c/bob"),),
+    speakers = Speakers(params.acoustic.conditioning, (Direction("c/ann", "c/bob"),),
                         Normalization(params.stats, ANYBODY, ANYBODY, ANYBODY, known), True, embeddings)
     preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     return AcousticModel(network, params.acoustic, speakers, preparation, {"made": "by a test"})  # type: ignore[arg-type]

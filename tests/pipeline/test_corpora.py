@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import yaml
 
-from koe.files import read_table
+from koe.corpus.tables.features import FEATURES
 
 from .conftest import Project, make_project
 
@@ -46,7 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, voice: Any) -> Project:
 
 def test_both_are_read_where_they_lie(project: Project) -> None:
     for corpus in ("outside", "inside"):
-        assert len(read_table(project.folder / f"data/features/{corpus}/table.csv")) == 6
+        assert len(FEATURES.read(project.folder / f"data/features/{corpus}")) == 6
     assert not list((project.folder / "data").rglob("*.wav"))  # nothing is copied
 
 
@@ -57,11 +57,11 @@ def test_a_recording_more_re_runs_its_corpus_alone_and_one_less_brings_back_the_
     _record(mount, "7", voice)
     again = project.stages_run(project.run("dvc", "repro", *EXTRACTED))
     assert again == ["scan", *(f"{stage}@outside" for stage in ("import", "resample", "trim", "extract"))]
-    assert len(read_table(project.folder / "data/features/outside/table.csv")) == 8
+    assert len(FEATURES.read(project.folder / "data/features/outside")) == 8
     for speaker in SPEAKERS:
         (mount / speaker / "7.wav").unlink()
     assert project.stages_run(project.run("dvc", "repro", *EXTRACTED)) == ["scan"]
-    assert len(read_table(project.folder / "data/features/outside/table.csv")) == 6
+    assert len(FEATURES.read(project.folder / "data/features/outside")) == 6
 
 
 def test_where_the_mount_is_missing_the_recorded_state_counts(project: Project) -> None:

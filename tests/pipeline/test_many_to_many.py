@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from koe.files import read_table
+from koe.corpus.pairing import PAIRS
+from koe.corpus.tables.utterances import UTTERANCES
+from koe.evaluation.measure import EVALUATION
 from koe.store import ShardReader
 
 from .conftest import Project, make_project
@@ -29,14 +31,14 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def _record(project: Project, utterance: str, path: Path) -> str:
     """Writes an utterance of the corpus as a file a user would have."""
-    table = read_table(project.folder / "data/corpus/demo/table.csv").set_index("utterance")
+    table = UTTERANCES.read(project.folder / "data/corpus/demo").set_index("utterance")
     audio = ShardReader(project.folder / "data/corpus/demo").get(utterance, "audio")
     soundfile.write(path, audio, int(table.loc[utterance, "sample_rate"]))
     return str(path)
 
 
 def test_every_voice_into_every_other(four: Project) -> None:
-    pairs = read_table(four.folder / "data/pairs/pairs.csv")
+    pairs = PAIRS.read(four.folder / "data/pairs")
     assert len(pairs) == 8 * 4 * 3
     assert pairs.groupby("split")["sentence"].nunique().to_dict() == {"test": 2, "train": 4, "validation": 2}
     assert (pairs.groupby("sentence")["split"].nunique() == 1).all()
@@ -48,7 +50,7 @@ def test_every_voice_into_every_other(four: Project) -> None:
 
 
 def test_each_direction_is_measured_on_the_same_sentences(four: Project) -> None:
-    rows = read_table(four.folder / "metrics/evaluation.csv")
+    rows = EVALUATION.read(four.folder / "metrics")
     converted = rows[rows["condition"] == "griffin_lim.converted"]
     assert len(converted) == 12 * 2
     assert (converted["speaker_similarity"] > 0).all()
@@ -70,7 +72,7 @@ def test_a_speaker_who_is_heard_in_the_test_alone(four: Project, tmp_path: Path)
     four.run("git", "checkout", "-q", ".")
     output = four.run("koe", "exp", "run", "unseen_speaker", "-S", "pair.test=2")
     assert "import@demo" not in four.stages_run(output)  # the same recordings
-    pairs = read_table(four.folder / "data/pairs/pairs.csv")
+    pairs = PAIRS.read(four.folder / "data/pairs")
     heard = {split: set(rows["source"].str.split("/").str[1]) | set(rows["target"].str.split("/").str[1])
              for split, rows in pairs.groupby("split")}
     assert "joe_fast" not in heard["train"] | heard["validation"] and "joe_fast" in heard["test"]

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from koe.files import read_table
+from koe.align.tables import COMPARISON
+from koe.corpus.pairing import PAIRS
+from koe.corpus.tables.utterances import UTTERANCES
+from koe.evaluation.measure import EVALUATION
 from koe.store import ShardReader
 from koe.training.checkpoint import read_checkpoint
 
@@ -58,7 +61,7 @@ def test_evaluation_has_every_measure_of_every_condition(project: Project) -> No
         assert set(condition) >= MEASURES
     assert evaluation["target"]["mcd_db"] == pytest.approx(0, abs=1e-6)
     assert evaluation["source"]["mcd_db"] > 2
-    table = read_table(project.folder / "metrics/evaluation.csv")
+    table = EVALUATION.read(project.folder / "metrics")
     assert len(table) == 2 * 6  # held-out pairs × conditions
     standing = json.loads((project.folder / "metrics/summary.json").read_text())
     assert standing.items() <= evaluation["harmonic_noise"]["converted"].items()
@@ -70,7 +73,7 @@ def test_the_vocoder_is_measured_and_heard_while_it_learns(project: Project) -> 
     assert set(metrics["validation"]) == {"mel", "stft", "log_f0_rmse", "vuv_error", "mos", "pesq"}
     players = sorted((project.folder / "metrics/finetune_vocoder/players").rglob("*.flac"))
     assert [player.stem for player in players] == ["00000002", "00000004"]
-    pairs, pair = read_table(project.folder / "data/pairs/pairs.csv"), players[0].parent.name
+    pairs, pair = PAIRS.read(project.folder / "data/pairs"), players[0].parent.name
     target = pairs.set_index(pairs["pair"].str.replace("/", "_")).at[pair, "target"]
     frames = ShardReader(project.folder / "data/features/demo").shape(target, "mel")[0]
     assert {len(soundfile.read(player)[0]) for player in players} == {frames * 256}
@@ -79,7 +82,7 @@ def test_the_vocoder_is_measured_and_heard_while_it_learns(project: Project) -> 
 
 
 def test_lesson_06_generated_mels_are_as_long_as_the_targets_audio(project: Project) -> None:
-    pairs = read_table(project.folder / "data/pairs/pairs.csv")
+    pairs = PAIRS.read(project.folder / "data/pairs")
     generated = ShardReader(project.folder / "data/generated")
     features = ShardReader(project.folder / "data/features/demo")
     assert len(pairs) == 12
@@ -121,7 +124,7 @@ def test_every_plot_is_there_and_pictures_come_by_step(project: Project) -> None
 
 def test_convert_a_recording(project: Project, tmp_path: Path) -> None:
     reader = ShardReader(project.folder / "data/corpus/demo")
-    table = read_table(project.folder / "data/corpus/demo/table.csv")
+    table = UTTERANCES.read(project.folder / "data/corpus/demo")
     row = table[table["role"] == "source"].iloc[0]
     soundfile.write(tmp_path / "in.wav", reader.get(row["utterance"], "audio"), int(row["sample_rate"]))
     project.run("koe", "convert", str(tmp_path / "in.wav"), str(tmp_path / "out.wav"))
@@ -155,7 +158,7 @@ def test_aligners_are_trained_and_compared(other: Project) -> None:
         metrics = json.loads((other.folder / f"metrics/train_aligner/{method}/metrics.json").read_text())
         assert 0 < metrics["validation"]["focus"] <= 1
     assert ShardReader(other.folder / "data/alignment").metadata["reduction_factor"] == 2
-    table = read_table(other.folder / "data/comparison/comparison.csv")
+    table = COMPARISON.read(other.folder / "data/comparison")
     assert len(table) == 12 and {"learned.focus", "attention.focus"} <= set(table.columns)
     page = (other.folder / "metrics/report/index.html").read_text()
     assert "Aligner, learned" in page and "learned and attention on the same pairs" in page

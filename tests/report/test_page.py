@@ -18,7 +18,8 @@ from support.fake_project import TEXTS
 
 from koe.corpus.dataset import Dataset
 from koe.corpus.quarantine import read_quarantine
-from koe.files import read_json, read_table, write_table
+from koe.evaluation.measure import DIRECTIONS
+from koe.files import read_json
 from koe.report.data import (
     ReportData,
     aligner_trainings,
@@ -393,9 +394,9 @@ def test_directions_are_of_the_vocoder_in_the_headline(
     project: Path, report_params: Params, tmp_path: Path, headline: str, vocoder: str
 ) -> None:
     folder = Path(shutil.copytree(project, tmp_path / "project"))
-    table = read_table(folder / "metrics/directions.csv")
+    table = DIRECTIONS.read(folder / "metrics")
     back = table.assign(source="demo/bob", target="demo/ann")
-    write_table(folder / "metrics/directions.csv", pd.concat([table, back], ignore_index=True))
+    DIRECTIONS.write(folder / "metrics", pd.concat([table, back], ignore_index=True))
     evaluation = report_params.evaluation.model_copy(update={"headline": headline})
     directions = load_report(report_params.model_copy(update={"evaluation": evaluation}), folder).directions
     assert [row["condition"] for row in directions] == [f"{vocoder}.converted"] * 2

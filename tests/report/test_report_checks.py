@@ -8,9 +8,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from koe.align.tables import ALIGNMENT
 from koe.corpus.dataset import Dataset
-from koe.files import read_json, read_table, write_table
+from koe.corpus.pairing import PAIRS
+from koe.corpus.quarantine import QUARANTINE
+from koe.corpus.tables.features import FEATURES
+from koe.corpus.tables.resampled import RESAMPLED
+from koe.corpus.tables.utterances import UTTERANCES
+from koe.files import read_json
 from koe.report.checks import LISTED, count_data
+from koe.tables import Table
 from koe.tasks.conversion.schema import Params
 
 
@@ -68,15 +75,15 @@ def test_hours_are_those_of_the_recordings_and_of_the_frames_kept(
     counts: dict[str, Any], project: Path, report_params: Params
 ) -> None:
     mel = report_params.mel
-    frames = read_table(project / "data/features/demo/table.csv")["frames"].sum()
-    imported = read_table(project / "data/corpus/demo/table.csv")["seconds"].sum()
+    frames = FEATURES.read(project / "data/features/demo")["frames"].sum()
+    imported = UTTERANCES.read(project / "data/corpus/demo")["seconds"].sum()
     assert counts["hours"]["kept"] == pytest.approx(frames * mel.hop_length / mel.sample_rate / 3600, abs=1e-5)
     assert counts["hours"]["imported"] == pytest.approx(imported / 3600, abs=1e-5)
     assert counts["hours"]["kept"] < counts["hours"]["imported"]
 
 
 def test_speaking_rate_counts_letters_of_what_was_kept(project: Path, counts: dict[str, Any]) -> None:
-    table = read_table(project / "data/features/demo/table.csv").set_index("utterance")
+    table = FEATURES.read(project / "data/features/demo").set_index("utterance")
     frames = table["frames"].loc[[name for name in table.index if name.startswith("demo/ann/")]]
     letters = 4 * len("Thisissentencenumber1") + len("Isscriptalert1scriptreadsaidaloud")
     expected = letters / (frames.sum() * 256 / 22050)
@@ -84,12 +91,12 @@ def test_speaking_rate_counts_letters_of_what_was_kept(project: Path, counts: di
 
 
 def test_what_nothing_was_measured_for_is_null(copied: Path, report_params: Params) -> None:
-    table = read_table(copied / "corpus/demo/table.csv")
-    write_table(copied / "corpus/demo/table.csv", table.assign(text="", role="", gender=""))
-    for stage in ("resampled", "features"):
-        rows = read_table(copied / stage / "demo/table.csv", text=("digest",))
-        write_table(copied / stage / "demo/table.csv", rows[~rows["utterance"].str.contains("/ann/")])
-    write_table(copied / "pairs/pairs.csv", read_table(copied / "pairs/pairs.csv").iloc[:0])
+    imported = UTTERANCES.read(copied / "corpus/demo")
+    UTTERANCES.write(copied / "corpus/demo", imported.assign(text="", role="", gender=""))
+    for folder, table in (("resampled/demo", RESAMPLED), ("features/demo", FEATURES)):
+        rows = table.read(copied / folder)
+        table.write(copied / folder, rows[~rows["utterance"].str.contains("/ann/")])
+    PAIRS.write(copied / "pairs", PAIRS.empty())
     ann = _count(copied, report_params)["corpora"]["demo"]["speakers"]["ann"]
     assert ann["letters_per_second"] is ann["noise_db"] is ann["f0"]["median"] is ann["f0"]["pressed"] is None
     assert ann["loudness_lufs"] == dict.fromkeys(("mean", "std", "lowest", "highest"))
@@ -97,17 +104,16 @@ def test_what_nothing_was_measured_for_is_null(copied: Path, report_params: Para
 
 
 def test_pressed_counts_frames_not_recordings(copied: Path, report_params: Params) -> None:
-    path = copied / "features/demo/table.csv"
-    table = read_table(path).assign(frames=100, voiced=0.5, f0_pressed=0.0)
+    table = FEATURES.read(copied / "features/demo").assign(frames=100, voiced=0.5, f0_pressed=0.0)
     first = table["utterance"] == "demo/bob/s1"
     table.loc[first, ["frames", "voiced", "f0_pressed"]] = [300, 1.0, 0.5]
-    write_table(path, table)
+    FEATURES.write(copied / "features/demo", table)
     bob = _count(copied, report_params)["corpora"]["demo"]["speakers"]["bob"]
     assert bob["f0"]["pressed"] == pytest.approx(150 / (300 + 5 * 50), abs=1e-4)
 
 
 def test_directions_have_their_ratios_and_outliers(project: Path, counts: dict[str, Any]) -> None:
-    table = read_table(project / "data/alignment/alignment.csv")
+    table = ALIGNMENT.read(project / "data/alignment")
     ratios = table["target_frames"] / table["source_frames"]
     assert list(counts["directions"]) == ["demo/ann → demo/bob"]
     direction = counts["directions"]["demo/ann → demo/bob"]
@@ -120,10 +126,9 @@ def test_directions_have_their_ratios_and_outliers(project: Path, counts: dict[s
 
 def test_duplicates_are_found_across_names(counts: dict[str, Any], copied: Path, report_params: Params) -> None:
     assert counts["duplicates"] == {"utterances": 2, "groups": 1, "largest": [["demo/bob/s5", "demo/bob/s6"]]}
-    path = copied / "resampled/demo/table.csv"
-    table = read_table(path, text=("digest",))
+    table = RESAMPLED.read(copied / "resampled/demo")
     table.loc[table["utterance"].isin(["demo/ann/s1", "demo/ann/s2", "demo/bob/s1"]), "digest"] = "00000000000000ff"
-    write_table(path, table)
+    RESAMPLED.write(copied / "resampled/demo", table)
     assert _count(copied, report_params)["duplicates"] == {"utterances": 5, "groups": 2, "largest": [
         ["demo/ann/s1", "demo/ann/s2", "demo/bob/s1"], ["demo/bob/s5", "demo/bob/s6"]]}
 
@@ -187,24 +192,27 @@ def test_lesson_23_everything_excluded_is_counted(counts: dict[str, Any]) -> Non
     assert counts["unaccounted"] == 0
 
 
-@pytest.mark.parametrize("table", ["resampled/demo/quarantine.csv", "pairs/quarantine.csv", "alignment/alignment.csv"])
-def test_lesson_23_a_row_that_vanishes_is_noticed(copied: Path, report_params: Params, table: str) -> None:
-    path = copied / table
-    write_table(path, read_table(path).iloc[1:])
+@pytest.mark.parametrize(("folder", "table"), [
+    ("resampled/demo", QUARANTINE), ("pairs", QUARANTINE), ("alignment", ALIGNMENT),
+], ids=["resampled", "pairs", "alignment"])
+def test_lesson_23_a_row_that_vanishes_is_noticed(
+    copied: Path, report_params: Params, folder: str, table: Table
+) -> None:
+    table.write(copied / folder, table.read(copied / folder).iloc[1:])
     assert _count(copied, report_params)["unaccounted"] == 1
 
 
 def test_lesson_23_both_sides_of_a_lost_pair_are_noticed(copied: Path, report_params: Params) -> None:
-    pairs = read_table(copied / "pairs/pairs.csv")
-    write_table(copied / "pairs/pairs.csv", pairs.iloc[1:])
+    pairs = PAIRS.read(copied / "pairs")
+    PAIRS.write(copied / "pairs", pairs.iloc[1:])
     counts = _count(copied, report_params)
     assert counts["unaccounted"] == 2
     assert counts["warnings"][0].startswith("unaccounted for: 2 utterances or pairs")
-    quarantine = read_table(copied / "pairs/quarantine.csv")
+    quarantine = QUARANTINE.read(copied / "pairs")
     for side in ("source", "target"):
         quarantine.loc[len(quarantine)] = [pairs[side][0], "pair", "in_no_pair", "its pair was excluded"]
     quarantine.loc[len(quarantine)] = [pairs["pair"][0], "pair", "duration_ratio", "3.1"]
-    write_table(copied / "pairs/quarantine.csv", quarantine)
+    QUARANTINE.write(copied / "pairs", quarantine)
     counts = _count(copied, report_params)
     assert counts["unaccounted"] == 0
     assert counts["corpora"]["demo"]["quarantined"]["pair"] == {
@@ -214,8 +222,8 @@ def test_lesson_23_both_sides_of_a_lost_pair_are_noticed(copied: Path, report_pa
 
 
 def test_without_pairs_directions_are_missing_and_the_rest_counted(copied: Path, report_params: Params) -> None:
-    for table in ("pairs/pairs.csv", "alignment/alignment.csv"):
-        write_table(copied / table, read_table(copied / table).iloc[:0])
+    PAIRS.write(copied / "pairs", PAIRS.empty())
+    ALIGNMENT.write(copied / "alignment", ALIGNMENT.empty())
     counts = _count(copied, report_params)
     assert counts["directions"] == {}
     assert counts["pairs"] == {"train": 0, "validation": 0, "test": 0}
@@ -224,5 +232,5 @@ def test_without_pairs_directions_are_missing_and_the_rest_counted(copied: Path,
 
 def test_a_corpus_of_which_everything_is_kept(copied: Path, report_params: Params) -> None:
     for path in copied.rglob("quarantine.csv"):
-        write_table(path, read_table(path).iloc[:0])
+        QUARANTINE.write(path.parent, QUARANTINE.empty())
     assert _count(copied, report_params)["corpora"]["demo"]["quarantined"] == {"total": 0}

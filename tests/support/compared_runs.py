@@ -10,9 +10,8 @@ import numpy as np
 import yaml
 
 from koe.errors import KoeError
-from koe.evaluation.measure import TEXT_COLUMNS
+from koe.evaluation.measure import EVALUATION
 from koe.experiments.outcome import Outcome
-from koe.files import read_table, write_table
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import check_params
 from support.fake_project import write_project
@@ -29,10 +28,10 @@ LOCK = {"schema": "2.0", "stages": {
 def write_finished(folder: Path, voice: Voice) -> None:
     """A project as the stages leave it (support.fake_project), its errors counted in hundred words a sentence."""
     write_project(folder, check_params(deepcopy(VALUES)), voice)
-    path = folder / "metrics/evaluation.csv"
-    table = read_table(path, text=TEXT_COLUMNS)
-    write_table(path, table.assign(word_errors=(100 * table["wer"]).round(), words=100,
-                                   character_errors=(100 * table["cer"]).round(), characters=100))
+    table = EVALUATION.read(folder / "metrics")
+    EVALUATION.write(folder / "metrics", table.assign(
+        word_errors=(100 * table["wer"]).round(), words=100,
+        character_errors=(100 * table["cer"]).round(), characters=100))
 
 
 def write_run(folder: Path, finished: Path, values: Mapping[str, Any] = VALUES) -> Outcome:
@@ -58,11 +57,11 @@ def write_two_runs(folder: Path, voice: Voice) -> list[Outcome]:
     longer["vocoder"]["training"]["steps"] += 100
     first, second = (write_run(folder / name, folder / "finished", values)
                      for name, values in (("one", VALUES), ("two", longer)))
-    path = second.files("metrics/evaluation.csv")
-    table = read_table(path, text=TEXT_COLUMNS)
+    folder = second.files("metrics")
+    table = EVALUATION.read(folder)
     converted = table["condition"].str.endswith(".converted")
     table.loc[converted, "mcd_db"] -= np.where(table.loc[converted, "pair"] == table["pair"].max(), 3.5, 2.5)
-    write_table(path, table)
+    EVALUATION.write(folder, table)
     _reverse(second.files("data/evaluation"), sorted(set(table.loc[converted, "condition"])))
     return [first, second]
 

@@ -15,14 +15,22 @@ import pandas as pd
 import soundfile
 import torch
 
+from koe.align.tables import ALIGNMENT
 from koe.audio.grid import mel_contract
 from koe.audio.mel import mel_and_energy
 from koe.audio.samples import to_int16
+from koe.corpus.pairing import PAIRS
 from koe.corpus.quarantine import Quarantine
-from koe.files import write_json, write_table
+from koe.corpus.tables.cuts import CUTS
+from koe.corpus.tables.features import FEATURES
+from koe.corpus.tables.resampled import RESAMPLED
+from koe.corpus.tables.utterances import UTTERANCES
+from koe.evaluation.measure import DIRECTIONS, EVALUATION
+from koe.files import write_json
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params
 from koe.training.pictures import mel_picture
+from support.filled_tables import write_filled
 
 SPLITS = {"s1": "train", "s2": "train", "s3": "validation", "s4": "test", "s5": "test"}
 TEXTS = {f"s{number}": f"This is sentence number {number}." for number in range(1, 8)} | {
@@ -86,10 +94,10 @@ def _corpus(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
         _, speaker, sentence = name.split("/")
         role, _, native = SPEAKERS[speaker]
         rows.append({"utterance": name, "speaker": speaker, "gender": GENDERS[speaker], "sentence": sentence,
-                     "text": TEXTS[sentence], "language": "en", "role": role, "path": f"{speaker}/{sentence}.wav",
-                     "start": None, "end": None, "seconds": len(wave) / rate, "sample_rate": native, "channels": 1,
-                     "format": "WAV/PCM_16"})
-    write_table(folder / "table.csv", pd.DataFrame(rows))
+                     "style": "", "text": TEXTS[sentence], "language": "en", "role": role,
+                     "path": f"{speaker}/{sentence}.wav", "start": None, "end": None, "seconds": len(wave) / rate,
+                     "sample_rate": native, "channels": 1, "format": "WAV/PCM_16"})
+    UTTERANCES.write(folder, pd.DataFrame(rows))
     write_json(folder / "corpus.json", {"importer": "folders", "licence": "CC0, <ours>", "language": "en"})
     quarantine = Quarantine("import")
     for speaker in SPEAKERS:
@@ -101,7 +109,7 @@ def _resampled(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
     with ShardWriter(folder, {"sample_rate": rate}) as writer:
         for name, wave in audio.items():
             writer.add(name, audio=wave)
-    write_table(folder / "table.csv", pd.DataFrame([
+    RESAMPLED.write(folder, pd.DataFrame([
         {"utterance": name, "seconds": len(wave) / rate, "samples": len(wave), "peak_db": -10.5, "rms_db": -22.0,
          "clipped": 0.001 if name == "demo/bob/s2" else 0.0, "native_rate": SPEAKERS[name.split("/")[1]][2],
          "lufs": -36.0 if name == "demo/bob/s1" else -24.0 + 0.1 * int(name[-1]), "noise_db": -70.0 + int(name[-1]),
@@ -125,7 +133,7 @@ def _trim(folder: Path, audio: dict[str, np.ndarray], params: Params) -> dict[st
                      "outside_tail_db": -4.0 if suspect else -64.0, "voicing_head": 0.05,
                      "voicing_tail": 0.97 if suspect else 0.08, "suspect": int(suspect),
                      "why": "tail: up to -4 dB outside the cut" if suspect else ""})
-    write_table(folder / "trim.csv", pd.DataFrame(rows))
+    CUTS.write(folder, pd.DataFrame(rows))
     Quarantine("trim").write(folder)
     return trimmed
 
@@ -142,7 +150,7 @@ def _features(folder: Path, audio: dict[str, np.ndarray], params: Params) -> dic
             rows.append({"utterance": name, "frames": len(mel), "voiced": 0.8, "f0_median": f0[0],
                          "f0_low": F0_RANGE[0] * f0[0], "f0_high": F0_RANGE[1] * f0[0],
                          "f0_pressed": PRESSED[name.split("/")[1]]})
-    write_table(folder / "table.csv", pd.DataFrame(rows))
+    FEATURES.write(folder, pd.DataFrame(rows))
     Quarantine("extract").write(folder)
     return mels
 
@@ -151,7 +159,7 @@ def _pairs(folder: Path) -> pd.DataFrame:
     pairs = pd.DataFrame([
         {"pair": f"demo/{sentence}/ann-bob", "sentence": sentence, "source": f"demo/ann/{sentence}",
          "target": f"demo/bob/{sentence}", "split": split} for sentence, split in SPLITS.items()])
-    write_table(folder / "pairs.csv", pairs)
+    PAIRS.write(folder, pairs)
     quarantine = Quarantine("pair")
     quarantine.add("demo/bob/s6", "partner_missing", "demo/ann/s6 was excluded by resample: too_short")
     quarantine.write(folder)
@@ -174,7 +182,7 @@ def _alignment(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray], f
                 "target_steps": target_steps, "cost": 0.9 if suspect else 0.4, "slope": frames[1] / frames[0],
                 "longest_run": float(durations.max() * factor * 256 / 22050), "skipped": float(np.mean(durations == 0)),
                 "focus": None, "suspect": int(suspect), "why": "cost 0.90, 2.25 times the median" if suspect else ""})
-    write_table(folder / "alignment.csv", pd.DataFrame(rows))
+    ALIGNMENT.write(folder, pd.DataFrame(rows))
     Quarantine("align").write(folder)
 
 
@@ -192,13 +200,13 @@ def _evaluation(root: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray]) -
             text = TEXTS[pair.sentence]
             rows += [{"pair": pair.pair, "condition": condition, "seconds": 1.0, **METRICS[condition], "text": text,
                       "transcript": _heard(text, condition), "missing": ""} for condition in METRICS]
-    write_table(root / "metrics/evaluation.csv", pd.DataFrame(rows))
+    write_filled(EVALUATION, root / "metrics", pd.DataFrame(rows))
     summary: dict[str, Any] = {}
     for condition, values in METRICS.items():
         vocoder, _, kind = condition.rpartition(".")
         place = summary.setdefault(vocoder, {}) if vocoder else summary
         place[kind] = {**values, "utterances": len(test)}
-    write_table(root / "metrics/directions.csv", pd.DataFrame([
+    write_filled(DIRECTIONS, root / "metrics", pd.DataFrame([
         {"source": "demo/ann", "target": "demo/bob", "condition": condition, **METRICS[condition],
          "utterances": len(test)} for condition in METRICS]))
     write_json(root / "metrics/evaluation.json", {**summary, "utterances": len(test)})

@@ -9,6 +9,7 @@ import torch
 from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, measure
+from koe.names import Direction, Pair
 from koe.steps import steps_of
 from koe.store import ShardWriter
 from koe.tasks.conversion.data import PairReader
@@ -39,13 +40,13 @@ def make_task(root: Path, params: Params, **fields: Any) -> AcousticTask:
     if not (root / "features").exists():
         _write_features(root / "features" / "toy", params)
     dataset = Dataset(["toy"], params.mel, root)
-    pairs = [(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
+    pairs = [Pair(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
     factor = params.acoustic.reduction.factor
     durations = {pair: spread(*(steps_of(dataset.frames(name), factor) for name in sides)) for pair, *sides in pairs}
-    sides = {"source": [source for _, source, _ in pairs], "target": [target for _, _, target in pairs]}
+    sides = {"source": [pair.source for pair in pairs], "target": [pair.target for pair in pairs]}
     found = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
     normalization = Normalization(params.stats, **found, speakers={"toy/x": found["source"], "toy/y": found["target"]})
-    own = Speakers(params.acoustic.conditioning, (("toy/x", "toy/y"),), normalization,
+    own = Speakers(params.acoustic.conditioning, (Direction("toy/x", "toy/y"),), normalization,
                    params.acoustic.normalize_target, EMBEDDINGS)
     initial = initial_network(params.acoustic, params.mel, own, params.seed)
     positions = {pair: np.linspace(0, dataset.frames(source) - 1, dataset.frames(target))

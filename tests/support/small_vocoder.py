@@ -12,7 +12,7 @@ from koe.audio.mel import log_mel
 from koe.audio.params import MelParams
 from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
-from koe.files import write_table
+from koe.corpus.tables.cuts import CUTS
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import Params, check_params
 from koe.training.references import ModelReference
@@ -20,6 +20,7 @@ from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
 from koe.vocoder.initial import initial_models
 from koe.vocoder.training import VocoderTask
+from support.filled_tables import write_filled
 from support.parameters import change
 
 Corpus = tuple[Dataset, list[Item], ShardReader]
@@ -81,7 +82,7 @@ def write_corpus(data: Path, mel: MelParams) -> Corpus:
             features.add(utterance, mel=spectrum, f0=f0)
             items.append((f"toy/{index:03d}/source-target", utterance))
             generated.add(items[-1][0], mel=spectrum + np.float32(0.01))
-    write_table(data / "trim" / "toy" / "trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
+    write_filled(CUTS, data / "trim" / "toy", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
     return Dataset(["toy"], mel, data), items, ShardReader(data / "generated")
 
 

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from support.filled_tables import write_filled
 
 from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
 from koe.audio.samples import to_int16
 from koe.corpus.dataset import Dataset
+from koe.corpus.tables.cuts import CUTS
 from koe.experiments.named import compose, experiment_names, read_experiment
-from koe.files import write_table
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params, check_params
 from koe.vocoder.data import MelAudio
@@ -60,7 +61,7 @@ def task_of(params: Params, data: Path, recordings: int = 3) -> VocoderTask:
             spectrum = log_mel(torch.from_numpy(wave.astype(np.float32) / 32768), mel).numpy()
             features.add(utterance, mel=spectrum, f0=np.full(frames, 150, np.float32))
     cuts = [(utterance, 0, frames * mel.hop_length) for utterance in utterances]
-    write_table(data / "trim/toy/trim.csv", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
+    write_filled(CUTS, data / "trim/toy", pd.DataFrame(cuts, columns=["utterance", "start", "end"]))
     audio_of = MelAudio(Dataset(["toy"], mel, data), [(utterance, utterance) for utterance in utterances])
     torch.manual_seed(0)
     return VocoderTask(make_network(params.vocoder, mel), Discriminators(params.vocoder.discriminators),

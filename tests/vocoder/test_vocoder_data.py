@@ -10,6 +10,7 @@ from koe.audio.grid import mel_contract
 from koe.audio.mel import log_mel
 from koe.corpus.dataset import Dataset
 from koe.errors import ContractError, KoeError, StoreError
+from koe.names import sentence_of
 from koe.store import ShardReader, ShardWriter
 from koe.vocoder.data import MelAudio, SegmentSampler, hold_out
 from koe.vocoder.params import VocoderParams, VocoderTraining
@@ -172,6 +173,13 @@ def test_held_out_utterances_are_of_many_speakers_and_their_sentences_are_traine
     assert sorted(train) == sorted(name for name in names if name.split("/")[2] not in held_out)
     assert hold_out(reversed(names), 6, 1) == (train, validation)
     assert hold_out(names, 6, 2)[1] != validation
+
+
+def test_a_sentence_held_out_is_trained_on_in_no_style() -> None:
+    names = [f"a/x/{sentence:03d}{style}" for sentence in range(20) for style in ("", "/whisper")]
+    train, validation = hold_out(names, 3, 1)
+    assert len(validation) == 3
+    assert not {sentence_of(name) for name in train} & {sentence_of(name) for name in validation}
 
 
 def test_holding_out_everything_is_refused() -> None:

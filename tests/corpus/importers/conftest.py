@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from support.spoken_sentences import record
 
-from koe.corpus.importers.registry import COLUMNS, import_corpus
+from koe.corpus.importers.registry import import_corpus
 from koe.corpus.params import CorpusParams
-from koe.files import read_json, read_table
+from koe.corpus.quarantine import QUARANTINE
+from koe.corpus.tables.utterances import UTTERANCES
+from koe.files import read_json
 
 
 @pytest.fixture(scope="session", name="record")
@@ -22,7 +24,7 @@ def recorder() -> Callable[..., float]:
 
 @dataclass
 class Result:
-    table: pd.DataFrame  # indexed by speaker/sentence
+    table: pd.DataFrame  # indexed by speaker/sentence, or speaker/sentence/style
     quarantine: dict[str, str]  # speaker/sentence: reason
     details: dict[str, str]  # speaker/sentence: detail
     about: dict[str, str]
@@ -43,14 +45,15 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     def imported(importer: str, path: Path, **options: Any) -> Result:
         folder = tmp_path / "imported"
         result = import_corpus("c", CorpusParams(importer=importer, path=str(path), **options), folder)
-        table = read_table(folder / "table.csv", ("gender", "language"))
-        pd.testing.assert_frame_equal(table, result.table, check_dtype=False, rtol=1e-5)
-        assert list(table.columns) == COLUMNS and table["utterance"].is_unique
-        assert (table["utterance"] == "c/" + table["speaker"] + "/" + table["sentence"]).all()
-        rows = read_table(folder / "quarantine.csv")
+        table = UTTERANCES.read(folder)
+        pd.testing.assert_frame_equal(table, result.table, rtol=1e-5)
+        assert table["utterance"].is_unique
+        names = ("c/" + table["speaker"] + "/" + table["sentence"] + "/" + table["style"]).str.removesuffix("/")
+        assert list(table["utterance"]) == list(names)
+        rows = QUARANTINE.read(folder)
         assert not set(rows["utterance"]) & set(table["utterance"])
         names = rows["utterance"].str.removeprefix("c/")
-        return Result(table.set_index(table["speaker"] + "/" + table["sentence"]),
+        return Result(table.set_index(table["utterance"].str.removeprefix("c/")),
                       dict(zip(names, rows["reason"], strict=True)), dict(zip(names, rows["detail"], strict=True)),
                       read_json(folder / "corpus.json"), result.notes)
 

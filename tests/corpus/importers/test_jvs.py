@@ -39,11 +39,12 @@ def jvs(tmp_path: Path, record) -> Path:
 @pytest.mark.parametrize("up", [0, 1])
 def test_parts_and_styles(jvs: Path, run, up: int) -> None:
     result = run("jvs", jvs.parent if up else jvs, source="jvs002", target="jvs001")
-    expected = {"VOICEACTRESS100_001", "VOICEACTRESS100_002", "BASIC5000_0025", "VOICEACTRESS100_001-whisper",
-                "VOICEACTRESS100_001-falsetto", "BASIC5000_0025-falsetto"}
+    expected = {"VOICEACTRESS100_001", "VOICEACTRESS100_002", "BASIC5000_0025", "VOICEACTRESS100_001/whisper",
+                "VOICEACTRESS100_001/falsetto", "BASIC5000_0025/falsetto"}
     assert set(result.table.index) == {f"{speaker}/{name}" for speaker in ("jvs001", "jvs002") for name in expected}
     assert result.quarantine == {}
-    whispered = result.table.loc["jvs002/VOICEACTRESS100_001-whisper"]
+    whispered = result.table.loc["jvs002/VOICEACTRESS100_001/whisper"]
+    assert tuple(whispered[["sentence", "style"]]) == ("VOICEACTRESS100_001", "whisper")
     assert Path(whispered["path"]) == jvs / "jvs002/whisper10/wav24kHz16bit/VOICEACTRESS100_001.wav"
     assert tuple(whispered[["gender", "role", "text", "language"]]) == ("female", "source", HELLO, "ja")
     assert (result.table.loc["jvs001/VOICEACTRESS100_001", ["gender", "role"]]).tolist() == ["male", "target"]
@@ -54,15 +55,16 @@ def test_parts_and_styles(jvs: Path, run, up: int) -> None:
 
 def test_some_speakers_and_parts(jvs: Path, run) -> None:
     result = run("jvs", jvs, speakers=["jvs002"], subsets=["whisper10"])
-    assert list(result.table.index) == ["jvs002/VOICEACTRESS100_001-whisper"]
+    assert list(result.table.index) == ["jvs002/VOICEACTRESS100_001/whisper"]
     with pytest.raises(KoeError, match=r"corpora\.c\.speakers: 'jvs200' is no speaker of .*; there are jvs001, jvs002"):
         run("jvs", jvs, speakers=["jvs001", "jvs200"])
 
 
 def test_names_by_text_keep_the_style(jvs: Path, run) -> None:
     result = run("jvs", jvs, match="text", speakers=["jvs001"], subsets=["parallel100", "whisper10"])
-    plain, second, whisper = sorted(result.table["sentence"], key=len)
-    assert second == f"{plain}-2" and whisper == f"{plain}-whisper"
+    assert list(result.table["style"]) == ["", "", "whisper"]
+    first, second, whispered = result.table["sentence"]
+    assert (whispered, second) == (first, f"{first}-2")
 
 
 def test_files_that_were_never_published(jvs: Path, record, run) -> None:
@@ -112,8 +114,8 @@ def test_misnamed_falsetto_files(jvs: Path, record, run) -> None:
         assert result.quarantine == {}
         assert {Path(path).stem: sentence for path, sentence in
                 zip(result.table["path"], result.table["sentence"], strict=True)} == {
-            file: f"{name}-falsetto" for file, name in zip(files, names, strict=True)}
-        assert set(result.table["text"]) == {HELLO}
+            file: name for file, name in zip(files, names, strict=True)}
+        assert set(result.table["text"]) == {HELLO} and set(result.table["style"]) == {"falsetto"}
 
 
 def test_a_missing_transcript_is_named(jvs: Path, run) -> None:

@@ -33,10 +33,11 @@ def test_different_texts_have_different_names(left: str, right: str) -> None:
 
 
 def test_takes_and_recordings_without_text() -> None:
-    def recording(speaker: str, sentence: str, text: str) -> Recording:
-        return Recording(speaker, sentence, Path("a.wav"), text)
+    def recording(speaker: str, sentence: str, text: str, style: str = "") -> Recording:
+        return Recording(speaker, sentence, Path("a.wav"), text, style=style)
 
     named = named_by_text([recording("ann", "1", "Yes."), recording("ann", "2", "yes!"), recording("bob", "1", "YES"),
-                           recording("ann", "3", ""), recording("ann", "ann_4", "?!")])
+                           recording("ann", "3", ""), recording("ann", "ann_4", "?!"),
+                           recording("ann", "5", "Yes?", "whisper")])
     yes = text_name("yes")
-    assert [each.sentence for each in named] == [yes, f"{yes}-2", yes, "ann_3", "ann_4"]
+    assert [each.sentence for each in named] == [yes, f"{yes}-2", yes, "ann_3", "ann_4", yes]

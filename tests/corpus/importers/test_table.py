@@ -45,6 +45,16 @@ def test_names_and_places_that_cannot_be(recordings: Path, run) -> None:
     assert result.note("no stated language").startswith("1 recordings")
 
 
+def test_styles_are_optional_and_keep_recordings_of_a_sentence_apart(recordings: Path, run) -> None:
+    file = _table(recordings, "audio/ann 1.wav,ann,001,", "audio/ann 1.wav,ann,001,cafe\u0301",
+                  "audio/ann 1.wav,ann,002,angry", "audio/ann 1.wav,ann,002,angry", "audio/ann 1.wav,ann,003,a/b",
+                  header="path,speaker,sentence,style")
+    result = run("table", file)
+    assert result.column("style") == {"ann/001": "", "ann/001/caf\u00e9": "caf\u00e9"}
+    assert result.column("sentence") == {"ann/001": "001", "ann/001/caf\u00e9": "001"}
+    assert result.quarantine == {"ann/002/angry": "sentence_twice", "ann/003/a/b": "unusable_name"}
+
+
 @pytest.mark.parametrize(("header", "line", "message"), [
     ("path,speaker", "a,b", r"line 1: columns path, speaker; expected path, speaker, sentence and, if you like, text"),
     ("path,speaker,sentence,speed", "a,b,c,d", "line 1: columns path, speaker, sentence, speed; expected"),

@@ -15,6 +15,7 @@ from koe.audio.grid import mel_contract
 from koe.cli import app
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import AudioError, KoeError
+from koe.names import Direction
 from koe.statistics import Moments
 from koe.tasks.conversion import convert as module
 from koe.tasks.conversion.convert import Converter, Heard, convert_file, convert_files, hear_file
@@ -29,7 +30,7 @@ from koe.vocoder.registry import load_vocoder
 
 GRIFFIN_LIM = ["--vocoder", "griffin_lim"]
 RATE = 22050
-DIRECTIONS = (("c/ann", "c/bob"), ("c/bob", "c/ann"))
+DIRECTIONS = (Direction("c/ann", "c/bob"), Direction("c/bob", "c/ann"))
 
 
 def statistics(hertz: float) -> Statistics:
@@ -51,7 +52,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(tmp_path: Path, values: dict[str, Any]) -> Any:
     """A function that writes an untrained model with the given conditioning and returns its folder."""
 
-    def write(by: str, directions: tuple[tuple[str, str], ...] = DIRECTIONS, **resample: Any) -> Path:
+    def write(by: str, directions: tuple[Direction, ...] = DIRECTIONS, **resample: Any) -> Path:
         shrink_acoustic(values["acoustic"], 16)
         level = "utterance" if by == "encoder" else "speaker"
         values["acoustic"]["conditioning"] |= {"by": by, "level": level, "size": 4}
@@ -109,7 +110,7 @@ def test_several_directions_need_names(make: Any, voice: Any) -> None:
 def test_the_named_target_decides_the_pitch(make: Any, voice: Any) -> None:
     converter = load(make("learned"))
     heard = converter.listen(voice(0.8, 150.0), RATE, "c/ann")
-    high, low = converter.convert_features([heard] * 2, [("c/bob", "c/ann"), ("c/ann", "c/bob")])
+    high, low = converter.convert_features([heard] * 2, DIRECTIONS[::-1])
     pitch = [np.median(item.f0[item.f0 > 0]) for item in (high, low)]
     assert pitch[0] > 1.5 * pitch[1]  # 200 Hz and 100 Hz, the statistics of the two
 
@@ -122,7 +123,7 @@ def test_a_speaker_nobody_heard_in_training(make: Any, voice: Any) -> None:
     assert len(namesake.convert(voice(0.8), RATE, "ann", "bob"))
     known = converter.with_speaker("eve", [converter.listen(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
     heard = known.listen(voice(0.8), RATE, "c/ann")
-    [conversion] = known.convert_features([heard], [("c/ann", "eve")])
+    [conversion] = known.convert_features([heard], [Direction("c/ann", "eve")])
     assert 200 < np.median(conversion.f0[conversion.f0 > 0]) < 280
     assert "eve" not in converter.model.speakers.known
     with pytest.raises(KoeError, match=r"cannot take a new speaker \(eve\)"):

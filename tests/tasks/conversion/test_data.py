@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from koe.names import Pair
 from koe.steps import batch_steps, steps_of
 from koe.tasks.conversion.data import PairReader, pad, source_batch, source_item
 from koe.tasks.conversion.nars2s import NARS2S
@@ -64,13 +65,13 @@ class Recordings:
 
 def reader_of(reduction: ReductionParams, counts: list[tuple[int, int]]) -> tuple[PairReader, list[Any]]:
     """Pairs of utterances of so many source and target frames, each source step lasting 0 or more target steps."""
-    pairs = [(f"{index}", f"demo/a/{source}", f"demo/b/{target}") for index, (source, target) in enumerate(counts)]
+    pairs = [Pair(f"{index}", f"demo/a/{source}", f"demo/b/{target}") for index, (source, target) in enumerate(counts)]
     durations = {}
-    for (name, _, _), (source, target) in zip(pairs, counts, strict=True):
+    for pair, (source, target) in zip(pairs, counts, strict=True):
         steps = np.zeros(steps_of(source, reduction.factor), dtype=np.int32)
         steps[np.arange(steps_of(target, reduction.factor)) % len(steps)] += 1
         steps[0] += steps_of(target, reduction.factor) - steps.sum()
-        durations[name] = steps
+        durations[pair.name] = steps
     return PairReader(Recordings(), durations, SPEAKERS, reduction), pairs  # type: ignore[arg-type]
 
 

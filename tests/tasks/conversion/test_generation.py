@@ -10,6 +10,7 @@ import torch
 from support.small_parameters import shrink_acoustic
 
 from koe.corpus.statistics import Normalization, Statistics
+from koe.names import Direction, Pair
 from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.store import ShardReader
@@ -19,7 +20,7 @@ from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
 
 FRAMES = {"toy/x/1": 45, "toy/x/2": 31, "toy/y/1": 47, "toy/y/2": 64}
-PAIRS = [(f"toy/{sentence}/x-y", f"toy/x/{sentence}", f"toy/y/{sentence}") for sentence in (1, 2)]
+PAIRS = [Pair(f"toy/{sentence}/x-y", f"toy/x/{sentence}", f"toy/y/{sentence}") for sentence in (1, 2)]
 
 
 class Toy:
@@ -43,7 +44,7 @@ class Toy:
 def model_of(params: Params) -> AcousticModel:
     mel, scalar = (Moments(9, np.zeros(shape), np.ones(shape)) for shape in ((params.mel.n_mels,), ()))
     normalization = Normalization(params.stats, *[Statistics(mel, scalar, scalar)] * 3)
-    speakers = Speakers(params.acoustic.conditioning, (("toy/x", "toy/y"),), normalization, True)
+    speakers = Speakers(params.acoustic.conditioning, (Direction("toy/x", "toy/y"),), normalization, True)
     preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     network = build_network(params.acoustic, params.mel.n_mels, 2)
     return AcousticModel(network, params.acoustic, speakers, preparation, {})

@@ -12,6 +12,7 @@ from support.windows import joints_of
 
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import KoeError
+from koe.names import Direction
 from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.tasks.conversion.data import SourceItem, source_batch, source_item
@@ -56,7 +57,7 @@ def item_of(params: Params, frames: int, seed: int = 0, period: int = 60) -> Sou
     voiced = time % period < 0.7 * period
     energy = np.where(voiced, -3.0, -7.0) + np.sin(phase)
     normalization = Normalization(params.stats, *[statistics()] * 3)
-    speakers = Speakers(params.acoustic.conditioning, (("c/a", "c/b"),), normalization, True)
+    speakers = Speakers(params.acoustic.conditioning, (Direction("c/a", "c/b"),), normalization, True)
     return source_item(mel.astype(np.float32), np.where(voiced, 150 + 30 * np.sin(phase), 0).astype(np.float32),
                        energy.astype(np.float32), speakers, ("c/a", "c/b"), params.acoustic.reduction)
 

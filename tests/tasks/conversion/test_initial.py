@@ -15,6 +15,7 @@ from koe.audio.grid import mel_contract
 from koe.corpus.dataset import Dataset
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import ContractError, KoeError
+from koe.names import Direction, Pair
 from koe.statistics import Moments
 from koe.steps import steps_of
 from koe.store import ShardWriter
@@ -61,7 +62,8 @@ def speakers_of(params: Params, names: tuple[str, ...] = NAMES, shift: float = 0
     each = {name: statistics(shift + index / 10) for index, name in enumerate(names)}
     normalization = Normalization(params.stats, statistics(shift), statistics(shift + 0.1), statistics(shift), each)
     embeddings = {name: np.eye(len(names), 256, dtype=np.float32)[index] for index, name in enumerate(names)}
-    return Speakers(params.acoustic.conditioning, tuple(itertools.pairwise(names)), normalization,
+    directions = tuple(Direction(source, target) for source, target in itertools.pairwise(names))
+    return Speakers(params.acoustic.conditioning, directions, normalization,
                     params.acoustic.normalize_target, embeddings)
 
 
@@ -106,7 +108,7 @@ def task_of(root: Path, params: Params, initial: Initial) -> AcousticTask:
                            f0=generator.uniform(80, 200, frames).astype(np.float32),
                            energy=generator.normal(0, 1, frames).astype(np.float32))
     dataset = Dataset(["toy"], params.mel, root)
-    pairs = [(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
+    pairs = [Pair(f"toy/{name}/x-y", f"toy/x/{name}", f"toy/y/{name}") for name in FRAMES]
     factor, durations = params.acoustic.reduction.factor, {}
     for pair, source, target in pairs:
         steps, target_steps = (steps_of(dataset.frames(name), factor) for name in (source, target))
@@ -355,5 +357,5 @@ def test_from_scratch_nothing_is_told(tiny: Params) -> None:
 
 
 def test_speakers_of_the_new_training_are_those_of_its_pairs(tmp_path: Path, tiny: Params) -> None:
-    own = replace(speakers_of(tiny), directions=(("toy/y", "toy/x"),))
+    own = replace(speakers_of(tiny), directions=(Direction("toy/y", "toy/x"),))
     assert start(tiny, base(tmp_path / "model", tiny), own).speakers.directions == (("toy/y", "toy/x"),)

@@ -6,11 +6,12 @@ import pytest
 from koe.corpus.params import StatsParams
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import KoeError
+from koe.names import Direction
 from koe.statistics import Moments
 from koe.tasks.conversion.params import ConditioningParams
 from koe.tasks.conversion.speakers import Speakers
 
-DIRECTIONS = (("c/ann", "c/bob"), ("c/bob", "c/ann"), ("c/cat", "c/ann"))
+DIRECTIONS = (Direction("c/ann", "c/bob"), Direction("c/bob", "c/ann"), Direction("c/cat", "c/ann"))
 EMBEDDINGS = {f"c/{name}": np.full(256, value, np.float32) for value, name in enumerate(("ann", "bob", "cat", "dan"))}
 
 
@@ -18,7 +19,7 @@ def statistics(level: float) -> Statistics:
     return Statistics(*[Moments(5, np.array(level), np.array(1.0))] * 3)
 
 
-def make(by: str, level: str = "speaker", directions: tuple[tuple[str, str], ...] = DIRECTIONS) -> Speakers:
+def make(by: str, level: str = "speaker", directions: tuple[Direction, ...] = DIRECTIONS) -> Speakers:
     levels = StatsParams(mel="global", pitch="speaker", energy="side", outliers=None)
     known = {name: statistics(index) for index, name in enumerate(EMBEDDINGS)}
     normalization = Normalization(levels, statistics(10), statistics(20), statistics(30), known)
@@ -27,37 +28,37 @@ def make(by: str, level: str = "speaker", directions: tuple[tuple[str, str], ...
 
 
 def test_nothing_is_told_where_there_is_nothing_to_tell() -> None:
-    speakers = make("none", directions=(("c/ann", "c/bob"),))
-    assert speakers.voices(("c/ann", "c/bob")) is None
+    speakers = make("none", directions=(Direction("c/ann", "c/bob"),))
+    assert speakers.voices(Direction("c/ann", "c/bob")) is None
     assert (speakers.only("source"), speakers.only("target")) == ("c/ann", "c/bob")
 
 
 def test_learned_speakers_are_numbered_by_name_and_strangers_refused() -> None:
     speakers = make("learned")
     assert speakers.trained == ("c/ann", "c/bob", "c/cat")
-    assert speakers.voices(("c/cat", "c/ann")).tolist() == [2, 0]
+    assert speakers.voices(Direction("c/cat", "c/ann")).tolist() == [2, 0]
     assert (speakers.only("source"), speakers.only("target")) == (None, None)
     with pytest.raises(KoeError, match=r"speaker c/dan was not in the training.*c/ann, c/bob, c/cat"):
-        speakers.voices(("c/ann", "c/dan"))
+        speakers.voices(Direction("c/ann", "c/dan"))
 
 
 def test_an_utterances_own_embedding_counts_for_the_source_where_asked() -> None:
-    heard = np.full(256, 9, np.float32)
-    by_speaker, by_utterance = make("encoder").voices(("c/bob", "c/dan"), heard), make("encoder", "utterance").voices(
-        ("c/bob", "c/dan"), heard)
+    heard, direction = np.full(256, 9, np.float32), Direction("c/bob", "c/dan")
+    by_speaker = make("encoder").voices(direction, heard)
+    by_utterance = make("encoder", "utterance").voices(direction, heard)
     assert (by_speaker[0, 0], by_speaker[1, 0]) == (1, 3)
     assert (by_utterance[0, 0], by_utterance[1, 0]) == (9, 3)
-    assert make("encoder", "utterance").voices(("c/bob", "c/dan"))[0, 0] == 1  # none heard: the speaker's
+    assert make("encoder", "utterance").voices(direction)[0, 0] == 1  # none heard: the speaker's
 
 
 def test_someone_new_is_introduced_by_embedding_and_statistics() -> None:
     known = make("encoder").with_speaker("eve", np.full(256, 7, np.float32), statistics(99))
-    assert known.voices(("c/ann", "eve"))[1, 0] == 7
+    assert known.voices(Direction("c/ann", "eve"))[1, 0] == 7
     target = known.of_target("eve")
     assert (float(target.mel.mean), float(target.log_f0.mean), float(target.energy.mean)) == (30, 99, 20)
     assert "eve" in known.known and "eve" not in known.trained
     with pytest.raises(KoeError, match="no embedding of speaker eve"):
-        make("encoder").voices(("c/ann", "eve"))
+        make("encoder").voices(Direction("c/ann", "eve"))
     for by in ("none", "learned"):
         with pytest.raises(KoeError, match=rf"cannot take a new speaker \(eve\): .* is {by}"):
             make(by).with_speaker("eve", np.zeros(256), statistics(0))

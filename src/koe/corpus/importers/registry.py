@@ -140,8 +140,8 @@ def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Qu
 
 
 def _normalized(recording: Recording) -> Recording:
-    names = {part: normalize("NFC", getattr(recording, part)) for part in ("speaker", "sentence", "style")}
-    return replace(recording, **names)
+    return replace(recording, speaker=normalize("NFC", recording.speaker),
+                   sentence=normalize("NFC", recording.sentence), style=normalize("NFC", recording.style))
 
 
 def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
