@@ -1,6 +1,5 @@
 """align: durations of every pair's source steps in target steps; a second method's, for the report, aside."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -23,14 +22,12 @@ class Parameters(StageParameters):
     factor: Factor = Field(alias="acoustic.reduction.factor")
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     features: Path = Path("data/features")
     pairs: Path = Path("data/pairs")
     aligners: Path = Path("models/aligner")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     alignment: Path = Path("data/alignment")
     comparison: Path = Path("data/comparison")  # apart, so that nothing is trained again for the report

@@ -1,6 +1,5 @@
 """check: what the data stages kept, excluded and marked, as numbers for `dvc metrics`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -17,7 +16,6 @@ class Parameters(StageParameters):
     pitch: PitchParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -27,7 +25,6 @@ class Inputs(StageFiles):
     alignment: Path = Path("data/alignment")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     counts: Path = Path("metrics/data.json")
 

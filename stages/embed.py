@@ -1,6 +1,5 @@
 """embed: speaker embeddings of the paired speakers, for evaluation and for conditioning."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -20,7 +19,6 @@ class Parameters(StageParameters):
     conditioning: ConditioningParams = Field(alias="acoustic.conditioning")
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -29,7 +27,6 @@ class Inputs(StageFiles):
     pairs: Path = Path("data/pairs")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     speakers: Path = Path("data/speakers")
 

@@ -1,6 +1,5 @@
 """evaluate: held-out sentences converted free-running, as `koe convert` does, through every vocoder, and measured."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +28,6 @@ class Parameters(StageParameters):
     evaluation: EvaluationParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -42,7 +40,6 @@ class Inputs(StageFiles):
     vocoder: Path = Path("models/vocoder")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     recordings: Path = Path("data/evaluation")
     summary: Path = Path("metrics/evaluation.json")

@@ -1,6 +1,5 @@
 """extract: mel, F0 and energy of a corpus's trimmed recordings, packed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -18,14 +17,12 @@ class Parameters(StageParameters):
     pitch: PitchParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     table: Path = Path("data/corpus/${key}")
     resampled: Path = Path("data/resampled/${key}")
     cuts: Path = Path("data/trim/${key}")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     features: Path = Path("data/features/${key}")
 

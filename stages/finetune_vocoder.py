@@ -1,6 +1,5 @@
 """finetune_vocoder: generated mels and the targets' audio → models/vocoder, curves in metrics/finetune_vocoder."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
@@ -27,7 +26,6 @@ class Parameters(StageParameters):
     vocoder: VocoderParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     resampled: Path = Path("data/resampled")
     cuts: Path = Path("data/trim")
@@ -37,7 +35,6 @@ class Inputs(StageFiles):
     start: Path = Path("data/scan/vocoder.init.json")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     vocoder: Path = Path("models/vocoder")
     curves: Path = Path("metrics/finetune_vocoder")

@@ -3,7 +3,6 @@
 The target's durations make the mel as long as the target's audio, so that the vocoder can be tuned on both.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -23,7 +22,6 @@ class Parameters(StageParameters):
     mel: MelParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     features: Path = Path("data/features")
     pairs: Path = Path("data/pairs")
@@ -32,7 +30,6 @@ class Inputs(StageFiles):
     acoustic: Path = Path("models/acoustic")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     generated: Path = Path("data/generated")
 

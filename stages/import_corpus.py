@@ -1,6 +1,5 @@
 """import: recordings, or the demo's sentences spoken, become an utterance table."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -14,12 +13,10 @@ class Parameters(StageParameters):
     corpus: CorpusParams = Field(alias="corpora.${key}")
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     scan: Path = Path("data/scan/${key}.json")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     table: Path = Path("data/corpus/${key}")
 

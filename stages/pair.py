@@ -1,6 +1,5 @@
 """pair: recordings of one sentence become pairs, sentences become training, validation and test."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -17,7 +16,6 @@ class Parameters(StageParameters):
     pair: PairParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -25,7 +23,6 @@ class Inputs(StageFiles):
     features: Path = Path("data/features")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     pairs: Path = Path("data/pairs")
 

@@ -1,6 +1,5 @@
 """reference: what no model changes, measured once: source, target, and the target's mel through Griffin-Lim."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -25,7 +24,6 @@ class Parameters(StageParameters):
     evaluation: EvaluationParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -35,7 +33,6 @@ class Inputs(StageFiles):
     speakers: Path = Path("data/speakers")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     reference: Path = Path("data/reference")
 

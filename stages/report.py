@@ -1,6 +1,5 @@
 """report: the page to listen to, and where it is."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import PIPELINE
@@ -17,7 +16,6 @@ class Parameters(Params, StageParameters):
     """All of params.yaml."""
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     resampled: Path = Path("data/resampled")
@@ -37,7 +35,6 @@ class Inputs(StageFiles):
     vocoder_curves: Path = Path("metrics/finetune_vocoder")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     page: Path = Path("metrics/report")
 

@@ -1,6 +1,5 @@
 """resample: recordings are decoded, checked, brought to one rate and packed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -15,13 +14,11 @@ class Parameters(StageParameters):
     rate: int = Field(alias="mel.sample_rate")
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     scan: Path = Path("data/scan/${key}.json")
     table: Path = Path("data/corpus/${key}")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     resampled: Path = Path("data/resampled/${key}")
 

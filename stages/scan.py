@@ -2,7 +2,6 @@
 depends on it and nothing else.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -21,12 +20,10 @@ class Parameters(StageParameters):
     corpora: Corpora
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     pass
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     scan: Path = Path("data/scan")
 

@@ -1,6 +1,5 @@
 """stats: mean and standard deviation of features by side, speaker and over all, from training pairs only."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -17,14 +16,12 @@ class Parameters(StageParameters):
     stats: StatsParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     tables: Path = Path("data/corpus")
     features: Path = Path("data/features")
     pairs: Path = Path("data/pairs")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     stats: Path = Path("data/stats")
 

@@ -1,6 +1,5 @@
 """train_acoustic: aligned pairs → models/acoustic, with DVCLive's curves in metrics/train_acoustic."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
@@ -31,7 +30,6 @@ class Parameters(StageParameters):
     acoustic: AcousticParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     features: Path = Path("data/features")
     pairs: Path = Path("data/pairs")
@@ -41,7 +39,6 @@ class Inputs(StageFiles):
     start: Path = Path("data/scan/acoustic.init.json")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     acoustic: Path = Path("models/acoustic")
     curves: Path = Path("metrics/train_acoustic")

@@ -1,6 +1,5 @@
 """train_aligner: pairs → models/aligner, a folder for each method that align.method or align.compare trains."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -27,14 +26,12 @@ class Parameters(StageParameters):
     factor: Factor = Field(alias="acoustic.reduction.factor")
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     features: Path = Path("data/features")
     pairs: Path = Path("data/pairs")
     stats: Path = Path("data/stats")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     aligners: Path = Path("models/aligner")
     curves: Path = Path("metrics/train_aligner")

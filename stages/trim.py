@@ -1,6 +1,5 @@
 """trim: cut points of head and tail, with scores and suspects."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
@@ -12,12 +11,10 @@ class Parameters(StageParameters):
     trim: TrimParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     resampled: Path = Path("data/resampled/${key}")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     cuts: Path = Path("data/trim/${key}")
 

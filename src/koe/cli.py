@@ -207,6 +207,25 @@ def summary(
 
 
 @app.command()
+def page(
+    output: Annotated[Path, typer.Option(help="Folder of the page, index.html.")] = Path("page"),
+) -> None:
+    """Draws what the pipeline in this folder declares, of what its stages have left: results, players, curves."""
+    from koe.pipeline.stage import code_revision
+    from koe.files import replacing
+    from koe.params.reading import check as check_values
+    from koe.params.reading import read_values
+    from koe.pipeline.declaration import PipelineFolder, load_pipeline
+    from koe.report.page import build_page
+
+    pipeline = load_pipeline()
+    folder = PipelineFolder(pipeline, check_values(pipeline.params, read_values()))
+    with replacing(output / "index.html") as temporary:
+        temporary.write_text(build_page(folder, code_revision()), encoding="utf-8")
+    print(f"listen: {output / 'index.html'}")
+
+
+@app.command()
 def check(
     corpus: Annotated[str | None, typer.Option(help="Only this corpus of params.yaml.")] = None,
     metrics: Annotated[Path | None, typer.Option(help="Folder with another run's metrics/data.json.")] = None,

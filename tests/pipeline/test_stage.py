@@ -31,7 +31,6 @@ DECLARATION = """
 """
 SCRIPT = """
     from koe.pipeline.stage import Stage, StageFiles, StageParameters
-    from dataclasses import dataclass
     from pathlib import Path
     from pydantic import Field
     from koe.randomness import seed_for
@@ -40,11 +39,9 @@ SCRIPT = """
         size: int = Field(alias="part.size")
         other: int = Field(alias="corpora.${key}.size")
 
-    @dataclass(frozen=True)
     class Inputs(StageFiles):
         table: Path = Path("data/in/${key}")
 
-    @dataclass(frozen=True)
     class Outputs(StageFiles):
         count: Path = Path("data/out/${key}")
 

@@ -1,6 +1,5 @@
 """train_vocoder: all recordings and their own mels, no pairs → models/vocoder, curves in metrics/train_vocoder."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
@@ -24,7 +23,6 @@ class Parameters(StageParameters):
     vocoder: VocoderParams
 
 
-@dataclass(frozen=True)
 class Inputs(StageFiles):
     resampled: Path = Path("data/resampled")
     cuts: Path = Path("data/trim")
@@ -32,7 +30,6 @@ class Inputs(StageFiles):
     start: Path = Path("data/scan/vocoder.init.json")
 
 
-@dataclass(frozen=True)
 class Outputs(StageFiles):
     vocoder: Path = Path("models/vocoder")
     curves: Path = Path("metrics/train_vocoder")

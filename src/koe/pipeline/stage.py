@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -50,19 +50,22 @@ class StageParameters(Section):
         return typed(cls, taken, where)
 
 
-@dataclass(frozen=True)
-class StageFiles:
-    """Files and folders that a stage reads, or writes, from its pipeline's folder on; a field each."""
+class StageFiles(Section):
+    """Files and folders that a stage reads, or writes, from its pipeline's folder on: fields of type Path, with the
+    path as their default.
+    """
 
     @classmethod
     def of(cls, key: str | None = None) -> Self:
         """The paths for a corpus, or as they are declared."""
-        paths = {field.name: getattr(cls, field.name) for field in fields(cls)}
-        return cls(**{name: Path(str(path).replace(KEY, key)) if key else path for name, path in paths.items()})
+        paths = {name: info.default for name, info in cls.model_fields.items()}
+        return cls.model_validate({name: Path(str(path).replace(KEY, key)) if key else path
+                                   for name, path in paths.items()})
 
     @classmethod
     def paths(cls) -> list[Path]:
-        return [getattr(cls, field.name) for field in fields(cls)]
+        """All of them as they are declared, in order."""
+        return [info.default for info in cls.model_fields.values()]
 
 
 Parameters = TypeVar("Parameters", bound=StageParameters)

@@ -7,7 +7,7 @@ The file is plain DVC for a person to read, and committed; nobody keeps its `sta
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from koe.pipeline.stage import KEY, Stage
 from koe.errors import KoeError
 from koe.files import replacing
 from koe.pipeline.closure import SOURCE, closure
+from koe.pipeline.declaration import SUMMARY
 from koe.pipeline.loading import FILE, load_declaration
 from koe.workspace import project_root
 
@@ -56,7 +57,7 @@ def dvc_yaml(folder: str | Path = ".") -> str:
     blocks = [yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=_WIDTH - 2)
               for name, entry in stages.items()]
     body = "\n".join("".join(f"  {line}\n" for line in block.splitlines()) for block in blocks)
-    return f"{HEADER}\nstages:\n{body}\n{END}{_kept_by_hand(folder / 'dvc.yaml')}"
+    return f"{HEADER}\nstages:\n{body}\n{END}{_kept_by_hand(folder / 'dvc.yaml', stages)}"
 
 
 def read_stage(script: Path) -> Stage[Any, Any, Any]:
@@ -127,10 +128,11 @@ def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _kept_by_hand(path: Path) -> str:
-    """What follows the stages in the file that is there."""
+def _kept_by_hand(path: Path, stages: Mapping[str, Any]) -> str:
+    """What follows the stages in the file that is there; without one, what DVC is to show of a usual pipeline."""
     if not path.exists():
-        return ""
+        outs = {out for entry in stages.values() for out in entry.get("do", entry)["outs"] if isinstance(out, str)}
+        return f"\nmetrics:\n- {SUMMARY}\n" if SUMMARY in outs else ""
     text = path.read_text(encoding="utf-8")
     _, mark, rest = text.partition(END)
     if not mark:
