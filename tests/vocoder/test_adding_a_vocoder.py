@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from koe.report.metrics import condition_label
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from koe.errors import StoreError
 from koe.params.section import all_contradictions
 from koe.statistics import Moments
 from koe.tasks.conversion.convert import Converter
+from koe.tasks.conversion.declaration import EVALUATION
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.schema import Params
@@ -29,7 +29,7 @@ from koe.vocoder import params as vocoder_params
 from koe.vocoder.initial import initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
 from koe.vocoder.network import VocoderNetwork
-from koe.vocoder.params import NetworkParams, VocoderParams
+from koe.vocoder.params import NetworkParams, VocoderParams, vocoder_label
 from koe.vocoder.registry import load_vocoder
 
 
@@ -152,11 +152,11 @@ def test_a_new_vocoder_is_exported_and_runs_from_its_graph(
 
 
 def test_pages_call_each_vocoder_by_its_label(more_vocoders: None) -> None:
-    assert condition_label("linear.converted") == "converted, one linear layer"
-    assert condition_label("hifigan.ceiling") == "ceiling, HiFi-GAN"
-    assert condition_label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
-    assert condition_label("griffin_lim.converted") == "converted, Griffin-Lim"
-    assert condition_label("of_a_later_version.ceiling") == "ceiling, of_a_later_version"
+    assert vocoder_label("linear") == "one linear layer"
+    assert EVALUATION.label("hifigan.ceiling") == "ceiling, HiFi-GAN"
+    assert EVALUATION.label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
+    assert EVALUATION.label("griffin_lim.converted") == "converted, Griffin-Lim"
+    assert EVALUATION.label("of_a_later_version.ceiling") == "ceiling, of_a_later_version"
 
 
 SHIPPED = {"universal": "harmonic_noise", "hifigan_v2": "hifigan"}
