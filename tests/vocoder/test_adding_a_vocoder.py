@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from koe.audio.params import MelParams
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import StoreError
+from koe.names import Direction
 from koe.params.section import all_contradictions
 from koe.statistics import Moments
 from koe.tasks.conversion.convert import Converter
@@ -23,11 +24,12 @@ from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.schema import Params
 from koe.tasks.conversion.speakers import Speakers
 from koe.training.loop import train
-from koe.training.references import VOCODER, find_reference
+from koe.training.references import find_reference
 from koe.vocoder import model_file, networks
 from koe.vocoder import params as vocoder_params
 from koe.vocoder.initial import initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import NetworkParams, VocoderParams, vocoder_label
 from koe.vocoder.registry import load_vocoder
@@ -116,7 +118,7 @@ def test_a_new_vocoder_speaks_what_is_converted(
     anybody = Statistics(Moments(9, np.full(80, -5.0), np.full(80, 2.0)), Moments(9, np.array(5.0), np.array(0.2)),
                          Moments(9, np.array(0.0), np.array(1.0)))
     known = {"c/ann": anybody, "c/bob": anybody}
-    speakers = Speakers(params.acoustic.conditioning, (("c/ann", "c/bob"),),
+    speakers = Speakers(params.acoustic.conditioning, (Direction("c/ann", "c/bob"),),
                         Normalization(params.stats, anybody, anybody, anybody, known), True, {})
     preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     model = AcousticModel(build_network(params.acoustic, 80, 2), params.acoustic, speakers, preparation, {})
