@@ -87,7 +87,7 @@ def _speech(
 
 
 def _levels(wave: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """RMS of 20 ms frames every 5 ms, the first at sample 0, together covering every sample; and the step in samples."""
+    """RMS of 20 ms frames every 5 ms, the first at sample 0, covering all samples; and the step, samples."""
     frame, step = max(1, round(FRAME_SECONDS * rate)), max(1, round(STEP_SECONDS * rate))
     count = 1 + max(0, -(-(len(wave) - frame) // step))
     energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
@@ -99,7 +99,8 @@ def _levels(wave: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
 def _edge_voicing(edge: np.ndarray, rate: int, peak: float) -> float:
     """Highest normalised cross-correlation of an edge with itself at lags of 55 to 500 Hz; 0 for silence.
 
-    The measure of Talkin's RAPT: the product of two stretches one lag apart, divided by the root of the product of their energies.
+    The measure of Talkin's RAPT: the product of two stretches one lag apart, divided by the root of the product of
+    their energies.
     """
     longest, shortest = round(rate / PITCH_FLOOR), round(rate / PITCH_CEILING)
     window = len(edge) - longest
