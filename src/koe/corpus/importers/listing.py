@@ -210,7 +210,7 @@ def named_by_text(recordings: Iterable[Recording]) -> list[Recording]:
 
 
 def text_name(text: str) -> str:
-    """A name for a sentence: its first letters and a hash of all, e.g. `pleasecallstella-d44c36`; empty without letters.
+    """A sentence's name: its first letters and a hash of all, e.g. `pleasecallstella-d44c36`; empty without letters.
 
     Case, punctuation, width and spaces make no difference, not even within words.
     """
