@@ -209,7 +209,7 @@ def test_unknown_names_are_refused_with_those_that_exist(values: dict[str, Any],
         check_params(change(values, {path: 1}))
     line = next(line for line in str(raised.value).splitlines() if "no such parameter" in line)
     assert line.strip().startswith(f"{path}: ")
-    assert sibling in line.partition("exist: ")[2].split(", ")
+    assert sibling in line.partition("this section has ")[2].split(", ")
 
 
 @pytest.mark.parametrize("path", ["seed", "mel.n_mels", "acoustic.decoder", "align.method", "vocoder.init"])
