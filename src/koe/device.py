@@ -1,4 +1,4 @@
-"""Where and in which precision tensors are computed: decided by whoever starts a run, never at import."""
+"""The device and the precision of a computation: chosen by the code that starts a run, never at import."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,8 +16,8 @@ _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 def resolve_precision(precision: str, device: torch.device, parameter: str) -> str:
     """`float32`, `bfloat16` or `float16`; `auto` is bfloat16 where the hardware has it.
 
-    On a processor without the instructions bfloat16 is emulated, and slow. Raises KoeError naming `parameter` for
-    float16 anywhere but on an NVIDIA GPU: its range is too small without scaled losses, which are made for those.
+    On a CPU without bfloat16 instructions it is emulated, which is slow. Raises KoeError naming `parameter` for float16
+    on anything but an NVIDIA GPU: its range is too small without loss scaling, which is made for those.
     """
     if precision == "float16" and device.type != "cuda":
         raise KoeError(f"{parameter}: float16 needs an NVIDIA GPU, and this run is on {device.type}; "
@@ -29,7 +29,7 @@ def resolve_precision(precision: str, device: torch.device, parameter: str) -> s
 
 
 def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context to compute in, for a precision that `resolve_precision` gave. Weights stay float32 in all of them."""
+    """The context for a precision returned by `resolve_precision`. Weights stay float32 in every one of them."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, _TYPES[precision])
 
 
@@ -39,8 +39,8 @@ def _processor_has_bfloat16() -> bool:
 
 
 def compiled(network: nn.Module, device: torch.device, parameter: str) -> Callable[..., Any]:
-    """`network` compiled, for one size of inputs first and, when a second occurs, for any (which all sizes at once
-    would be too, but Inductor of torch 2.14 fails then); its own methods, names and weights stay as they are.
+    """`network` compiled: for one input size at first and, once a second size occurs, for any size (asking for dynamic
+    sizes from the start makes Inductor of torch 2.14 fail). The network's methods, names and weights stay as they are.
 
     Raises KoeError naming `parameter` if this machine cannot compile: a processor needs a C++ compiler, a GPU Triton.
     """
@@ -54,5 +54,7 @@ def compiled(network: nn.Module, device: torch.device, parameter: str) -> Callab
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """`auto` is the GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device called `name`; `auto` is the GPU if there is one, otherwise the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

@@ -1,11 +1,11 @@
-"""Dynamic time warping: the cheapest way to walk through two utterances at once (Sakoe & Chiba, 1978)."""
+"""Dynamic time warping: the alignment of two utterances with the lowest cost (Sakoe & Chiba, 1978)."""
 
 from typing import Any
 
 import numba
 import numpy as np
 
-_DIAGONAL, _SOURCE, _TARGET = 0, 1, 2  # which of them a step advances
+_DIAGONAL, _SOURCE, _TARGET = 0, 1, 2  # the sides that a step advances
 
 
 def distances(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -15,10 +15,10 @@ def distances(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def dtw(cost: np.ndarray, penalty: float = 0.0, band: int | None = None) -> tuple[np.ndarray, float]:
-    """The path from the first to the last frames of both that has the lowest sum of costs.
+    """The path with the lowest sum of costs from the first frames of both sides to the last ones.
 
-    A step advances both sides by one frame, or one side, which costs `penalty` times the mean of `cost` more:
-    without it, paths take needless stairs where two sounds are steady. Equal sums: both sides advance.
+    A step advances both sides by one frame, or one side only, which costs an extra `penalty` times the mean of `cost`:
+    without it, paths take needless stairs where two sounds are steady. On a tie, both sides advance.
 
     Args:
         cost: local cost, shape (source frames, target frames).
@@ -27,8 +27,8 @@ def dtw(cost: np.ndarray, penalty: float = 0.0, band: int | None = None) -> tupl
             is widened so that a path always exists. None: no corridor.
 
     Returns:
-        The path, int64, shape (length, 2) of (source frame, target frame), and its mean cost, penalties not
-        counted.
+        The path, int64, shape (length, 2) of (source frame, target frame), and its mean cost without
+        penalties.
     """
     rows, columns = cost.shape
     half = columns if band is None else max(band, -(-columns // rows) + 1)
@@ -38,35 +38,35 @@ def dtw(cost: np.ndarray, penalty: float = 0.0, band: int | None = None) -> tupl
 
 
 def _compiled(signature: str) -> Any:
-    # The signature makes numba compile on import, once, and the cache keeps the result for the next process;
-    # without the lock, threads align different pairs at the same time.
+    # The signature makes numba compile once, on import, and the cache keeps the result for the next process;
+    # without the interpreter's lock, threads align different pairs at the same time.
     return numba.njit(signature, cache=True, nogil=True)
 
 
 @_compiled("int8[:,::1](float32[:,::1], float64, int64)")
 def _steps(cost: np.ndarray, penalty: float, half: int) -> np.ndarray:
-    """The best last step into every cell of the corridor, shape (rows, columns)."""
+    """The best step into every cell of the corridor, shape (rows, columns)."""
     rows, columns = cost.shape
     steps = np.zeros((rows, columns), np.int8)
-    before = np.full(columns, np.inf)
-    here = np.full(columns, np.inf)
+    previous = np.full(columns, np.inf)
+    current = np.full(columns, np.inf)
     slope = (columns - 1) / max(1, rows - 1)
     for row in range(rows):
         centre = int(row * slope)
-        here[:] = np.inf
+        current[:] = np.inf
         for column in range(max(0, centre - half), min(columns, centre + half + 1)):
             best, step = np.inf, _DIAGONAL
             if row == 0 and column == 0:
                 best = 0.0
             if row > 0 and column > 0:
-                best = before[column - 1]
-            if row > 0 and before[column] + penalty < best:
-                best, step = before[column] + penalty, _SOURCE
-            if column > 0 and here[column - 1] + penalty < best:
-                best, step = here[column - 1] + penalty, _TARGET
-            here[column] = best + cost[row, column]
+                best = previous[column - 1]
+            if row > 0 and previous[column] + penalty < best:
+                best, step = previous[column] + penalty, _SOURCE
+            if column > 0 and current[column - 1] + penalty < best:
+                best, step = current[column - 1] + penalty, _TARGET
+            current[column] = best + cost[row, column]
             steps[row, column] = step
-        before, here = here, before
+        previous, current = current, previous
     return steps
 
 
@@ -91,7 +91,7 @@ def _trace(steps: np.ndarray) -> np.ndarray:
 def source_positions(path: np.ndarray) -> np.ndarray:
     """Each target frame's place in the source, in frames: float64, shape (target frames,), never decreasing.
 
-    `path` is (length, 2) of (source frame, target frame), as `koe.dtw.dtw` returns it. Where it passes
-    through several source frames at one target frame, their mean counts.
+    `path` is (length, 2) of (source frame, target frame), as returned by `koe.dtw.dtw`. Where it passes
+    through several source frames at one target frame, their mean is taken.
     """
     return np.bincount(path[:, 1], weights=path[:, 0]) / np.bincount(path[:, 1])

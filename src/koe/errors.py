@@ -2,7 +2,7 @@
 
 
 class KoeError(Exception):
-    """Something the user can mend; `koe` and the stages print it without a traceback and exit with status 1."""
+    """An error that the user can fix; `koe` and the stages print it without a traceback and exit with status 1."""
 
 
 class ParameterError(KoeError):
@@ -26,4 +26,4 @@ class StoreError(KoeError):
 
 
 class ContractError(StoreError):
-    """Mel settings differ where two things meet (lesson 13)."""
+    """Two inputs that are used together have different mel settings (lesson 13)."""

@@ -7,10 +7,10 @@ from koe.errors import KoeError
 
 
 class Utterance(NamedTuple):
-    """What an utterance's name is made of. No part has a slash in it."""
+    """The parts of an utterance's name. No part contains a slash."""
 
     corpus: str
-    speaker: str  # its corpus's own
+    speaker: str  # unique within the corpus
     sentence: str
     style: str = ""  # whisper, falsetto, an emotion; empty: spoken normally
 
@@ -40,13 +40,13 @@ def sentence_of(utterance: str) -> str:
 
 
 def speaker_key(utterance: str) -> str:
-    """`<corpus>/<speaker>`: a speaker's name is its corpus's own."""
+    """`<corpus>/<speaker>`: a speaker's name is unique within its corpus only."""
     parts = parts_of(utterance)
     return f"{parts.corpus}/{parts.speaker}"
 
 
 class Direction(NamedTuple):
-    """Who is converted into whom."""
+    """A direction of conversion."""
 
     source: str  # `<corpus>/<speaker>`
     target: str
@@ -61,26 +61,30 @@ class Pair(NamedTuple):
 
 
 def pair_name(source: str, target: str) -> str:
-    """A name of two utterances of one sentence and style that no other two have.
+    """A unique name for a pair of utterances of one sentence and style.
 
-    `<corpus>/<sentence>/<source>-<target>`, with `/<style>` behind it where there is a style, and `<corpus>+<other>`
-    where the two are of different corpora. Where a speaker's name has a dash, it is `<source>/to/<target>`, for
-    `a-b-c` could be the pair of `a` and `b-c` or that of `a-b` and `c`.
+    `<corpus>/<sentence>/<source>-<target>`, followed by `/<style>` where there is a style, and with `<corpus>+<other>`
+    where the two are from different corpora. Where a speaker's name contains a dash, it is `<source>/to/<target>`,
+    because `a-b-c` could be the pair of `a` and `b-c` or that of `a-b` and `c`.
     """
-    one, other = parts_of(source), parts_of(target)
-    corpus = one.corpus if one.corpus == other.corpus else f"{one.corpus}+{other.corpus}"
-    between = "/to/" if "-" in one.speaker + other.speaker else "-"
-    return utterance_name(corpus, one.sentence, f"{one.speaker}{between}{other.speaker}", one.style)
+    left, right = parts_of(source), parts_of(target)
+    corpus = left.corpus if left.corpus == right.corpus else f"{left.corpus}+{right.corpus}"
+    separator = "/to/" if "-" in left.speaker + right.speaker else "-"
+    return utterance_name(corpus, left.sentence, f"{left.speaker}{separator}{right.speaker}", left.style)
 
 
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:
-    """The `<corpus>/<speaker>` that `name` (with or without corpus) means. Raises KoeError if none, or several, do."""
+    """The `<corpus>/<speaker>` that `name` (with or without corpus) stands for.
+
+    Raises KoeError naming `parameter` if it stands for none or for several.
+    """
     speakers = sorted(speakers)
     if name in speakers:
         return name
-    found = [speaker for speaker in speakers if speaker.partition("/")[2] == name]
-    if len(found) != 1:
-        what = f"speaker {name!r} is in {', '.join(found)}; write corpus/speaker" if found else (
-            f"no speaker {name!r}; there are {', '.join(speakers[:20])}" + (" …" if len(speakers) > 20 else ""))
-        raise KoeError(f"{parameter}: {what}")
-    return found[0]
+    matches = [speaker for speaker in speakers if speaker.partition("/")[2] == name]
+    if len(matches) > 1:
+        raise KoeError(f"{parameter}: speaker {name!r} is in {', '.join(matches)}; write corpus/speaker")
+    if not matches:
+        more = " …" if len(speakers) > 20 else ""
+        raise KoeError(f"{parameter}: no speaker {name!r}; there are {', '.join(speakers[:20])}{more}")
+    return matches[0]

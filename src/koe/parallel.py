@@ -1,8 +1,8 @@
-"""One way for every stage to do the same to many utterances: on threads, or in a pool of processes.
+"""One way for every stage to process many utterances: on threads, or in a pool of processes.
 
-Threads where the work is in libraries that let go of the interpreter's lock; they start at once. Processes where
-it is not. A thread gets one core and a process `cores / processes`: two PyTorch processes of two threads each on
-two cores stall each other by a factor of ten.
+Threads serve where the work is done in libraries that release the interpreter's lock; they start at once. Processes
+serve elsewhere. A thread gets one core and a process `cores / processes`: two PyTorch processes with two threads each
+on two cores slow each other down by a factor of ten.
 """
 
 import os
@@ -21,7 +21,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
@@ -35,7 +35,7 @@ def parallel_map(
     processes: int | None = None,
     batch: int = 16,
 ) -> Iterator[Result]:
-    """Yields `function(item)` in the order of `items`, at most two batches a process ahead of the reader.
+    """Yields `function(item)` in the order of `items`, at most two batches per process ahead of the reader.
 
     `function` must be picklable (a module-level function or a `functools.partial` of one). An exception in a
     worker is raised here. `processes=1` runs in this process.
@@ -64,7 +64,7 @@ def parallel_map(
 def thread_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
-    """Yields `function(item)` in the order of `items`, at most four items a thread ahead of the reader."""
+    """Yields `function(item)` in the order of `items`, at most four items per thread ahead of the reader."""
     threads = threads or cores()
     pending: deque[Any] = deque()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
@@ -82,12 +82,12 @@ def thread_map(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it the arithmetic of every calling thread, PyTorch's and BLAS's, stays on that thread.
+    """A context in which PyTorch and BLAS compute on the calling thread alone.
 
-    Callers are then as many threads as there are cores. And results are the same on any number of cores: sums split
-    over threads differ in their last digits, and a recogniser of 8-bit weights now and then hears another word.
+    Callers then use as many threads as there are cores, and results are the same on any number of cores: sums split
+    over threads differ in their last digits, and a recogniser with 8-bit weights now and then returns another word.
     """
-    import torch  # stages that compute without it start two seconds sooner
+    import torch  # imported here, so that stages without it start two seconds sooner
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

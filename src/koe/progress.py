@@ -8,6 +8,6 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Passes `items` through, drawing a bar where standard error is a terminal."""
-    yield from tqdm(items, desc=what, total=total, unit=unit, disable=None, dynamic_ncols=True)
+    yield from tqdm(items, desc=description, total=total, unit=unit, disable=None, dynamic_ncols=True)

@@ -1,4 +1,4 @@
-"""Everything random takes a generator seeded from the run's seed and a name, so that no draw moves another."""
+"""Everything random takes a generator seeded from the run's seed and a name, so that no draw affects another."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def seed_for(seed: int, *names: object) -> int:
-    """A 63-bit seed from `seed` and the names of what is being drawn, the same on every machine."""
+    """A 63-bit seed from `seed` and the names of a draw, the same on every machine."""
     text = "\x1f".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
@@ -20,6 +20,6 @@ def numpy_generator(seed: int, *names: object) -> np.random.Generator:
 
 
 def torch_generator(seed: int, *names: object) -> "torch.Generator":
-    import torch  # here, because stages that draw with numpy alone start two seconds sooner without it
+    import torch  # imported here, so that stages that draw with numpy alone start two seconds sooner
 
     return torch.Generator().manual_seed(seed_for(seed, *names))

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of values, merged from those of parts, and normalising by them."""
+"""Mean and standard deviation of values, merged from those of subsets, and normalisation by them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-STD_FLOOR = 0.01  # natural log units: a band that never changes must not amplify what a model makes of it
+STD_FLOOR = 0.01  # natural log units; dividing by the deviation of a band that never changes would amplify any error
 
 
 Values = TypeVar("Values", np.ndarray, Tensor)
@@ -15,15 +15,15 @@ Values = TypeVar("Values", np.ndarray, Tensor)
 
 @dataclass(frozen=True)
 class Moments:
-    """How many values there were, their mean and population standard deviation: (n_mels,) for mel, else scalars."""
+    """Mean and population standard deviation of a set of values."""
 
-    count: int
-    mean: np.ndarray
-    std: np.ndarray
+    count: int  # number of values
+    mean: np.ndarray  # float64, (n_mels,) for mel, () for F0 and energy
+    std: np.ndarray  # as mean
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Moments":
-        """Of values (count,) or (count, columns), in float64."""
+        """The moments of values, (count,) or (count, columns), computed in float64."""
         rows = rows.astype(np.float64)
         if not len(rows):
             return cls(0, np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:]))
@@ -41,13 +41,14 @@ class Moments:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Moments":
-        return cls(value["count"], *(np.asarray(value[name], dtype=np.float64) for name in ("mean", "std")))
+        mean, std = np.asarray(value["mean"], dtype=np.float64), np.asarray(value["std"], dtype=np.float64)
+        return cls(value["count"], mean, std)
 
     def to_json(self) -> dict[str, Any]:
         return {"count": self.count, "mean": self.mean.tolist(), "std": self.std.tolist()}
 
     def normalize(self, values: Values) -> Values:
-        """(values - mean) / std, of the type, device and precision of `values` (..., n_mels) or any shape."""
+        """(values - mean) / std, with the type, device and precision of `values` (..., n_mels) or any shape."""
         mean, std = _like(values, self.mean), _like(values, np.maximum(self.std, STD_FLOOR))
         return (values - mean) / std
 

@@ -4,14 +4,15 @@ import numpy as np
 
 
 def steps_of(frames: int, factor: int) -> int:
-    """Steps that hold so many frames."""
+    """Number of steps that hold that many frames."""
     return -(-frames // factor)
 
 
 def batch_steps(steps: int) -> int:
-    """Length of a batch whose longest sequence has so many steps: the next multiple of 16.
+    """Length of a batch whose longest sequence has that many steps: the next multiple of 16.
 
-    On CPUs kernels are prepared for each new shape, which takes a quarter of a training step; so few shapes occur.
+    On a CPU, kernels are prepared for each new shape, which takes a quarter of a training step; multiples keep the
+    number of shapes small.
     """
     return -(-steps // 16) * 16
 

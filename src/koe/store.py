@@ -9,7 +9,7 @@ shards. A shard's header names its arrays and carries the folder's metadata (for
     mel = store.get("demo/heart/en-001", "mel")
 
 The same arrays in the same order give the same bytes, which is what DVC hashes. Where a shard ends is decided by
-the names in it, so that an utterance more or less changes the shard it belongs to and no other.
+the names in it, so that adding or removing an utterance changes the shard it belongs to and no other.
 """
 
 import hashlib
@@ -35,21 +35,21 @@ _DTYPES = {"BOOL": "?", "I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "I
 
 
 class _Utterance(NamedTuple):
-    """What waits to be written."""
+    """An utterance that waits to be written."""
 
     name: str
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]  # by field
     size: int  # bytes
 
 
 class ShardWriter:
     """Writes arrays into `folder/00000.safetensors`, `00001…`, each of at most `shard_bytes`.
 
-    Among the places from half of `shard_bytes` on, a shard ends before the utterance whose name has the lowest hash:
-    an utterance more or less moves the other borders only if it changes which that is.
+    From half of `shard_bytes` on, a shard ends before the utterance whose name has the lowest hash, so that adding or
+    removing an utterance moves other borders only if it changes which utterance that is.
     Memory use is bounded by one shard. `metadata` (JSON-able) goes into every shard. Leaving the `with` block by
-    an exception writes nothing further, so that a reader never takes a partial folder for a whole one: the last
-    shard alone says how many there are.
+    an exception writes nothing further, so that a reader never takes a partial folder for a complete one: only the
+    last shard states how many there are.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class ShardWriter:
             self._write(self._border())
 
     def _border(self) -> int:
-        """How many of the waiting utterances, which are more than a shard may hold, make up the next one."""
+        """Number of waiting utterances, together more than a shard may hold, that make up the next shard."""
         filled = accumulate(utterance.size for utterance in self._pending[:-1])
         places = [count for count, size in enumerate(filled, 1) if size >= self.shard_bytes / 2]
-        return min(places, key=lambda count: _draw(self._pending[count].name), default=len(self._pending) - 1)
+        return min(places, key=lambda count: _hash(self._pending[count].name), default=len(self._pending) - 1)
 
     def _write(self, count: int, last: bool = False) -> None:
-        """Writes a shard of the first `count` of the waiting utterances."""
+        """Writes a shard of the first `count` waiting utterances."""
         utterances, self._pending = self._pending[:count], self._pending[count:]
         self._pending_bytes -= sum(utterance.size for utterance in utterances)
         arrays = {utterance.name + _SEPARATOR + field: np.asarray(array, order="C")
@@ -113,9 +113,9 @@ class ShardWriter:
 
 
 class _Array(NamedTuple):
-    """Where an array lies."""
+    """Location and layout of an array in a shard."""
 
-    path: Path
+    path: Path  # of the shard
     dtype: np.dtype
     shape: tuple[int, ...]
     offset: int  # bytes
@@ -142,7 +142,7 @@ class _Array(NamedTuple):
 
 
 class ShardReader:
-    """Random access to a folder of shards. Opens headers only; arrays are read from the file when asked for.
+    """Random access to a folder of shards. Opens headers only; arrays are read from the file on request.
 
     Arrays are read, not mapped: a mapped file's pages count as the process's memory, and a large corpus would fill
     it. No file stays open, so a folder may have more shards than a process may have files. Threads can share a reader.
@@ -210,7 +210,7 @@ class ShardReader:
 def compare_contracts(
     left_name: str, left: Mapping[str, Any], right_name: str, right: Mapping[str, Any]
 ) -> None:
-    """Raises ContractError showing both values of every mel setting in which two things differ."""
+    """Raises ContractError showing both values of every mel setting that differs."""
     names = sorted(set(left) | set(right))
     differing = [name for name in names if left.get(name) != right.get(name)]
     if differing:
@@ -218,15 +218,15 @@ def compare_contracts(
             f"  {name}: {left.get(name, 'not stated')} in {left_name}, {right.get(name, 'not stated')} in {right_name}"
             for name in differing
         )
-        raise ContractError(f"mel settings differ, so these two cannot be used together:\n{rows}")
+        raise ContractError(f"mel settings differ, so the two cannot be used together:\n{rows}")
 
 
-def _draw(name: str) -> bytes:
+def _hash(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=8).digest()
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, _Array]]:
-    """What a shard says of its folder, and where its arrays lie. Raises StoreError if it is damaged or cut short.
+    """A shard's header and the locations of its arrays. Raises StoreError if it is damaged or truncated.
 
     A safetensors file is the header's length in 8 bytes, the header as JSON, and the arrays without gaps.
     """
@@ -242,9 +242,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, _Array]]:
                         8 + length + entry["data_offsets"][0])
             for key, entry in entries.items()
         }
-        whole = 8 + length + sum(array.size for array in arrays.values())
-        if size != whole:
-            raise ValueError(f"{size} bytes instead of {whole}")
+        expected = 8 + length + sum(array.size for array in arrays.values())
+        if size != expected:
+            raise ValueError(f"{size} bytes instead of {expected}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} cannot be read as a shard ({error}); remove it and run dvc repro") from error
     return header, arrays

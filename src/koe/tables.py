@@ -1,4 +1,4 @@
-"""Tables as CSV files: a `Table` declares the columns and what each of them holds; nothing is guessed from cells."""
+"""Tables as CSV files: a `Table` declares the kind of each column; nothing is guessed from cells."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from koe.files import replacing
 
 
 class Place(float):
-    """Kind of a column: seconds from the beginning of a recording, written with microseconds however far in it is."""
+    """Column kind: a position in a recording, s from its beginning, written to the microsecond however large it is."""
 
 
-Kind = type | UnionType  # one of those below, or `<kind> | None` where cells may be empty
+Kind = type | UnionType  # a key of _DTYPES, or `<kind> | None` where cells may be empty
 _DTYPES: dict[type, str] = {str: "str", int: "int64", float: "float64", Place: "float64"}
 _EXPECTED = {str: "text", int: "whole numbers", float: "numbers", Place: "seconds"}
-_INFERRED = {  # pandas' words for what a column of Python objects holds
+_INFERRED = {  # what pandas calls the contents of a column of Python objects
     str: {"string", "empty"}, int: {"integer", "empty"},
     float: {"floating", "integer", "mixed-integer-float", "empty"},
     Place: {"floating", "integer", "mixed-integer-float", "empty"},
@@ -28,14 +28,14 @@ _INFERRED = {  # pandas' words for what a column of Python objects holds
 class Table:
     """A CSV file in a folder, with the kind of each of its columns.
 
-    Text stays what it was: a sentence "001" does not become 1, and a speaker "NA" is not missing. Numbers that are not
+    Text is kept as it is: a sentence "001" does not become 1, and a speaker "NA" is not missing. Numbers that are not
     whole have six significant digits, so that a difference shows a change and not noise. A missing number, where the
     kind allows it, is NaN in memory and an empty cell in the file.
 
     Args:
-        file: its name in a folder.
-        columns: the kind of each column, in their order: `str`, `int`, `float` or `Place`, of numbers that are not
-            whole also `float | None` or `Place | None`.
+        file: the file's name in a folder.
+        columns: the kind of each column, in order: `str`, `int`, `float` or `Place`; for numbers that are not whole
+            also `float | None` or `Place | None`.
         others: the kind of further columns, which may follow under any name; None if there are none.
     """
 
@@ -56,7 +56,7 @@ class Table:
         """Writes `frame` to the table's file in `folder`.
 
         Raises StoreError naming file and column if the columns are not those declared, in any order, or if one holds
-        something else than its kind; the old file, if there is one, is still there then.
+        values of another kind; the old file, if there is one, is still there then.
         """
         path = Path(folder) / self.file
         kinds = self._kinds(path, frame.columns, "the table to be written",
@@ -69,19 +69,19 @@ class Table:
             cells.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
     def read(self, folder: str | Path) -> pd.DataFrame:
-        """The table's file in `folder`, its columns in the order and of the kinds that are declared.
+        """The table's file in `folder`, its columns in the declared order and of the declared kinds.
 
-        Raises StoreError naming file and column if there is no such file, if a column is missing or not known, or if
+        Raises StoreError naming file and column if there is no such file, if a column is missing or unknown, or if
         a cell is not of its column's kind.
         """
         path = Path(folder) / self.file
         try:
             header = list(pd.read_csv(path, nrows=0, dtype=str, lineterminator="\n").columns)
         except FileNotFoundError:
-            raise StoreError(f"{path} does not exist; {_AGAIN}") from None
+            raise StoreError(f"{path} does not exist; {_RERUN}") from None
         except ValueError as error:  # an empty file, not UTF-8
-            raise StoreError(f"{path} cannot be read ({error}); {_AGAIN}") from None
-        kinds = self._kinds(path, header, "the file", _AGAIN)
+            raise StoreError(f"{path} cannot be read ({error}); {_RERUN}") from None
+        kinds = self._kinds(path, header, "the file", _RERUN)
         try:
             frame = _read(path, kinds)
         except ValueError as error:
@@ -89,38 +89,38 @@ class Table:
         for name, kind in kinds.items():
             if not _parts(kind)[1] and frame[name].isna().any():
                 raise StoreError(f"{path}: column {name} has empty cells; expected {_EXPECTED[_parts(kind)[0]]} in "
-                                 f"all; {_AGAIN}")
+                                 f"all; {_RERUN}")
         return frame[list(kinds)]
 
-    def _kinds(self, path: Path, names: Iterable[str], what: str, advice: str) -> dict[str, Kind]:
+    def _kinds(self, path: Path, names: Iterable[str], subject: str, advice: str) -> dict[str, Kind]:
         """The kind of each column of a table with columns `names`: those declared, in order, and then the others."""
         names = list(names)
         missing = [name for name in self.columns if name not in names]
         further = [name for name in names if name not in self.columns]
         if missing:
-            raise StoreError(f"{path}: {what} has no column {', '.join(missing)}; {advice}")
+            raise StoreError(f"{path}: {subject} has no column {', '.join(missing)}; {advice}")
         if self.others is None:
             if further:
-                raise StoreError(f"{path}: {what} has a column {', '.join(further)}, which is unknown; expected "
+                raise StoreError(f"{path}: {subject} has a column {', '.join(further)}, which is unknown; expected "
                                  f"{', '.join(self.columns)}; {advice}")
             return self.columns
         return self.columns | dict.fromkeys(further, self.others)
 
     def _unreadable(self, path: Path, kinds: Mapping[str, Kind], error: ValueError) -> StoreError:
-        """An error that names the column because of which the file cannot be read, if it is one column's."""
+        """An error that names the unreadable column, if a single column is the reason."""
         for name, kind in kinds.items():
             try:
                 _read(path, {name: kind})
             except ValueError as cause:
-                return StoreError(f"{path}: column {name} should hold {_EXPECTED[_parts(kind)[0]]} ({cause}); {_AGAIN}")
-        return StoreError(f"{path} cannot be read ({error}); {_AGAIN}")
+                return StoreError(f"{path}: column {name} should hold {_EXPECTED[_parts(kind)[0]]} ({cause}); {_RERUN}")
+        return StoreError(f"{path} cannot be read ({error}); {_RERUN}")
 
 
-_AGAIN = "run dvc repro, which writes it again"
+_RERUN = "run dvc repro, which writes it again"
 
 
 def _parts(kind: Kind) -> tuple[Any, bool]:
-    """A kind without `| None`, and whether it had it."""
+    """A kind without `| None`, and whether it is optional."""
     if not isinstance(kind, UnionType):
         return kind, False
     kinds = [part for part in get_args(kind) if part is not NoneType]
@@ -139,7 +139,7 @@ def _read(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
 
 
 def _checked(path: Path, name: str, column: pd.Series, kind: Kind) -> pd.Series:
-    """The column in its kind's type. Raises StoreError if it holds something else."""
+    """The column in its kind's type. Raises StoreError if it holds values of another kind."""
     base, optional = _parts(kind)
     inferred = pd.api.types.infer_dtype(column, skipna=True)
     if inferred not in _INFERRED[base]:

@@ -1,25 +1,28 @@
-"""Where a project keeps what is neither git's nor DVC's, and where the project is."""
+"""The project's root, and the folder for what neither git nor DVC tracks."""
 
 import os
 from pathlib import Path
 
 
 def project_root(start: Path | None = None) -> Path | None:
-    """The root of the checkout around `start` (here, if not given): the nearest folder up with `.dvc`; None outside."""
-    here = (start or Path.cwd()).resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
+    """The root of the checkout around `start` (default: the current folder): the nearest folder upwards with `.dvc`.
+
+    None outside of any checkout.
+    """
+    start = (start or Path.cwd()).resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / ".dvc").is_dir()), None)
 
 
 def main_checkout(start: Path | None = None) -> Path:
-    """`start` (here, if not given) as it is in the main checkout, seen from a temporary one of an experiment queue:
-    the project's root, or a pipeline's folder in it.
+    """`start` (default: the current folder) in the main checkout, where it lies in a temporary one of an experiment
+    queue: the project's root, or a pipeline's folder in it.
     """
-    here = (start or Path.cwd()).resolve()
-    root = project_root(here) or here
+    start = (start or Path.cwd()).resolve()
+    root = project_root(start) or start
     for folder in root.parents:
         if folder.name == ".dvc" and root.relative_to(folder).parts[:2] == ("tmp", "exps"):
-            return folder.parent / here.relative_to(root)
-    return here
+            return folder.parent / start.relative_to(root)
+    return start
 
 
 def work_root(start: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ TOO_LONG = {"align.learned.training.warmup_steps": 300}  # as long as the whole 
     ({"align.compare": "dtw"}, r"align\.compare: dtw is align\.method too"),
     ({"align.compare": "viterbi"}, r"align\.compare: input should be 'dtw', 'attention' or 'learned'"),
     ({"align.attention.kernel": 4},
-     r"align\.attention\.kernel: 4 is even; what is convolved stays in place with an odd one, e\.g\. 5$"),
+     r"align\.attention\.kernel: 4 is even; expected an odd kernel, which keeps frames in place, e\.g\. 5$"),
     ({"align.method": "learned", **TOO_LONG}, r"align\.learned\.training\.warmup_steps: 300 is not below"),
     ({"align.compare": "learned", **TOO_LONG},
      r"align\.learned\.training\.warmup_steps: 300 is not below align\.learned\.training\.steps \(300\)"),

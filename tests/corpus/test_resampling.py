@@ -152,4 +152,4 @@ def test_loudness_is_brought_to_one_value_and_the_gain_kept(voice, params: Param
     for name, (wave, _) in recordings.items():
         undone = store.get(f"my/ann/{name}", "audio") / 32768 / 10 ** (gains[f"my/ann/{name}"] / 20)
         np.testing.assert_allclose(undone, wave, atol=3e-5)
-    assert loudness_note(table, -20.0).endswith("1 stay quieter, for their peaks are at full scale")
+    assert loudness_note(table, -20.0).endswith("1 stay quieter, because their peaks are at full scale")

@@ -25,7 +25,7 @@ def test_ids_are_normalised(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"a\tone\nb two\n", "line 2.*id<TAB>text"), (b"a\tone\n\ttwo\n", "line 2"), (b"a\t \n", "line 1"),
-     (b"a\tone\nb\ttwo\na\tthree\n", "line 3.*'a' is there twice"), (b"a\t\xff\xfe", "not UTF-8")],
+     (b"a\tone\nb\ttwo\na\tthree\n", "line 3.*'a' occurs twice"), (b"a\t\xff\xfe", "not UTF-8")],
 )
 def test_malformed_lines_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.tsv").write_bytes(content)

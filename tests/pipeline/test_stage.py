@@ -84,7 +84,7 @@ def test_main_gets_what_is_declared(
     ("corpora: {ann: {size: 7}}\npart: {size: 13}\n", "part.size: 13; nobody wants it"),
     ("corpora: {ann: {size: 13}}\npart: {size: 1}\n", "corpora.ann.size: 13; nobody wants it"),
     ("corpora: {ann: {size: 7}}\npart: {size: many}\n", "part.size: input should be a valid integer"),
-    ("corpora: {ann: {size: 7}}\npart: {size: 1}\nparts: 2\n", "parts: no such parameter; here these exist: corpora"),
+    ("corpora: {ann: {size: 7}}\npart: {size: 1}\nparts: 2\n", "parts: no such parameter; this section has corpora"),
     ("corpora: {bob: {size: 7}}\npart: {size: 1}\n", "corpora.ann.size: missing"),
 ])
 def test_the_whole_file_is_checked_before_any_work(

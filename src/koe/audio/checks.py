@@ -1,4 +1,4 @@
-"""What makes a recording unusable: the reasons, in one place, and the checks of a waveform's content.
+"""Reasons why a recording is unusable, in one place, and the checks of a waveform's content.
 
 Every check raises AudioError with one of the reasons below, under which the recording is quarantined and counted.
 """
@@ -23,7 +23,7 @@ FLOOR_DB = -120.0  # stands for digital silence, below what 16 bits can hold
 FULL_SCALE = 0.99  # 8-bit recordings reach 127/128
 CLIPPED_RUN = 3  # equal samples at full scale; a loud tone that is not clipped has fewer
 LEVEL_SECONDS = 0.05
-NOISE_PERCENTILE = 10  # pauses and the ends of a recording are at least a tenth of it
+NOISE_PERCENTILE = 10  # pauses and the ends of a recording make up at least a tenth of it
 
 
 def decibels(amplitude: float) -> float:
@@ -32,7 +32,7 @@ def decibels(amplitude: float) -> float:
 
 
 def loudest(wave: np.ndarray, rate: int, seconds: float = LEVEL_SECONDS) -> float:
-    """RMS of the loudest stretch of `seconds` of a waveform (samples,); of all of it if it is shorter, 0 if empty."""
+    """RMS of the loudest `seconds` of a waveform (samples,); of all of it if it is shorter, 0 if it is empty."""
     length = min(len(wave), max(1, round(seconds * rate)))
     if length == 0:
         return 0.0
@@ -41,10 +41,10 @@ def loudest(wave: np.ndarray, rate: int, seconds: float = LEVEL_SECONDS) -> floa
 
 
 def noise_floor(wave: np.ndarray, rate: int) -> float:
-    """Level of the background of an untrimmed waveform (samples,): dB of full scale, at least FLOOR_DB.
+    """Background level of an untrimmed waveform (samples,): dB of full scale, at least FLOOR_DB.
 
-    The 10th percentile of the levels of its stretches of 50 ms, its mean removed; of all of it if it is shorter.
-    Where nobody pauses it is the level of the quietest speech, so it is an upper bound.
+    The 10th percentile of the levels of 50 ms stretches, the waveform's mean removed; a shorter waveform is one
+    stretch. Without pauses it is the level of the quietest speech, so it is an upper bound.
     """
     length = min(len(wave), max(1, round(LEVEL_SECONDS * rate)))
     if length == 0:
@@ -54,9 +54,9 @@ def noise_floor(wave: np.ndarray, rate: int) -> float:
 
 
 def clipped_share(channels: np.ndarray) -> float:
-    """Share of clipped samples, (samples,) or (samples, channels); of several channels, the worst one's.
+    """Share of clipped samples of channels, (samples,) or (samples, channels): that of the worst channel.
 
-    Clipped are samples in a run of at least CLIPPED_RUN equal values at full scale: flat tops. Reaching full scale
+    Samples are clipped in a run of at least CLIPPED_RUN equal values at full scale: flat tops. Reaching full scale
     for a moment is not clipping.
     """
     if len(channels) < CLIPPED_RUN:
@@ -71,7 +71,7 @@ def clipped_share(channels: np.ndarray) -> float:
 
 
 def check_length(seconds: float, params: ResampleParams, where: str) -> None:
-    """Raises AudioError (too short, too long) unless `seconds` lies in what `resample:` allows."""
+    """Raises AudioError (too short, too long) unless `seconds` is within the limits of `resample:`."""
     if seconds < params.min_seconds:
         raise AudioError(TOO_SHORT, f"{where}: {seconds:.3f} s, resample.min_seconds is {params.min_seconds:g}")
     if seconds > params.max_seconds:

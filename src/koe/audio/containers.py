@@ -1,6 +1,6 @@
-"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA, G.722), by FFmpeg through PyAV, for `koe.audio.files`.
+"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA, G.722), read by FFmpeg through PyAV.
 
-Positions are samples from the beginning of the audio stream, by the packets' time stamps.
+Used by `koe.audio.files`. Positions are samples from the beginning of the audio stream, by the packets' time stamps.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ import numpy as np
 from koe.audio.checks import UNREADABLE, ZERO_SAMPLES
 from koe.errors import AudioError
 
-_NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "MP4", "matroska,webm": "WEBM", "aac": "AAC", "asf": "WMA"}  # as FFmpeg says it
-_PREROLL = 0.5  # seconds decoded before what is asked for: a codec needs the frames before to get one right
-_NO_INDEX = "aac"  # a bare stream: its length is a guess, and a seek lands anywhere
+_NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "MP4", "matroska,webm": "WEBM", "aac": "AAC", "asf": "WMA"}  # FFmpeg's names
+_PREROLL = 0.5  # s decoded before the requested start: a codec needs the preceding frames to decode one correctly
+_NO_INDEX = "aac"  # a bare stream: its length is a guess, and seeking is inexact
 
 
 def header(path: Path) -> dict[str, Any]:
-    """The fields of `koe.audio.files.AudioInfo`; the length to within a codec's frame.
+    """The fields of `koe.audio.files.AudioInfo`; the length is exact to within one frame of the codec.
 
-    Raises AudioError: unreadable (damaged, no audio in it), zero samples.
+    Raises AudioError: unreadable (damaged, no audio stream), zero samples.
     """
     with _opened(path) as container:
         stream = container.streams.audio[0]
@@ -35,7 +35,7 @@ def header(path: Path) -> dict[str, Any]:
 
 
 def decode(path: Path, start: int, stop: int) -> np.ndarray:
-    """Samples `start` to `stop` of all channels, float32, (samples, channels); fewer if the file ends before.
+    """Samples `start` to `stop` of all channels, float32, (samples, channels); fewer if the file ends earlier.
 
     Raises AudioError: unreadable (damaged).
     """
@@ -52,19 +52,19 @@ def decode(path: Path, start: int, stop: int) -> np.ndarray:
 def _frames(container: Any, stream: Any, stop: int) -> Iterator[tuple[int, np.ndarray]]:
     """First sample and content (samples, channels) of each decoded frame, up to sample `stop`.
 
-    Only the first frame's time is looked at: WebM rounds times to milliseconds, and frames follow without a gap.
+    Only the first frame's time stamp is used: WebM rounds them to milliseconds, and frames follow without a gap.
     """
     to_float = av.AudioResampler(format="fltp")
-    at = None
+    position = None
     for decoded in container.decode(stream):
-        if at is None:
-            at = round(((decoded.pts or 0) - _origin(stream)) * decoded.time_base * stream.rate)
-        if at >= stop:
+        if position is None:
+            position = round(((decoded.pts or 0) - _origin(stream)) * decoded.time_base * stream.rate)
+        if position >= stop:
             return
         for frame in to_float.resample(decoded):
             content = frame.to_ndarray().T
-            yield at, content
-            at += len(content)
+            yield position, content
+            position += len(content)
 
 
 def _origin(stream: Any) -> int:
@@ -72,7 +72,7 @@ def _origin(stream: Any) -> int:
 
 
 def _seconds(container: Any, stream: Any) -> float:
-    """The stream's length by the header; by its packets where the header does not know, as in a live recording."""
+    """The stream's length, s, by the header, or by its packets where the header lacks it, as in a live recording."""
     if container.format.name != _NO_INDEX:
         if stream.duration is not None:
             return float(stream.duration * stream.time_base)
@@ -86,7 +86,7 @@ def _seconds(container: Any, stream: Any) -> float:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A container with an audio stream; what FFmpeg complains of becomes an AudioError."""
+    """A container with an audio stream; errors of FFmpeg are raised as AudioError."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:

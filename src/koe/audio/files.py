@@ -1,12 +1,12 @@
 """The one audio reader and writer, and the one resampler.
 
-Whatever a file holds, what is read is float32 in [-1, 1] (lesson 18), and nothing is clipped or rescaled without
-being counted (lesson 15). The rule for samples beyond full scale: in a float file they contradict the convention,
-and the file is refused as out_of_range; in MP3 and OGG the decoder overshoots where the original reached full
-scale, and those samples are limited to full scale, where `koe.audio.checks.clipped_share` counts them.
+Every file is read as float32 in [-1, 1] (lesson 18), and nothing is clipped or rescaled without being counted
+(lesson 15). The rule for samples beyond full scale: in a float file they contradict the convention, and the file is
+refused as out_of_range; in MP3 and OGG the decoder overshoots where the original reached full scale, and those samples
+are limited to full scale, where `koe.audio.checks.clipped_share` counts them.
 
-libsndfile reads WAV, FLAC, OGG and MP3; the suffix decides what `koe.audio.containers` reads, so that a damaged file is
-refused by the one that knows its format and not mended by the other.
+libsndfile reads WAV, FLAC, OGG and MP3; the suffix decides which files `koe.audio.containers` reads, so that a damaged
+file is refused by the library that knows its format and not repaired by the other.
 """
 
 import struct
@@ -26,20 +26,20 @@ CONTAINERS = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma", ".g722"})
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}) | CONTAINERS
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
-_ROUNDING = 1e-6  # of float files that were scaled to exactly full scale
-_CODEC_DELAY = 0.25  # seconds that a container's header may count and its decoder not give: padding of the codec
-_UNKNOWN_LENGTH = 0xFFFFFFFF  # what a WAV writer that cannot seek leaves in the header
+_ROUNDING = 1e-6  # above 1: the rounding of float files that were scaled to exactly full scale
+_CODEC_DELAY = 0.25  # s of the codec's padding that a container's header may count and its decoder leave out
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # in the header of a WAV file whose writer could not seek
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """Contents of an audio file's header."""
 
     samples: int  # of each channel
-    sample_rate: int
+    sample_rate: int  # Hz
     channels: int
-    format: str  # e.g. WAV/PCM_16
-    lossy: bool
+    format: str  # container and codec, e.g. WAV/PCM_16
+    lossy: bool  # whether the codec is
 
     @property
     def seconds(self) -> float:
@@ -47,15 +47,15 @@ class AudioInfo:
 
 
 def audio_info(path: str | Path) -> AudioInfo:
-    """What the header of an audio file says, without decoding it.
+    """Reads the header of an audio file, without decoding it.
 
-    Raises AudioError: unreadable (not there, not audio, no format of SUFFIXES), truncated, zero samples.
+    Raises AudioError: unreadable (missing, not audio, or of no format in SUFFIXES), truncated, zero samples.
     """
     path = Path(path)
     if not path.is_file():
         raise AudioError(UNREADABLE, f"{path}: no such file")
     if _is_container(path):
-        from koe.audio import containers  # FFmpeg takes longer to load than most files to read
+        from koe.audio import containers  # FFmpeg takes longer to load than most files take to read
 
         return AudioInfo(**containers.header(path))
     try:
@@ -76,9 +76,9 @@ def read_channels(
 ) -> tuple[np.ndarray, int]:
     """All channels of an audio file: float32 in [-1, 1], shape (samples, channels), and the sample rate.
 
-    `start` and `end`, in seconds, limit what is read; what lies before and after is not decoded where the format
-    allows. Raises AudioError as `audio_info` does, for a part that holds no samples, and for NaN or infinity and
-    float files beyond full scale in what is read.
+    `start` and `end`, in seconds, limit the part that is read; the rest is not decoded where the format allows that.
+    Raises AudioError as `audio_info` does, and for a part without samples, with NaN or infinity, or, in a float file,
+    beyond full scale.
     """
     path = Path(path)
     info = audio_info(path)
@@ -86,7 +86,7 @@ def read_channels(
     last = info.samples if end is None else min(info.samples, round(end * info.sample_rate))
     if not 0 <= first < last:
         raise AudioError(ZERO_SAMPLES, f"{path}: no samples from {start} to {end} s; it is {info.seconds:g} s long")
-    samples = _decode(path, first, last, info, to_its_end=end is None)
+    samples = _decode(path, first, last, info, through_end=end is None)
     if not np.isfinite(samples).all():
         count = int(np.count_nonzero(~np.isfinite(samples)))
         raise AudioError(NOT_FINITE, f"{path}: {count} samples are NaN or infinite")
@@ -98,14 +98,14 @@ def read_channels(
     return np.clip(samples, -1.0, 1.0), info.sample_rate
 
 
-def _decode(path: Path, first: int, last: int, info: AudioInfo, to_its_end: bool) -> np.ndarray:
+def _decode(path: Path, first: int, last: int, info: AudioInfo, through_end: bool) -> np.ndarray:
     """Samples of all channels, (samples, channels). Raises AudioError if the file is damaged or ends early."""
     allowance = 0
     if _is_container(path):
         from koe.audio import containers
 
         allowance = round(_CODEC_DELAY * info.sample_rate)
-        samples = containers.decode(path, first, last + allowance * to_its_end)  # the header may count too few as well
+        samples = containers.decode(path, first, last + allowance * through_end)  # the header may count too few as well
     else:
         try:
             samples, _ = soundfile.read(str(path), start=first, stop=last, dtype="float32", always_2d=True)
@@ -134,21 +134,21 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 def write_audio(path: str | Path, wave: np.ndarray, rate: int) -> int:
     """Writes a waveform, shape (samples,), as 16 bit WAV or FLAC by the suffix of `path`.
 
-    Returns how many samples were beyond full scale and clipped. Raises AudioError for NaN or infinity, KoeError for
-    another suffix or if the file cannot be written.
+    Returns the number of samples that were beyond full scale and clipped. Raises AudioError for NaN or infinity,
+    KoeError for another suffix or if the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in {".wav", ".flac"}:
         raise KoeError(f"{path}: audio is written as .wav or .flac, not {path.suffix or 'without a suffix'}")
     if not np.isfinite(wave).all():
-        raise AudioError(NOT_FINITE, f"{path}: not written, for the waveform holds NaN or infinity")
+        raise AudioError(NOT_FINITE, f"{path}: not written, because the waveform holds NaN or infinity")
     audio, clipped = to_int16(wave)
     try:
         with replacing(path) as temporary:
             soundfile.write(str(temporary), audio, rate, subtype="PCM_16", format=path.suffix[1:].upper())
     except (soundfile.LibsndfileError, OSError) as error:
         raise KoeError(
-            f"{path} cannot be written ({error}); is the folder writable, is there room on the disk?"
+            f"{path} cannot be written ({error}); is the folder writable, and is there room on the disk?"
         ) from error
     return clipped
 
@@ -164,7 +164,7 @@ def resample(wave: np.ndarray, from_rate: int, to_rate: int, quality: str = "HQ"
 
 
 def _check_complete(path: Path, format: str) -> None:
-    """Raises AudioError for a WAV or OGG file that ends early; libsndfile reads what is left and says nothing."""
+    """Raises AudioError for a WAV or OGG file that ends early; libsndfile reads the rest without an error."""
     if format in {"WAV", "WAVEX", "RF64"}:
         promised, held = _wav_data_bytes(path)
         if promised > held:

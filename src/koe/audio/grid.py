@@ -6,18 +6,19 @@ from koe.audio.params import MelParams
 
 
 def frame_count(samples: int, mel_params: MelParams) -> int:
-    """Frames of a waveform of that many samples; what is left over at its end belongs to no frame."""
+    """Frames of a waveform of that many samples; the remainder at its end belongs to no frame."""
     return samples // mel_params.hop_length
 
 
 def frame_rate(mel_params: MelParams) -> float:
-    """Frames a second."""
+    """Frames per second."""
     return mel_params.sample_rate / mel_params.hop_length
 
 
 def mel_contract(mel_params: MelParams) -> dict[str, Any]:
-    """What is stored with mels, and compared wherever two meet (lesson 13): every setting, and the conventions that are
-    not parameters.
+    """Every mel setting, and the conventions that are not parameters.
+
+    Stored with mels, and compared wherever mels of two origins are used together (lesson 13).
     """
     return {**mel_params.model_dump(), "scale": "slaney", "log": "natural", "magnitude": "amplitude",
             "padding": "reflect, (n_fft - hop_length) / 2, not centred", "normalized": False}

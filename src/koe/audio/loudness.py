@@ -1,6 +1,6 @@
-"""Loudness as ITU-R BS.1770-4 measures it, and bringing a recording to one.
+"""Loudness by ITU-R BS.1770-4, and normalisation of a recording to a loudness.
 
-The K-weighting is pyloudnorm's; its gating takes a loop over blocks, which is done here in one step.
+The K-weighting is pyloudnorm's; the gating, a loop over blocks there, is vectorised here.
 """
 
 import math
@@ -10,7 +10,7 @@ import numpy as np
 from pyloudnorm import Meter
 from scipy.signal import sosfilt
 
-GATE_LUFS = -70.0  # BS.1770-4: what is quieter is silence, and no part of the loudness
+GATE_LUFS = -70.0  # BS.1770-4: quieter blocks are silence and do not count
 RELATIVE_GATE = -10.0  # loudness units below the loudness of what passes the first gate
 STEPS_PER_SECOND = 10  # blocks of 0.4 s, each 0.1 s after the one before
 STEPS_PER_BLOCK = 4
@@ -21,7 +21,7 @@ _HIGHEST = 32767 / 32768  # the largest 16-bit sample: nothing that is normalise
 def integrated_loudness(wave: np.ndarray, rate: int) -> float:
     """Integrated loudness of one channel, float (samples,): LUFS (ITU-R BS.1770-4, annex 1), at least GATE_LUFS.
 
-    Shorter than a block of 0.4 s, it is the loudness of all of it, as if it were a block.
+    A waveform shorter than a block of 0.4 s is measured as one block.
     """
     if not len(wave):
         return GATE_LUFS
@@ -39,16 +39,16 @@ def integrated_loudness(wave: np.ndarray, rate: int) -> float:
 
 
 def normalize_loudness(wave: np.ndarray, rate: int, target: float) -> tuple[np.ndarray, float]:
-    """A waveform, float32 (samples,), brought to `target` LUFS, and the gain in dB that did it.
+    """A waveform, float32 (samples,), brought to `target` LUFS, and the gain in dB that was applied.
 
     The gain is limited so that the highest sample stays within full scale; a peak beyond full scale (resampling
-    overshoots) comes down to it. What is silence to BS.1770 gets no gain but that. Dividing by `10 ** (gain / 20)`
+    overshoots) is brought down to it. Silence by BS.1770 gets no other gain than that. Dividing by `10 ** (gain / 20)`
     undoes it.
     """
     peak = float(np.abs(wave).max(initial=0.0))
     loudness = integrated_loudness(wave, rate)
-    wanted = target - loudness if loudness > GATE_LUFS else 0.0
-    gain_db = min(wanted, 20 * math.log10(_HIGHEST / peak)) if peak > 0 else 0.0
+    desired_db = target - loudness if loudness > GATE_LUFS else 0.0
+    gain_db = min(desired_db, 20 * math.log10(_HIGHEST / peak)) if peak > 0 else 0.0
     return (wave * 10 ** (gain_db / 20)).astype(np.float32), gain_db
 
 

@@ -1,9 +1,9 @@
-"""The one mel: feature extraction, the vocoder's loss, conversion and evaluation use it (lessons 7, 13).
+"""The one mel, used by feature extraction, the vocoder's loss, conversion and evaluation (lessons 7, 13).
 
 The convention is that of the public HiFi-GAN checkpoints: reflect padding of (n_fft - hop_length) / 2 at each
 end and no centring, Hann window, magnitude sqrt(re² + im² + 1e-9), Slaney mel bands, natural logarithm. A
 waveform of `samples` gives exactly `samples // hop_length` frames, and frame t is centred at sample
-(t + 1/2) * hop_length. Nothing is clipped or rescaled on the way in (lesson 15).
+(t + 1/2) * hop_length. The input is neither clipped nor rescaled (lesson 15).
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ from koe.audio.grid import frame_count
 from koe.audio.params import MelParams
 from koe.errors import AudioError
 
-MAGNITUDE_EPSILON = 1e-9  # under the root, as in HiFi-GAN: keeps its gradient finite at silence
+MAGNITUDE_EPSILON = 1e-9  # under the root, as in HiFi-GAN: keeps the gradient finite in silence
 
 
 def log_mel(wave: Tensor, params: MelParams) -> Tensor:
@@ -62,25 +62,25 @@ def magnitude_frames(wave: Tensor, params: MelParams) -> Tensor:
 
 
 def minimum_samples(params: MelParams) -> int:
-    """The shortest waveform that has a mel: one hop, and one sample more than is reflected at each end."""
+    """Samples of the shortest waveform with a mel: one hop, and one more than are reflected at each end."""
     return max(params.hop_length, (params.n_fft - params.hop_length) // 2 + 1)
 
 
 def _to_log_mel(magnitude: Tensor, params: MelParams) -> Tensor:
     filterbank = mel_filterbank(params, magnitude.device, magnitude.dtype)
-    with torch.autocast(magnitude.device.type, enabled=False):  # bfloat16 here would cost the third digit
+    with torch.autocast(magnitude.device.type, enabled=False):  # bfloat16 would lose the third digit
         return (magnitude @ filterbank.T).clamp(min=params.floor).log()
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)  # cached under inference mode, it could not serve a loss later
+@torch.inference_mode(False)  # a tensor cached under inference mode could not be used in a loss later
 def mel_filterbank(
     params: MelParams, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Mel filterbank of Slaney scale and norm, shape (n_mels, n_fft // 2 + 1), equal to librosa.filters.mel.
 
-    Computed here because importing librosa takes two seconds, which every stage and `koe convert` would pay.
-    Kept per full setting, device and dtype. Do not write into it.
+    Computed here because importing librosa takes two seconds, for every stage and for `koe convert`.
+    Cached by all settings, device and dtype. Do not write into it.
     """
     edges = _slaney_hertz(np.linspace(_slaney_mel(params.fmin), _slaney_mel(params.fmax), params.n_mels + 2))
     bins = np.linspace(0, params.sample_rate / 2, params.n_fft // 2 + 1)
@@ -94,7 +94,7 @@ def mel_filterbank(
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def hann_window(params: MelParams, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Periodic Hann window, shape (win_length,), kept as the filterbank is. Do not write into it."""
+    """Periodic Hann window, shape (win_length,), cached like the filterbank. Do not write into it."""
     return torch.hann_window(params.win_length, device=device, dtype=dtype)
 
 

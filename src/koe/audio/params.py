@@ -1,4 +1,4 @@
-"""Parameters of waveforms and of what is computed from one: the mel contract, resampling, trimming, F0."""
+"""Parameters of waveforms and their features: the mel contract, resampling, trimming, F0."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from koe.params.types import Decibels, Positive, Seconds, Share
 
 
 class MelParams(Section):
-    """The mel contract. Two things that hold mels may meet only if all of this is equal (lesson 13)."""
+    """The mel contract. Mels may be used together only if all of these are equal (lesson 13)."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=192000)]
     n_fft: Positive
@@ -34,7 +34,7 @@ class MelParams(Section):
                    "samples are skipped")
         if (self.n_fft - self.hop_length) % 2:
             yield (f"{name}.n_fft, {name}.hop_length: n_fft - hop_length ({self.n_fft - self.hop_length}) must be "
-                   "even, for half of it is padded at each end")
+                   "even, because half of it is padded at each end")
         if self.n_mels > self.n_fft // 2:
             yield (f"{name}.n_mels: {self.n_mels} bands from {self.n_fft // 2 + 1} frequency bins; lower it or raise "
                    f"{name}.n_fft")
@@ -70,6 +70,6 @@ class PitchParams(Section):
 
 
 class SpeakerPitch(PitchParams):
-    """The pitch section with the ranges of speakers whose range is known, by `<corpus>/<speaker>`."""
+    """The pitch section with the F0 ranges of speakers for whom one is given."""
 
-    ranges: dict[str, tuple[float, float]]
+    ranges: dict[str, tuple[float, float]]  # by `<corpus>/<speaker>`: floor and ceiling, Hz

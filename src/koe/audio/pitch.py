@@ -1,8 +1,8 @@
 """F0 on the project's frame grid: DIO with StoneMask, Harvest, or CREPE, chosen by name.
 
-Frame t of every method lies where the mel's frame t is centred, at sample (t + 1/2) * hop_length, and there
-are exactly `samples // hop_length` frames (lesson 24). WORLD's own grid starts at time 0 and is a frame
-longer; that is settled here and nowhere else.
+Frame t of every method is at the centre of the mel's frame t, sample (t + 1/2) * hop_length, and there are exactly
+`samples // hop_length` frames (lesson 24). WORLD's own grid starts at time 0 and is a frame longer; it is converted
+here and nowhere else.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from koe.errors import AudioError, ParameterError
 
 Extractor = Callable[[np.ndarray, int, int, float, float], np.ndarray]
 
-STONEMASK_RATE = 10000  # Hz at least; it hears six harmonics
+STONEMASK_RATE = 10000  # Hz at least; it uses six harmonics
 DIO_RATE = 3500  # Hz at least
 WORLD_PERIOD = 0.005  # s; DIO judges voicing by the change from frame to frame and was tuned at this spacing
 CREPE_RATE = 16000  # Hz
 CREPE_WINDOW = 1024  # samples
 CREPE_MODEL = "tiny"  # "full" needs seven times real time on one core
-CREPE_PERIODICITY = 0.4  # frames under it are unvoiced
+CREPE_PERIODICITY = 0.4  # frames below it are unvoiced
 
 
 def extract_f0(
@@ -61,9 +61,9 @@ def _dio(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceil
     """DIO (Morise et al. 2009) on the half-wave rectified wave, refined by StoneMask, both at a lower rate.
 
     DIO looks for the fundamental itself, and a recording that was high-pass filtered has none: for the demo's
-    joe it answers an octave too high in 70 % of the frames. Rectification restores the fundamental from the
-    beating of its harmonics, as the ear does (Licklider 1951), which leaves 2 %. StoneMask weighs the harmonics
-    by their amplitude, so it refines on the wave as it is. The lower rates change F0 by less than DIO's own
+    voice joe it is an octave too high in 70 % of the frames. Rectification restores the fundamental from the
+    beating of its harmonics, as the ear does (Licklider 1951), which leaves 2 %. StoneMask weights the harmonics
+    by their amplitude, so it gets the wave without rectification. The lower rates change F0 by less than DIO's own
     error and take a sixth of the time.
     """
     lowest = max(1, sample_rate // STONEMASK_RATE)
@@ -75,35 +75,36 @@ def _dio(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceil
 
 
 def _dio_plain(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceiling: float) -> np.ndarray:
-    """DIO and StoneMask as published, on the wave as it is."""
+    """DIO and StoneMask as published, on the unchanged wave."""
     return _stonemasked_dio(wave, wave, sample_rate, hop_length / sample_rate, floor, ceiling, speed=1)
 
 
 def _stonemasked_dio(
-    heard: np.ndarray, wave: np.ndarray, rate: int, hop_seconds: float, floor: float, ceiling: float, speed: int
+    dio_wave: np.ndarray, wave: np.ndarray, rate: int, hop_seconds: float, floor: float, ceiling: float, speed: int
 ) -> np.ndarray:
+    """F0 that DIO finds in `dio_wave`, refined by StoneMask on `wave`."""
     parts = _parts_of_hop(hop_seconds)
-    tracks = world.dio(heard, rate, floor, ceiling, 1000 * hop_seconds / parts, speed)
+    tracks = world.dio(dio_wave, rate, floor, ceiling, 1000 * hop_seconds / parts, speed)
     f0, times = (np.ascontiguousarray(track[parts // 2 :: parts]) for track in tracks)
     return world.stonemask(wave, f0, times, rate)
 
 
 def _harvest(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceiling: float) -> np.ndarray:
-    """Harvest (Morise 2017), on the wave as it is."""
+    """Harvest (Morise 2017), on the unchanged wave."""
     parts = _parts_of_hop(hop_length / sample_rate)
     f0, _ = world.harvest(wave, sample_rate, floor, ceiling, 1000 * hop_length / sample_rate / parts)
     return f0[parts // 2 :: parts]
 
 
 def _parts_of_hop(hop_seconds: float) -> int:
-    """How many WORLD frames to a hop: even, so that one of them falls on each mel frame's centre."""
+    """WORLD frames per hop: an even number, so that one of them falls on each mel frame's centre."""
     return 2 * max(1, round(hop_seconds / WORLD_PERIOD / 2))
 
 
 def _crepe(wave: np.ndarray, sample_rate: int, hop_length: int, floor: float, ceiling: float) -> np.ndarray:
-    """CREPE (Kim et al. 2018): windows at the frames' own centres, pitch the mean around the likeliest bin.
+    """CREPE (Kim et al. 2018): windows at the frames' centres, the pitch a mean around the most likely bin.
 
-    Not by torchcrepe.predict, which rounds the hop at 16 kHz down (a drift of a frame in three seconds) and
+    torchcrepe.predict is not used: it rounds the hop at 16 kHz down (a drift of a frame in three seconds) and
     adds random dither to the pitch.
     """
     import torch

@@ -1,7 +1,7 @@
-"""Where speech starts and ends: silence is cut at head and tail, never inside (lesson 9), and every cut is judged.
+"""Where speech starts and ends: silence is cut at head and tail, never inside (lesson 9), and every cut is scored.
 
-A cut that went into a word leaves speech outside it. Two scores tell (lesson 10): how loud the loudest 50 ms outside
-are, and whether the waveform just outside the cut is voiced.
+A cut into a word leaves speech outside it. Two scores reveal that (lesson 10): how loud the loudest 50 ms outside are,
+and whether the waveform just outside the cut is voiced.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from scipy.signal import butter, sosfiltfilt
 from koe.audio.checks import FLOOR_DB, loudest
 from koe.audio.params import TrimParams
 
-HIGH_PASS = 100.0  # Hz; rumble and hum are below it, and drown the end of a word that is not (heard in m001)
+HIGH_PASS = 100.0  # Hz; rumble and hum below it mask the soft ends of words (as in voice m001)
 FRAME_SECONDS = 0.02  # of the short-time level
 STEP_SECONDS = 0.005
-EDGE_SECONDS = 0.05  # outside a cut, in which voicing is looked for: more than two periods at PITCH_FLOOR
+EDGE_SECONDS = 0.05  # outside a cut, where voicing is measured: more than two periods at PITCH_FLOOR
 PITCH_FLOOR = 55.0  # Hz
 PITCH_CEILING = 500.0  # Hz
 EDGE_DB = -55.0  # below this, relative to the loudest frame, an edge counts as silence (m001 rumbles), not voiced
@@ -24,16 +24,16 @@ EDGE_DB = -55.0  # below this, relative to the loudest frame, an edge counts as 
 
 @dataclass(frozen=True)
 class Cuts:
-    """What of a recording is kept, `wave[start:end]`, and how the two cuts are judged."""
+    """The part of a recording that is kept, `wave[start:end]`, and the scores of the two cuts."""
 
     start: int  # samples
     end: int  # samples
     head_seconds: float  # cut off
-    tail_seconds: float
-    outside_head_db: float  # loudest 50 ms of what was cut off, relative to the loudest frame; FLOOR_DB if nothing
-    outside_tail_db: float
+    tail_seconds: float  # cut off
+    outside_head_db: float  # loudest 50 ms that were cut off, relative to the loudest frame; FLOOR_DB if there are none
+    outside_tail_db: float  # as outside_head_db
     voicing_head: float  # normalised autocorrelation outside the cut, 0 to 1
-    voicing_tail: float
+    voicing_tail: float  # as voicing_head
     why: str  # what makes a cut suspect; empty if nothing does
 
     @property
@@ -46,7 +46,7 @@ def find_cuts(wave: np.ndarray, rate: int, params: TrimParams) -> Cuts:
 
     Speech lasts from the first frame above `head_db` to the last above `tail_db` (dB relative to the loudest 20 ms
     frame), and `margin_seconds` more on both sides. An end with less silence than `min_silence_seconds` is left
-    whole. A waveform of nothing but zeros is left whole too. All levels are measured above HIGH_PASS.
+    uncut, and so is a waveform of zeros. All levels are measured above HIGH_PASS.
     """
     wave = _high_pass(wave, rate)
     levels, step = _levels(wave, rate)
@@ -87,7 +87,7 @@ def _speech(
 
 
 def _levels(wave: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """RMS of 20 ms frames every 5 ms, the first at sample 0, together covering every sample; and the step, samples."""
+    """RMS of 20 ms frames every 5 ms, the first at sample 0, covering all samples; and the step, samples."""
     frame, step = max(1, round(FRAME_SECONDS * rate)), max(1, round(STEP_SECONDS * rate))
     count = 1 + max(0, -(-(len(wave) - frame) // step))
     energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
@@ -99,7 +99,8 @@ def _levels(wave: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
 def _edge_voicing(edge: np.ndarray, rate: int, peak: float) -> float:
     """Highest normalised cross-correlation of an edge with itself at lags of 55 to 500 Hz; 0 for silence.
 
-    The measure of Talkin's RAPT: the product of two stretches one lag apart, over the root of their energies' product.
+    The measure of Talkin's RAPT: the product of two stretches one lag apart, divided by the root of the product of
+    their energies.
     """
     longest, shortest = round(rate / PITCH_FLOOR), round(rate / PITCH_CEILING)
     window = len(edge) - longest

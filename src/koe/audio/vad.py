@@ -1,4 +1,4 @@
-"""Where there is speech in a waveform: Silero's voice activity detector, whose model comes inside faster-whisper."""
+"""Where there is speech in a waveform: Silero's voice activity detector, whose model ships with faster-whisper."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ SHORTEST_PAUSE = 0.1  # s; the model judges stretches of 32 ms, and a stop conso
 
 
 def speech_spans(wave: np.ndarray, rate: int) -> list[tuple[float, float]]:
-    """Start and end of every stretch of speech, s, in order, with at least SHORTEST_PAUSE between two.
+    """Start and end, s, of every stretch of speech, in order, at least SHORTEST_PAUSE apart.
 
-    wave: float in [-1, 1], shape (samples,). Against known boundaries of the demo's voices, the ends are within 0.1 s.
-    Silence, and anything that is not speech, gives no stretch.
+    wave: float in [-1, 1], shape (samples,). The ends are within 0.1 s of the known boundaries of the demo's voices.
+    Silence, and anything else that is not speech, gives no stretch.
     """
-    from faster_whisper.vad import get_speech_timestamps  # a second to import
+    from faster_whisper.vad import get_speech_timestamps  # takes a second to import
 
     if not len(wave):
         return []

@@ -1,9 +1,9 @@
 """WORLD's F0 functions without the interpreter's lock, so that threads use every core.
 
-pyworld holds the lock while WORLD works, which leaves processes, and those take longer to start than a corpus
-of some hundred sentences takes to analyse. The C functions are in pyworld's own library and keep no state; they
-are called there directly. Where that library does not show them (Windows), pyworld's functions do the same under
-the lock. The numbers are the same, and a test holds them against pyworld's.
+pyworld holds the lock while WORLD works, which leaves processes, and those take longer to start than a corpus of a
+few hundred sentences takes to analyse. The C functions are in pyworld's own library and keep no state; they are called
+there directly. Where that library does not export them (Windows), pyworld's functions do the same under the lock. The
+numbers are the same; a test compares them with pyworld's.
 """
 
 import ctypes
@@ -67,7 +67,7 @@ def dio(
 def harvest(
     wave: np.ndarray, rate: int, floor: float, ceiling: float, period: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `dio`, by Harvest."""
+    """As `dio`, computed by Harvest."""
     if _WORLD is None:
         return pyworld.harvest(wave, rate, f0_floor=floor, f0_ceil=ceiling, frame_period=period)
     times, f0 = np.zeros((2, _frames(wave, rate, period)))

@@ -1,4 +1,4 @@
-"""Reading what the data stages wrote: one way from an utterance's name to its waveform and features.
+"""Reading the outputs of the data stages: one way from an utterance's name to its waveform and features.
 
 An utterance has one name everywhere, in tables, in shards, in messages: `koe.names.utterance_name`.
 """
@@ -63,7 +63,7 @@ class Dataset:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """What `extract` kept, indexed by utterance."""
+        """The feature table, of what `extract` kept, indexed by utterance."""
         return self._read(FEATURES, "features")
 
     def _reader(self, readers: dict[str, ShardReader], utterance: str) -> ShardReader:
@@ -83,9 +83,9 @@ class Dataset:
         return frame_count(end - start, self.mel_params) * self.mel_params.hop_length
 
     def wave(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
-        """Trimmed waveform, float32 in [-1, 1], shape (frames * hop_length,); a part of it by frames if asked for.
+        """Trimmed waveform, float32 in [-1, 1], shape (frames * hop_length,), or `frames` of it from `first_frame` on.
 
-        Only the samples asked for are read from the shard.
+        Only the requested samples are read from the shard.
         """
         hop = self.mel_params.hop_length
         start, _ = self._cut_points[utterance]
@@ -93,7 +93,7 @@ class Dataset:
         frames = available - first_frame if frames is None else frames
         if first_frame < 0 or frames < 0 or first_frame + frames > available:
             raise StoreError(
-                f"utterance {utterance!r}: frames {first_frame} to {first_frame + frames} asked for, it has {available}"
+                f"utterance {utterance!r}: frames {first_frame} to {first_frame + frames} requested, it has {available}"
             )
         begin = start + first_frame * hop
         audio = self._reader(self._audio, utterance).slice(utterance, "audio", begin, begin + frames * hop)
@@ -104,11 +104,11 @@ class Dataset:
         return from_int16(self._reader(self._audio, utterance).get(utterance, "audio"))
 
     def mel(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
-        """Log-mel, natural logarithm, never normalised: float32, shape (frames, n_mels); a part of it if asked for."""
+        """Log-mel, natural logarithm, never normalised: float32, shape (frames, n_mels), or part of it."""
         return self._part(utterance, "mel", first_frame, frames)
 
     def f0(self, utterance: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
-        """F0 in Hz, 0 = unvoiced: float32, shape (frames,); a part of it if asked for."""
+        """F0 in Hz, 0 = unvoiced: float32, shape (frames,), or part of it."""
         self.require_grid(utterance, "f0")
         return self._part(utterance, "f0", first_frame, frames)
 
@@ -118,12 +118,12 @@ class Dataset:
         return self._part(utterance, "energy")
 
     def _part(self, utterance: str, field: str, first_frame: int = 0, frames: int | None = None) -> np.ndarray:
-        """Nothing but the frames asked for is read."""
+        """A field's array or part of it; only the requested frames are read."""
         end = self.frames(utterance) if frames is None else first_frame + frames
         return self._reader(self._features, utterance).slice(utterance, field, first_frame, end)
 
     def require_grid(self, utterance: str, field: str) -> None:
-        """Raises StoreError unless a field of one value a frame has the mel's frames (lessons 6 and 24); reads none."""
+        """Raises StoreError unless a field of one value per frame has as many as the mel; reads headers only."""
         shape = self._reader(self._features, utterance).shape(utterance, field)
         if shape != (self.frames(utterance),):
             raise StoreError(f"utterance {utterance!r}: {field} has shape {shape}, its mel "

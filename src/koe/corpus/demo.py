@@ -25,8 +25,8 @@ def import_demo(
 ) -> tuple[pd.DataFrame, list[str], str]:
     """Speaks `<path>/<language>.tsv` with every chosen voice into shards in `folder`.
 
-    Returns the utterance table, lines to print, and the licence. A voice's samples depend on the sentences and
-    nothing else. Raises KoeError for a missing sentence file, a name with a slash, or an unknown voice.
+    Returns the utterance table, lines to print, and the licence. A voice's samples depend on the sentences
+    alone. Raises KoeError for a missing sentence file, a name with a slash, or an unknown voice.
     """
     language = params.language or LANGUAGE
     path = Path(params.path) / f"{language}.tsv"
@@ -36,8 +36,8 @@ def import_demo(
     if not sentences:
         raise KoeError(f"corpora.{name}.path: {path} holds no sentences; expected lines of id<TAB>text")
     if slashed := [sentence for sentence, _ in sentences if "/" in sentence]:
-        raise KoeError(f"{path}: sentence {slashed[0]!r}; expected a name without a slash, which parts the names of "
-                       "utterances")
+        raise KoeError(f"{path}: sentence {slashed[0]!r}; expected a name without a slash, which separates the "
+                       "parts of utterance names")
     voices = demo_voices(name, params)
     roles = dict(zip(_source_and_target(params), ("source", "target"), strict=True))
     rows, clipped = [], 0
@@ -56,9 +56,9 @@ def import_demo(
 
 
 def demo_voices(name: str, params: CorpusParams) -> list[Voice]:
-    """The voices that speak; without `speakers`, the source's and the target's.
+    """The voices of `speakers`; if it is null, those of source and target.
 
-    Raises KoeError naming the parameter if there is no such voice in the language, or if source and target are one.
+    Raises KoeError naming the parameter if the language has no such voice, or if source and target are the same.
     """
     language = params.language or LANGUAGE
     available = [voice.name for voice in VOICES.values() if voice.language == language]
@@ -83,8 +83,8 @@ def _recordings(
 ) -> Iterator[tuple[Voice, tuple[str, str], np.ndarray, int]]:
     blocks = [sentences[start:start + BLOCK] for start in range(0, len(sentences), BLOCK)]
     jobs = [(voice, number, block) for voice in voices for number, block in enumerate(blocks)]
-    for (voice, _, block), spoken in zip(jobs, parallel_map(_speak_job, jobs, processes, batch=1), strict=True):
-        for sentence, (audio, outside) in zip(block, spoken, strict=True):
+    for (voice, _, block), waves in zip(jobs, parallel_map(_speak_job, jobs, processes, batch=1), strict=True):
+        for sentence, (audio, outside) in zip(block, waves, strict=True):
             yield voice, sentence, audio, outside
 
 

@@ -1,7 +1,7 @@
 """Features of trimmed recordings: mel, F0 and energy on one frame grid (lessons 6 and 24), packed.
 
-Utterances are worked on one to a thread, WORLD and PyTorch leaving the interpreter's lock alone, and PyTorch keeps
-to that thread, so that the bytes do not depend on how many there are.
+Each utterance is processed on one thread (WORLD and PyTorch release the interpreter's lock), and PyTorch stays on that
+thread, so that the bytes do not depend on the number of threads.
 """
 
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
 
-SHORTEST_FRAMES = LARGEST_FACTOR  # so that no experiment with steps needs other features
+SHORTEST_FRAMES = LARGEST_FACTOR  # the longest step, so that experiments with other steps use the same features
 PRESSED = 0.03  # F0 this near to floor or ceiling, as a share of them, may be beyond it
 
 
 @dataclass(frozen=True)
 class Features:
-    """One utterance: log-mel (frames, n_mels), F0 (frames,) in Hz with 0 = unvoiced, log energy (frames,)."""
+    """Features of one utterance."""
 
-    mel: np.ndarray
-    f0: np.ndarray
-    energy: np.ndarray
+    mel: np.ndarray  # log-mel, float32, (frames, n_mels)
+    f0: np.ndarray  # Hz, 0 = unvoiced, float32, (frames,)
+    energy: np.ndarray  # log energy, float32, (frames,)
 
 
 def extract_features(
@@ -69,9 +69,9 @@ def _check_grid(features: Features, mel_params: MelParams, samples: int) -> None
     frames = frame_count(samples, mel_params)
     expected = {"mel": (frames, mel_params.n_mels), "f0": (frames,), "energy": (frames,)}
     for field, shape in expected.items():
-        found: np.ndarray = getattr(features, field)
-        if found.shape != shape:
-            raise StoreError(f"{field} has shape {found.shape} for {samples} samples, expected {shape}")
+        array: np.ndarray = getattr(features, field)
+        if array.shape != shape:
+            raise StoreError(f"{field} has shape {array.shape} for {samples} samples, expected {shape}")
 
 
 def extract_corpus(

@@ -1,7 +1,7 @@
 """Pairs of recordings of one sentence, and their split into training, validation and test (lesson 3).
 
 Who is converted into whom is a rule of the parameters (`pair.rule`), not of file names (lesson 25). Everything drawn
-depends on the seed and on names alone, so that adding a speaker or a sentence does not reshuffle the others.
+depends only on the seed and on names, so that adding a speaker or a sentence does not reshuffle the others.
 """
 
 from collections.abc import Iterable
@@ -27,34 +27,34 @@ PAIRS = Table("pairs.csv", {
     "split": str,  # of SPLITS
 })
 SPLITS = ("train", "validation", "test")
-STAGES_BEFORE = ("corpus", "resampled", "trim", "features")  # whose quarantine may explain a partner
+STAGES_BEFORE = ("corpus", "resampled", "trim", "features")  # whose quarantine may explain a missing partner
 
 
 def pair_corpora(dataset: Dataset, params: PairParams, seed: int, folder: str | Path) -> pd.DataFrame:
-    """Pairs what `extract` kept and splits it; writes pairs.csv and quarantine.csv; returns the pairs.
+    """Pairs what `extract` kept and splits the pairs; writes pairs.csv and quarantine.csv; returns the pairs.
 
     Every utterance that is in no pair has a row in the quarantine (lesson 23). Raises KoeError if too few sentences
-    are left, or if a parameter names a speaker that is not there.
+    are left, or if a parameter names an unknown speaker.
     """
     quarantine = Quarantine("pair")
     kept = _kept(dataset, quarantine)
     candidates, refused = make_pairs(dataset, kept, params, seed, quarantine)
     _account_for_partners(dataset, kept, candidates, refused, quarantine)
-    quarantine.write(folder)  # before the split, which may find too few: here is why
+    quarantine.write(folder)  # before the split, which may find too few sentences: the table says why
     split = assign_splits(candidates, kept, params, seed)
     pairs = hold_out_speakers(split, params, set(kept["speaker_key"]))
     for utterance in sorted(_sides(candidates) - _sides(pairs)):
         quarantine.add(utterance, "left_out_by_split", "pair.train, the held-out speakers, or a speaker without a "
                        "training pair leave none of its pairs")
     quarantine.write(folder)
-    enrolment_utterances(dataset, pairs)  # a held-out speaker whom nothing introduces is refused here
+    enrolment_utterances(dataset, pairs)  # raises for a held-out speaker without enrolment recordings
     pairs = pairs[list(PAIRS.columns)]
     PAIRS.write(folder, pairs)
     return pairs
 
 
 def _kept(dataset: Dataset, quarantine: Quarantine) -> pd.DataFrame:
-    """What `extract` kept, by utterance, with `corpus` and `speaker_key`.
+    """The utterance table, reduced to what `extract` kept, with the columns `corpus` and `speaker_key`.
 
     A speaker's second recording of a sentence in one style is excluded.
     """
@@ -70,12 +70,12 @@ def _kept(dataset: Dataset, quarantine: Quarantine) -> pd.DataFrame:
 def make_pairs(
     dataset: Dataset, kept: pd.DataFrame, params: PairParams, seed: int, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """All pairs that the rule asks for, PAIRS without split; and for the sides of refused pairs, an example.
+    """All pairs that the rule selects, PAIRS without split; and for utterances of refused pairs, an example.
 
     `kept`: utterances by name (columns corpus, speaker_key, sentence, style, text, role). Two recordings pair if their
     sentence has the same name and they are in one style, in the same corpus or, with `across_corpora`, in any. Refused,
-    with a row in `quarantine`: pairs whose texts differ, for one name then stands for two sentences, and pairs whose
-    duration ratio is out of bounds.
+    with a row in `quarantine`: pairs whose texts differ, because one name then stands for two sentences, and pairs
+    whose duration ratio is out of bounds.
     """
     frames = dataset.features["frames"]
     low, high = params.duration_ratio
@@ -100,21 +100,24 @@ def make_pairs(
 
 
 def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
-    """Every source and target utterance of a chosen direction that share sentence and style: PAIRS without split."""
-    everyone = sorted(set(kept["speaker_key"]))
-    asked = [Direction(find_speaker(source, everyone, "pair.chosen"), find_speaker(target, everyone, "pair.chosen"))
-             for source, target in params.chosen]
-    wanted = {speaker for direction in asked for speaker in direction} if params.rule == "chosen" else set(
-        kept.loc[kept["role"] != "", "speaker_key"] if params.rule in ("one_way", "both") else everyone)
-    recordings = kept.loc[kept["speaker_key"].isin(wanted), ["utterance", "corpus", "speaker_key", "sentence", "style"]]
+    """All source and target utterances of a chosen direction that share sentence and style: PAIRS without split."""
+    speakers = sorted(set(kept["speaker_key"]))
+    listed = [Direction(find_speaker(source, speakers, "pair.chosen"), find_speaker(target, speakers, "pair.chosen"))
+              for source, target in params.chosen]
+    if params.rule == "chosen":
+        speakers = sorted({speaker for direction in listed for speaker in direction})
+    elif params.rule in ("one_way", "both"):
+        speakers = sorted(set(kept.loc[kept["role"] != "", "speaker_key"]))
+    columns = ["utterance", "corpus", "speaker_key", "sentence", "style"]
+    recordings = kept.loc[kept["speaker_key"].isin(speakers), columns]
     shared = ["sentence", "style"] if params.across_corpora else ["corpus", "sentence", "style"]
     groups = recordings.reset_index(drop=True).groupby(shared, sort=True).indices.values()
-    meetings = [_ordered_pairs(np.sort(members)) for members in groups if len(members) > 1]
-    sources, targets = np.concatenate([np.zeros((2, 0), np.int64), *meetings], axis=1)
+    pairs = [_ordered_pairs(np.sort(members)) for members in groups if len(members) > 1]
+    sources, targets = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
     names = recordings["speaker_key"].to_numpy()
     roles = dict(zip(kept["speaker_key"], kept["role"], strict=True))
     possible = {Direction(source, target) for source, target in set(zip(names[sources], names[targets], strict=True))}
-    directions = choose_directions(possible, roles, asked, params, seed)
+    directions = choose_directions(possible, roles, listed, params, seed)
     chosen = [direction in directions for direction in zip(names[sources], names[targets], strict=True)]
     utterances, sentences = recordings["utterance"].to_numpy(), recordings["sentence"].to_numpy()
     matched = pd.DataFrame({
@@ -126,7 +129,7 @@ def _matched(kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
 
 
 def _no_pairs(kept: pd.DataFrame, params: PairParams) -> str:
-    """What of the data to look at where the rule finds no pair."""
+    """A hint for the user at why the rule finds no pair."""
     if kept["speaker_key"].nunique() < 2:
         return f"all recordings are of one speaker, {kept['speaker_key'].iloc[0]}"
     if params.rule in ("one_way", "both") and not {"source", "target"} <= set(kept["role"]):
@@ -143,25 +146,26 @@ def _ordered_pairs(members: np.ndarray) -> np.ndarray:
 
 
 def choose_directions(
-    possible: set[Direction], roles: dict[str, str], asked: Iterable[Direction], params: PairParams, seed: int
+    possible: set[Direction], roles: dict[str, str], listed: Iterable[Direction], params: PairParams, seed: int
 ) -> set[Direction]:
-    """Which of the `possible` directions (those with a sentence in common) the rule asks for; `asked` are the chosen.
+    """The directions that the rule selects from the `possible` ones, those with a sentence in common.
 
-    `sampled` ranks the targets of each source by a hash of the seed and both names, so that a new speaker takes at
-    most one place in anybody's list (highest random weight, Thaler & Ravishankar 1998).
+    `listed` are those of `pair.chosen`. `sampled` ranks the targets of each source by a hash of the seed and both
+    names, so that a new speaker takes at most one place in any source's list (highest random weight, Thaler &
+    Ravishankar 1998).
     """
     if params.rule == "all":
         return possible
     if params.rule == "chosen":
-        return possible & set(asked)
+        return possible & set(listed)
     if params.rule == "sampled":
         targets: dict[str, list[str]] = {}
         for direction in possible:
             targets.setdefault(direction.source, []).append(direction.target)
-        ranked = {source: sorted(found, key=lambda target: (seed_for(seed, "pair", source, target), target))
-                  for source, found in targets.items()}
+        ranked = {source: sorted(names, key=lambda target: (seed_for(seed, "pair", source, target), target))
+                  for source, names in targets.items()}
         return {Direction(source, target)
-                for source, found in ranked.items() for target in found[:params.targets_per_source]}
+                for source, names in ranked.items() for target in names[:params.targets_per_source]}
     forward = {direction for direction in possible
                if roles[direction.source] == "source" and roles[direction.target] == "target"}
     back = {Direction(source=direction.target, target=direction.source) for direction in forward}
@@ -171,7 +175,7 @@ def choose_directions(
 def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, seed: int) -> pd.DataFrame:
     """The pairs with their `split`; those beyond `pair.train` are left out.
 
-    All pairs of a sentence, in whatever style, are in one split: the same words, whispered, would give them away.
+    All pairs of a sentence, in whatever style, are in one split: the same words, whispered, would leak.
     Sentences are ranked by a hash of the seed and their name. Counts take the first of them, so that adding a
     sentence moves at most one other across each border; shares take those whose hash is below the share, so that it
     moves none. Sentences of the same text, in another corpus or under another name, stay together and count as one.
@@ -194,20 +198,21 @@ def assign_splits(pairs: pd.DataFrame, kept: pd.DataFrame, params: PairParams, s
             border = draws[taken[-1]] if taken else border
         if not taken or (isinstance(size, int) and len(taken) < size):
             raise KoeError(
-                f"pair.{name}: {'the rest' if size is None else size} of the sentences, but {len(taken)} are left for "
-                f"it of the {len(draws)} that have pairs (test, validation and train take theirs in this order); lower "
-                "pair.test or pair.validation, or add recordings")
+                f"pair.{name}: {'the rest' if size is None else size} of the sentences, but only {len(taken)} of the "
+                f"{len(draws)} that have pairs are left for it (test, validation and train take theirs in this order); "
+                "lower pair.test or pair.validation, or add recordings")
         splits |= dict.fromkeys(taken, name)
         waiting = [unit for unit in waiting if unit not in splits]
-    found = pairs["sentence"].map(lambda sentence: splits.get(units[sentence], ""))
-    return pairs.assign(split=found)[found != ""].reset_index(drop=True)
+    split = pairs["sentence"].map(lambda sentence: splits.get(units[sentence], ""))
+    return pairs.assign(split=split)[split != ""].reset_index(drop=True)
 
 
 def _units(rows: pd.DataFrame, seed: int) -> tuple[dict[str, str], dict[str, float]]:
-    """Sentence → what is split as one: a name of those that share its text, directly or not. And a draw for each unit.
+    """The unit of each sentence, which goes into one split, and a draw for each unit.
 
-    The draw, from 0 to 1, is the lowest of the unit's texts, or of its names where it has no text: the same texts under
-    other names, in another corpus, change nothing.
+    A unit has the name of one of its sentences, those that share a text directly or through others. The draw, from 0 to
+    1, is the lowest of the unit's texts, or of its names where it has no text: the same texts under other names, in
+    another corpus, change nothing.
     """
     parent: dict[str, str] = {sentence: sentence for sentence in rows["sentence"]}
 
@@ -230,11 +235,12 @@ def _units(rows: pd.DataFrame, seed: int) -> tuple[dict[str, str], dict[str, flo
 
 
 def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterable[str]) -> pd.DataFrame:
-    """Without the pairs that would let a held-out speaker be heard too early.
+    """The pairs without those that would expose a held-out speaker too early.
 
-    Training has none of them. Where `pair.test_speakers` are named, every test pair has one of them, and neither
-    training nor validation does; likewise for validation. Whoever else is in no training pair, because their few
-    sentences are all held out, is left out of the others too. Raises KoeError if that leaves a split empty.
+    Training has no pair with one. Where `pair.test_speakers` are named, every test pair has one of them, and neither
+    training nor validation does; likewise for validation. Any other speaker without a training pair, because all of
+    their few sentences are held out, is left out of validation and test too. Raises KoeError if that leaves a split
+    empty.
     """
     speakers = set(speakers)
     held = {split: {find_speaker(name, speakers, f"pair.{split}_speakers")
@@ -242,20 +248,20 @@ def hold_out_speakers(pairs: pd.DataFrame, params: PairParams, speakers: Iterabl
     if both := sorted(held["validation"] & held["test"]):
         raise KoeError(f"pair.validation_speakers, pair.test_speakers: {', '.join(both)} cannot be held out for both")
 
-    def waits(split: str, direction: Direction) -> bool:
+    def is_allowed(split: str, direction: Direction) -> bool:
         forbidden = set().union(*(names for name, names in held.items() if name != split))
-        wanted = held.get(split, set())
-        return not forbidden & set(direction) and (not wanted or bool(wanted & set(direction)))
+        required = held.get(split, set())
+        return not forbidden & set(direction) and (not required or bool(required & set(direction)))
 
-    left = pairs[list(map(waits, pairs["split"], directions_of(pairs)))]
-    trained = {speaker_key(name) for name in _sides(left[left["split"] == "train"])}
+    remaining = pairs[list(map(is_allowed, pairs["split"], directions_of(pairs)))]
+    trained = {speaker_key(name) for name in _sides(remaining[remaining["split"] == "train"])}
     known = trained | held["validation"] | held["test"]
-    left = left[[known.issuperset(direction) for direction in directions_of(left)]]
-    empty = [split for split in SPLITS if split not in set(left["split"])]
+    remaining = remaining[[known.issuperset(direction) for direction in directions_of(remaining)]]
+    empty = [split for split in SPLITS if split not in set(remaining["split"])]
     if empty:
         raise KoeError(f"pair.validation_speakers, pair.test_speakers: no pair is left for {', '.join(empty)}; hold "
                        "out fewer speakers, or let pair.rule make pairs with them")
-    return left.reset_index(drop=True)
+    return remaining.reset_index(drop=True)
 
 
 def directions_of(pairs: pd.DataFrame) -> list[Direction]:
@@ -271,16 +277,16 @@ def _sides(pairs: pd.DataFrame) -> set[str]:
 def _account_for_partners(
     dataset: Dataset, kept: pd.DataFrame, candidates: pd.DataFrame, refused: dict[str, str], quarantine: Quarantine
 ) -> None:
-    """A quarantine row for each utterance that is in no pair (lesson 23): what kept it out, as far as is known."""
+    """A quarantine row for each utterance that is in no pair (lesson 23): the reason, as far as it is known."""
     paired = _sides(candidates)
     shared = kept.groupby(["sentence", "style"])["speaker_key"].transform("nunique") > 1
     excluded = _excluded_before(dataset)
-    for row, met in zip(kept.itertuples(), shared, strict=True):
+    for row, has_partner in zip(kept.itertuples(), shared, strict=True):
         if row.utterance in paired:
             continue
         if row.utterance in refused:
             reason, detail = "in_no_pair", f"its pairs were refused, e.g. {refused[row.utterance]}"
-        elif met:
+        elif has_partner:
             reason, detail = "not_in_rule", "pair.rule and pair.across_corpora ask for none of its pairs"
         else:
             known = "; ".join(excluded.get((row.corpus, row.sentence, row.style), []))
@@ -291,7 +297,7 @@ def _account_for_partners(
 
 
 def _excluded_before(dataset: Dataset) -> dict[tuple[str, str, str], list[str]]:
-    """(corpus, sentence, style) → what earlier stages excluded of it."""
+    """Exclusions by earlier stages, by (corpus, sentence, style)."""
     folders = [dataset.data / stage / corpus for corpus in dataset.corpora for stage in STAGES_BEFORE]
     excluded: dict[tuple[str, str, str], list[str]] = {}
     for row in read_quarantine(folders).itertuples():
@@ -308,9 +314,9 @@ def read_pairs(folder: str | Path) -> pd.DataFrame:
     """
     path = Path(folder) / PAIRS.file
     pairs = PAIRS.read(folder)
-    wrong = sorted(set(pairs["split"]) ^ set(SPLITS))
-    if wrong:
-        raise KoeError(f"{path}: split {', '.join(wrong)} is unknown or empty; expected {', '.join(SPLITS)}, "
+    invalid = sorted(set(pairs["split"]) ^ set(SPLITS))
+    if invalid:
+        raise KoeError(f"{path}: split {', '.join(invalid)} is unknown or empty; expected {', '.join(SPLITS)}, "
                        "each with pairs. Run dvc repro pair")
     for column in ("sentence", "source", "target"):
         splits = pairs.groupby(column)["split"].nunique()
@@ -328,7 +334,7 @@ def pairs_in(pairs: pd.DataFrame, *splits: str) -> list[Pair]:
 
 
 def draw_pairs(pairs: list[Pair], most: int, seed: int) -> list[Pair]:
-    """At most so many of the pairs, in their order, drawn by a hash of the seed and their names."""
+    """At most `most` of the pairs, in their order, drawn by a hash of the seed and their names."""
     if len(pairs) <= most:
         return pairs
     drawn = set(sorted(pairs, key=lambda pair: seed_for(seed, "draw", pair.name))[:most])
@@ -336,24 +342,24 @@ def draw_pairs(pairs: list[Pair], most: int, seed: int) -> list[Pair]:
 
 
 def enrolment_utterances(dataset: Dataset, pairs: pd.DataFrame) -> dict[str, list[str]]:
-    """For each speaker of the pairs, `<corpus>/<speaker>`: recordings by which a model may know them, sorted.
+    """Enrolment recordings of each speaker in the pairs, sorted, by `<corpus>/<speaker>`.
 
-    Those of their training pairs; for a held-out speaker, who is in none, their recordings of training sentences: what
-    one would have of somebody new. Nothing of validation or test. Raises KoeError where there are none.
+    They are those of the speaker's training pairs; for a held-out speaker, who has none, their recordings of training
+    sentences, as one would have of a new speaker; nothing of validation or test. Raises KoeError for a speaker without.
     """
     train = pairs[pairs["split"] == "train"]
     speakers = {speaker_key(name) for name in _sides(pairs)}
-    found: dict[str, list[str]] = {speaker: [] for speaker in sorted(speakers)}
+    recordings: dict[str, list[str]] = {speaker: [] for speaker in sorted(speakers)}
     for name in sorted(_sides(train)):
-        found[speaker_key(name)].append(name)
-    held_out = {speaker for speaker, names in found.items() if not names}
+        recordings[speaker_key(name)].append(name)
+    held_out = {speaker for speaker, names in recordings.items() if not names}
     if held_out:
         kept = dataset.utterances.loc[dataset.features["utterance"]]
         for name in sorted(kept.loc[kept["sentence"].isin(set(train["sentence"])), "utterance"]):
             if speaker_key(name) in held_out:
-                found[speaker_key(name)].append(name)
-    unknown = [speaker for speaker, names in found.items() if not names]
+                recordings[speaker_key(name)].append(name)
+    unknown = [speaker for speaker, names in recordings.items() if not names]
     if unknown:
-        raise KoeError(f"pair.validation_speakers, pair.test_speakers: {', '.join(unknown)} recorded no sentence of "
-                       "the training part, by which a model could know them; hold out others")
-    return found
+        raise KoeError(f"pair.validation_speakers, pair.test_speakers: {', '.join(unknown)} have recorded no "
+                       "training sentence, so nothing could enrol them; hold out other speakers")
+    return recordings

@@ -25,7 +25,7 @@ class SegmentParams(Section):
 
 
 class CorpusParams(Section):
-    """One corpus. What an importer does not use must stay null (koe.corpus.importers.registry)."""
+    """One corpus. Parameters that its importer does not use must stay null (koe.corpus.importers.registry)."""
 
     importer: str  # a name of koe.corpus.importers.registry
     path: str
@@ -83,7 +83,7 @@ class PairParams(Section):
                    f"others (rule is {self.rule})")
         for source, target in self.chosen:
             if source == target:
-                yield f"{name}.chosen: {source!r} to itself"
+                yield f"{name}.chosen: pairs {source!r} with itself"
         shares = [share for share in (self.train, self.validation, self.test) if isinstance(share, float)]
         if sum(shares) > 1 + 1e-9:
             yield (f"{name}.train, {name}.validation, {name}.test: shares of the sentences, together "
@@ -104,7 +104,7 @@ class StatsParams(Section):
 
 
 def speaker_pitch(pitch: PitchParams, corpora: Mapping[str, CorpusParams]) -> SpeakerPitch:
-    """The pitch section with `corpora.<name>.pitch_ranges` of these corpora."""
+    """The pitch section with the `corpora.<name>.pitch_ranges` of `corpora`."""
     ranges = {f"{name}/{speaker}": limits for name, corpus in corpora.items()
               for speaker, limits in corpus.pitch_ranges.items()}
     return SpeakerPitch(**pitch.model_dump(), ranges=ranges)
@@ -113,7 +113,7 @@ def speaker_pitch(pitch: PitchParams, corpora: Mapping[str, CorpusParams]) -> Sp
 def pitch_contradictions(
     pitch: PitchParams, corpora: Mapping[str, CorpusParams], mel_params: MelParams
 ) -> Iterator[str]:
-    """Of the ranges in which F0 is looked for, in the whole file and of speakers, with the sample rate."""
+    """Contradictions between the F0 ranges, the general one and those of speakers, and the sample rate."""
     ranges = {"pitch.floor, pitch.ceiling": (pitch.floor, pitch.ceiling)}
     ranges |= {f"corpora.{name}.pitch_ranges.{speaker}": limits for name, corpus in corpora.items()
                for speaker, limits in corpus.pitch_ranges.items()}

@@ -17,7 +17,7 @@ QUARANTINE = Table("quarantine.csv", {
 
 
 class Quarantine:
-    """Collects exclusions of one stage and writes them, rows or none, to `folder/quarantine.csv`."""
+    """Collects exclusions of one stage and writes them, even if there are none, to `folder/quarantine.csv`."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -31,7 +31,7 @@ class Quarantine:
         return len(self.rows)
 
     def counts(self) -> dict[str, int]:
-        """How many rows each reason has, the most frequent first."""
+        """Number of rows by reason, the most frequent first."""
         return dict(Counter(row["reason"] for row in self.rows).most_common())
 
     def summary(self) -> str:
@@ -44,7 +44,7 @@ class Quarantine:
         if kept:
             return
         example = next((row["detail"] for row in self.rows if row["reason"] == next(iter(self.counts()))), "")
-        raise KoeError(f"{self.stage}: nothing is left to go on with; {self.summary() or 'there was nothing'}, "
+        raise KoeError(f"{self.stage}: nothing is left to continue with; {self.summary() or 'the input was empty'}, "
                        f"e.g. {example or 'none'}\n{advice}; the whole list is {Path(folder) / QUARANTINE.file}")
 
     def write(self, folder: str | Path) -> None:

@@ -1,7 +1,7 @@
 """Resampling: every recording decoded, checked, brought to the project's rate and packed as 16-bit samples.
 
-If asked for, all are brought to one loudness. A recording is in memory only while it is worked on; what it is
-refused for goes to the quarantine.
+With `resample.loudness_lufs` all are brought to one loudness. A recording is in memory only while it is processed; if
+it is refused, the reason goes to the quarantine.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from koe.parallel import thread_map
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 
-_NEEDED = ["utterance", "path", "start", "end", "sample_rate"]  # of the utterance table
+_NEEDED = ["utterance", "path", "start", "end", "sample_rate"]  # columns of the utterance table
 _DIGEST_BYTES = 8
 _LOUDNESS_MISSED = 0.1  # loudness units
 
@@ -36,7 +36,7 @@ class _Resampled:
     """A recording at the project's rate."""
 
     audio: np.ndarray  # int16, (samples,)
-    row: dict[str, Any]  # its columns of the table
+    row: dict[str, Any]  # columns of RESAMPLED except the utterance
 
 
 def resample_corpus(
@@ -70,7 +70,7 @@ def resample_corpus(
 def _resample_one(
     recording: Any, packed: ShardReader | None, rate: int, params: ResampleParams
 ) -> tuple[str, _Resampled | AudioError]:
-    """The utterance's name with the resampled recording, or with what is wrong with it."""
+    """The utterance's name with the resampled recording, or with the reason why it is refused."""
     try:
         channels, native_rate = _decode(recording, packed, params)
         clipped = check_content(channels, native_rate, params, recording.path or recording.utterance)
@@ -85,7 +85,7 @@ def _resample_one(
 
 
 def _measure(audio: np.ndarray, rate: int) -> dict[str, Any]:
-    """Columns of the table that say what the stored samples, int16 (samples,), are like."""
+    """The columns of the table that are measured on the stored samples, int16 (samples,)."""
     wave = from_int16(audio)
     return {
         "seconds": len(audio) / rate, "samples": len(audio), "peak_db": decibels(float(np.abs(wave).max())),
@@ -96,7 +96,7 @@ def _measure(audio: np.ndarray, rate: int) -> dict[str, Any]:
 
 
 def _decode(recording: Any, packed: ShardReader | None, params: ResampleParams) -> tuple[np.ndarray, int]:
-    """Samples (samples, channels), float32, and their rate; what is too long is refused before it is decoded."""
+    """Samples (samples, channels), float32, and their rate; too long a recording is refused before it is decoded."""
     if not recording.path:
         assert packed is not None
         return from_int16(packed.get(recording.utterance, "audio"))[:, None], int(recording.sample_rate)
@@ -107,14 +107,14 @@ def _decode(recording: Any, packed: ShardReader | None, params: ResampleParams) 
 
 
 def rates_note(table: pd.DataFrame, rate: int) -> str:
-    """A line that counts recordings by what was done to their rate; upsampling is named, for it adds no treble."""
+    """A line that counts recordings by the change of rate; upsampling is listed because it adds no treble."""
     up, down = (table["native_rate"] < rate).sum(), (table["native_rate"] > rate).sum()
     lowest = f" (from {table['native_rate'].min()} Hz)" if up else ""
     return f"to {rate} Hz: {down} downsampled, {up} upsampled{lowest}, {len(table) - up - down} left as they were"
 
 
 def loudness_note(table: pd.DataFrame, target: float) -> str:
-    """A line that says how far loudness was moved, and how many recordings full scale kept below `target`."""
+    """A line with the range of gains, and the number of recordings that full scale kept below `target`."""
     limited = (table["lufs"] < target - _LOUDNESS_MISSED).sum()
     return (f"to {target:g} LUFS: by {table['gain_db'].min():+.1f} to {table['gain_db'].max():+.1f} dB, "
-            f"{limited} stay quieter, for their peaks are at full scale")
+            f"{limited} stay quieter, because their peaks are at full scale")

@@ -1,8 +1,8 @@
-"""What lies under a corpus' path, in one small file that changes when it does.
+"""The state of the files under a corpus's path, in one small file that changes when they do.
 
-DVC would walk a folder of recordings for every `dvc status`, and cannot do without one that is not on this machine.
-So one stage looks at all corpora before each run, remembering what it has read, and `import` and `resample` depend
-on its `data/scan/<corpus>.json`. A machine that has only the cached features goes by the recorded state.
+DVC would walk a folder of recordings for every `dvc status`, and would fail where the folder is not on the machine. So
+one stage scans all corpora before each run, remembering what it has read, and `import` and `resample` depend on its
+`data/scan/<corpus>.json`. A machine that has only the cached features uses the recorded state.
 """
 
 import csv
@@ -18,90 +18,90 @@ from koe.errors import KoeError
 from koe.files import read_json, write_json
 from koe.parallel import thread_map
 
-JUST_NOW = 2 * 10**9  # ns; a file as young as that may change again within one tick of a coarse clock
+JUST_NOW = 2 * 10**9  # ns; a file this young may change again within one tick of a coarse clock
 THREADS = 8  # they wait for the disk, or for a network mount
 
 
 class _File(NamedTuple):
-    name: str  # its place below the corpus' path; empty for the path itself, where that is a file
+    name: str  # path relative to the corpus's path; empty for that path itself, where it is a file
     path: str
-    state: os.stat_result | None  # None where it is no file: a link that leads nowhere
+    state: os.stat_result | None  # None where it is not a file: a dangling link
 
     @property
-    def shows(self) -> str:
-        """What tells that the file changed, without reading it."""
+    def stamp(self) -> str:
+        """Size and time, which reveal a change of the file without reading it."""
         return f"{self.state.st_size} {self.state.st_mtime_ns}" if self.state else ""
 
     @property
     def identity(self) -> str:
-        """What stays the same as long as the file does, in Unicode, which names need not be."""
+        """What stays the same as long as the file does; valid Unicode, even if its name is not."""
         inode = self.state.st_ino if self.state else 0
-        return f"{self.shows} {inode} {os.fsencode(self.name).decode('utf-8', 'backslashreplace')}"
+        return f"{self.stamp} {inode} {os.fsencode(self.name).decode('utf-8', 'backslashreplace')}"
 
 
 def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> dict[str, Any] | None:
     """Writes `folder/<name>.json`: {"hash", "files", "bytes", "digest"} of what lies under `params.path`.
 
-    The digest covers every file's place below `params.path` with, by `params.hash`, its content or its size and time.
-    For the importer `table`, whose path is a CSV, that counts by content, and so do the files that its column `path`
-    names, by `params.hash`. Hidden files and folders are left out, for no importer reads them. Hashes of contents are
-    kept in `cache/<name>.json`: a file is read again only when its size, time or inode has changed.
+    The digest covers every file's path relative to `params.path` and, by `params.hash`, its content or its size and
+    time. For the importer `table`, whose path is a CSV file, it covers the content of that file and, by `params.hash`,
+    the files that its column `path` names. Hidden files and folders are left out, because no importer reads them.
+    Hashes of contents are kept in `cache/<name>.json`: a file is read again only if its size, time or inode changed.
 
-    Returns what was written, or None if the corpus is not on this machine (nothing at its path, an empty folder, as
-    where nothing is mounted, or a table that names no file that is here) and the recorded state stays. Raises KoeError
-    naming `corpora.<name>.path` if nothing is recorded either, or if what is there cannot be read.
+    Returns what was written, or None if the corpus is not on this machine (nothing at its path, an empty folder, such
+    as a mount point without a mount, or a table none of whose files exists) and the recorded state stays. Raises
+    KoeError naming `corpora.<name>.path` if nothing is recorded either, or if the files cannot be read.
     """
     recorded = folder / f"{name}.json"
     try:
-        files = sorted(_listed(Path(params.path)) if params.importer == "table" else _found(params.path))
+        files = sorted(_files_of_table(Path(params.path)) if params.importer == "table" else _files_below(params.path))
     except OSError as error:
         raise KoeError(f"corpora.{name}.path: {error.filename} cannot be read ({error.strerror})") from error
     if not any(file.state for file in files if file.name):
         if recorded.exists():
             return None
-        raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no {recorded} to go by; "
-                       "correct the path, or take that file from where the corpus is")
+        raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no recorded state in "
+                       f"{recorded}; correct the path, or copy that file from a machine that has the corpus")
     read = [file for file in files if params.hash == "content" or not file.name]
     hashes = _contents(read, cache / f"{name}.json") if read else {}
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
-        digest.update(os.fsencode(f"{file.name}\0{hashes.get(file.name, file.shows)}\0"))
+        digest.update(os.fsencode(f"{file.name}\0{hashes.get(file.name, file.stamp)}\0"))
     scan = {"hash": params.hash, "files": len(files), "bytes": sum(file.state.st_size for file in files if file.state),
             "digest": digest.hexdigest()}
     write_json(recorded, scan)
     return scan
 
 
-def _found(root: str, place: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[_File]:
-    """All files in a folder and those below it, behind links too, but not in circles; none without such a folder."""
+def _files_below(root: str, folder: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[_File]:
+    """All files below a folder, also behind links, but not in cycles; none if there is no such folder."""
     try:
-        here = Path(root, place).stat()
+        state = Path(root, folder).stat()
     except FileNotFoundError:
         return
-    if (here.st_dev, here.st_ino) in above:
+    if (state.st_dev, state.st_ino) in above:
         return
-    above |= {(here.st_dev, here.st_ino)}
-    with os.scandir(Path(root, place)) as entries:
+    above |= {(state.st_dev, state.st_ino)}
+    with os.scandir(Path(root, folder)) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from _found(root, f"{place}{entry.name}/", above)
+                yield from _files_below(root, f"{folder}{entry.name}/", above)
             else:
-                yield _File(place + entry.name, entry.path, entry.stat() if entry.is_file() else None)
+                yield _File(folder + entry.name, entry.path, entry.stat() if entry.is_file() else None)
 
 
-def _listed(table: Path) -> Iterator[_File]:
-    """A CSV file, and what its column `path` names, from its folder on. Whether it makes sense the importer says."""
+def _files_of_table(table: Path) -> Iterator[_File]:
+    """A CSV file and the files that its column `path` names, relative to its folder; the importer checks the table."""
     if not table.exists():
         return
     yield _File("", str(table), table.stat())
     with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         rows = csv.reader(lines)
         columns = [column.strip() for column in next(rows, [])]
-        place = columns.index("path") if "path" in columns else len(columns)
+        column = columns.index("path") if "path" in columns else len(columns)
         try:
-            names = {row[place].strip() for row in rows if len(row) > place}
+            names = {row[column].strip() for row in rows if len(row) > column}
         except csv.Error as error:
             raise KoeError(f"{table}, line {rows.line_num}: {error}") from None
     for name in names:
@@ -110,7 +110,7 @@ def _listed(table: Path) -> Iterator[_File]:
 
 
 def _contents(files: list[_File], cache: Path) -> dict[str, str]:
-    """Each file's content as a hash, by the file's name; from `cache` where the file is as when it was hashed."""
+    """Each file's content as a hash, by the file's name; from `cache` where the file is unchanged."""
     known = read_json(cache) if cache.exists() else {}
     by_identity = {file.identity: file for file in files}
     unknown = [identity for identity in by_identity if identity not in known]

@@ -1,11 +1,11 @@
 """Cutting long recordings at pauses into pieces, each an utterance of its own with its place in the recording.
 
-Off unless a corpus asks for it (lesson 9). What is said in a piece nobody knows, so pieces have no text. Recordings of
-one sentence, in all styles, are cut together, at pauses that all of them have, so that pieces of one name say the same.
-Called by the importers.
+Off unless a corpus sets `segments` (lesson 9). Which part of the text a piece contains is not known, so pieces have no
+text. Recordings of one sentence, in all styles, are cut together, at pauses that all of them have, so that pieces of
+one name have the same content. Called by `koe.corpus.importers.registry`.
 
-Times are seconds from the beginning of the file. A recording's pauses are an array (places, 2) of where each begins and
-ends: the silence before the first speech, those between, and the silence after the last.
+Times are seconds from the beginning of the file. A recording's pauses are an array (places, 2) of the beginning and the
+end of each: the silence before the first speech, those in between, and the silence after the last speech.
 """
 
 from collections.abc import Iterator
@@ -36,15 +36,15 @@ TOO_LONG_TO_ALIGN = "too_long_to_align"
 NOT_PARALLEL = "not_parallel"
 NAME_TAKEN = "name_taken"
 
-BLOCK = 120.0  # s read at once
-MARGIN = 1.0  # s of silence at most before and after a piece's speech: the rest of a longer pause is left out
-ALIGN_RATE = 10  # frames a second: at 10 or 17, 9 of 10 ends of sentences map to within 0.07 s of where they are
-ALIGN_LONGEST = 900.0  # s; the matrix of distances takes 0.3 GB then, and 1 GB while it is computed
+BLOCK = 120.0  # s that are read at a time
+MARGIN = 1.0  # s: the longest silence before and after a piece's speech; the rest of a longer pause is left out
+ALIGN_RATE = 10  # frames per second: at 10 or 17, 9 of 10 ends of sentences are mapped to within 0.07 s
+ALIGN_LONGEST = 900.0  # s; the matrix of distances then takes 0.3 GB, and 1 GB while it is computed
 ALIGN_BAND = 0.15  # of the duration: how far one speaker may be ahead of the other
-ALIGN_DEPTH = 5.0  # nepers (43 dB) below the loudest; what is softer is each recording's own noise
+ALIGN_DEPTH = 5.0  # nepers (43 dB) below the loudest; softer than that is each recording's own noise
 ALIGN_PENALTY = 0.1
-TOLERANCE = 0.25  # s from where a pause is expected to where it is
-SAME_TEXT = 0.92  # of the cost by chance: demo voices have up to 0.91 for one text, 0.96 and more for two (from 40 s)
+TOLERANCE = 0.25  # s between the expected place of a pause and the actual one
+SAME_TEXT = 0.92  # of the cost by chance; demo voices (from 40 s): up to 0.91 for one text, from 0.96 for two
 
 _MEL = MelParams(sample_rate=RATE, n_fft=1024, hop_length=320, win_length=1024, n_mels=40, fmin=60, fmax=7600,
                  floor=1e-5)
@@ -54,7 +54,7 @@ _POOLED = RATE // _MEL.hop_length // ALIGN_RATE  # mel frames to a frame of the 
 @dataclass(frozen=True)
 class _Recording:
     row: dict[str, Any]  # of the utterance table
-    pauses: np.ndarray  # (places, 2)
+    pauses: np.ndarray  # s, (places, 2)
 
     @property
     def utterance(self) -> str:
@@ -68,8 +68,8 @@ def cut_long(
 
     Where one recording of a sentence is longer than `longer_than`, all its recordings are cut, together. Pieces are
     named `<sentence>_000` and so on, and last `min_seconds` to `max_seconds` each. Cuts lie in the middle of pauses,
-    of such as are at least `min_pause_seconds` long where that is possible. What cannot be had so is quarantined with
-    its place. Raises KoeError for a long recording that is not a file.
+    which are at least `min_pause_seconds` long where that is possible. The rest is quarantined with its place. Raises
+    KoeError for a long recording that is not a file.
     """
     long = set(table.loc[table["seconds"] > params.longer_than, "sentence"])
     if not long:
@@ -79,17 +79,17 @@ def cut_long(
     if packed := [row["utterance"] for row in rows if not row["path"]]:
         raise KoeError(f"corpora.{name}.segments: {packed[0]} is not a file of its own; only files are cut")
     by_sentence: dict[str, list[_Recording]] = {sentence: [] for sentence in sorted(long)}
-    heard = progress(thread_map(_listen, rows), f"pauses {name}", len(rows), "recording")
-    for row, found in zip(rows, heard, strict=True):
-        if isinstance(found, AudioError):
-            quarantine.add(row["utterance"], found.reason, found.detail)
+    results = progress(thread_map(_find_pauses, rows), f"pauses {name}", len(rows), "recording")
+    for row, result in zip(rows, results, strict=True):
+        if isinstance(result, AudioError):
+            quarantine.add(row["utterance"], result.reason, result.detail)
         else:
-            by_sentence[row["sentence"]].append(_Recording(row, found))
+            by_sentence[row["sentence"]].append(_Recording(row, result))
     taken = set(table["sentence"])
     pieces = [piece for recordings in by_sentence.values()
               for piece in _cut_together(name, recordings, taken, params, quarantine)]
-    result = pd.concat([table[~chosen], pd.DataFrame(pieces, columns=table.columns)], ignore_index=True)
-    return result, [_note(rows, pieces, params)]
+    with_pieces = pd.concat([table[~chosen], pd.DataFrame(pieces, columns=table.columns)], ignore_index=True)
+    return with_pieces, [_note(rows, pieces, params)]
 
 
 def _note(rows: list[dict[str, Any]], pieces: list[dict[str, Any]], params: SegmentParams) -> str:
@@ -98,8 +98,8 @@ def _note(rows: list[dict[str, Any]], pieces: list[dict[str, Any]], params: Segm
             f"{params.min_seconds:g} to {params.max_seconds:g} s")
 
 
-def _listen(row: dict[str, Any]) -> np.ndarray | AudioError:
-    """The pauses of a recording; the error instead if it cannot be read or nobody speaks."""
+def _find_pauses(row: dict[str, Any]) -> np.ndarray | AudioError:
+    """The pauses of a recording, (places, 2), or the error if it cannot be read or has no speech."""
     start, end = _extent(row)
     try:
         spans = np.array(list(_spans(row["path"], start, end)))
@@ -116,17 +116,17 @@ def _extent(row: dict[str, Any]) -> tuple[float, float]:
 
 
 def _read(path: str, start: float, end: float) -> np.ndarray:
-    """A part of a file as one waveform (samples,) at the rate of the detector and the alignment."""
+    """A part of a file as one waveform (samples,) at RATE, for the detector and the alignment."""
     channels, rate = read_channels(path, start, end)
     return resample(channels.mean(axis=1, dtype=np.float32), rate, RATE)
 
 
 def _block_end(start: float, end: float) -> float:
-    return start + BLOCK if start + BLOCK + 1 < end else end  # so that no block is a few samples
+    return start + BLOCK if start + BLOCK + 1 < end else end  # so that no block has only a few samples
 
 
 def _spans(path: str, start: float, end: float) -> Iterator[tuple[float, float]]:
-    """Stretches of speech of a file, read in blocks that begin in pauses, so that memory is bounded."""
+    """Stretches of speech in a file, which is read in blocks that begin in pauses, so that memory is bounded."""
     running = None  # speech that reached the end of a block without a pause
     while start < end:
         stop = _block_end(start, end)
@@ -150,7 +150,7 @@ def _spans(path: str, start: float, end: float) -> Iterator[tuple[float, float]]
 def _cut_together(
     name: str, recordings: list[_Recording], taken: set[str], params: SegmentParams, quarantine: Quarantine
 ) -> list[dict[str, Any]]:
-    """The rows of the pieces of one sentence's recordings; quarantines what of them is in no piece."""
+    """The rows of the pieces of one sentence's recordings; quarantines what is in no piece."""
     recordings, pauses = _with_common_pauses(recordings, params, quarantine)
     if not recordings:
         return []
@@ -165,10 +165,10 @@ def _cut_together(
     _account_for_rest(recordings, pauses, pieces, params, quarantine)
     rows = []
     for recording, begins, ends in zip(recordings, *_edges(pauses), strict=True):
-        for called, (first, last) in zip(names, pieces, strict=True):
+        for piece, (first, last) in zip(names, pieces, strict=True):
             start, end = float(begins[first]), float(ends[last])
-            utterance = utterance_name(name, recording.row["speaker"], called, recording.row["style"])
-            rows.append(recording.row | {"utterance": utterance, "sentence": called, "text": "", "start": start,
+            utterance = utterance_name(name, recording.row["speaker"], piece, recording.row["style"])
+            rows.append(recording.row | {"utterance": utterance, "sentence": piece, "text": "", "start": start,
                                          "end": end, "seconds": end - start})
     return rows
 
@@ -178,7 +178,7 @@ def _with_common_pauses(
 ) -> tuple[list[_Recording], np.ndarray]:
     """The recordings that can be cut together, and the pauses that all of them have, (recordings, places, 2).
 
-    All are aligned to the first one. Quarantines those that are too long to align, or say something else than it.
+    All are aligned to the first one. Quarantines those that are too long to align or have another text.
     """
     if len(recordings) > 1:
         recordings = _short_enough(recordings, quarantine)
@@ -196,11 +196,11 @@ def _with_common_pauses(
             together.append(other)
             places.append(partners)
     common = (np.stack(places) >= 0).all(axis=0)
-    return together, np.stack([one.pauses[own[common]] for one, own in zip(together, places, strict=True)])
+    return together, np.stack([recording.pauses[own[common]] for recording, own in zip(together, places, strict=True)])
 
 
 def _short_enough(recordings: list[_Recording], quarantine: Quarantine) -> list[_Recording]:
-    """Those that can be aligned; quarantines the others."""
+    """The recordings that are short enough to be aligned; quarantines the others."""
     kept = []
     for recording in recordings:
         seconds = recording.pauses[-1, 0] - recording.pauses[0, 1]
@@ -213,9 +213,9 @@ def _short_enough(recordings: list[_Recording], quarantine: Quarantine) -> list[
 
 
 def _partners(reference: _Recording, features: np.ndarray, other: _Recording) -> np.ndarray:
-    """For each pause of the reference the same pause of the other by its place; -1 where it has none: int64.
+    """For each pause of the reference the index of the same pause of the other, -1 where there is none: int64.
 
-    features: the reference's. Raises AudioError (not parallel) if the two do not say the same.
+    features: the reference's. Raises AudioError (not parallel) if the two have different texts.
     """
     frames = _align(features, _features(other))
     if frames is None:
@@ -230,10 +230,10 @@ def _partners(reference: _Recording, features: np.ndarray, other: _Recording) ->
 
 
 def _align(reference: np.ndarray, other: np.ndarray) -> np.ndarray | None:
-    """Where each frame of the reference is in the other, in frames, never decreasing; None if the texts differ.
+    """The position in the other of each frame of the reference, in frames, never decreasing; None if the texts differ.
 
-    How well two texts fit depends on voices, noise and pauses; played backwards, the other keeps these and loses the
-    text.
+    How well two recordings fit depends also on voices, noise and pauses; played backwards, the other keeps these and
+    loses the text, which gives the cost by chance.
     """
     band = round(ALIGN_BAND * len(reference))
     path, cost = dtw(distances(other, reference), ALIGN_PENALTY, band)
@@ -243,25 +243,25 @@ def _align(reference: np.ndarray, other: np.ndarray) -> np.ndarray | None:
 
 def _nearest(expected: np.ndarray, pauses: np.ndarray) -> np.ndarray:
     """For each expected time (times,) the pause within TOLERANCE, counted from 1 and used once; -1 for none."""
-    found = np.full(len(expected), -1)
+    matches = np.full(len(expected), -1)
     if not len(pauses) or not len(expected):
-        return found
+        return matches
     begins, ends = pauses.T
-    away = np.maximum(0, np.maximum(begins - expected[:, None], expected[:, None] - ends))
-    nearest = away.argmin(axis=1)
+    distance = np.maximum(0, np.maximum(begins - expected[:, None], expected[:, None] - ends))
+    nearest = distance.argmin(axis=1)
     for place in np.unique(nearest):
         near = np.flatnonzero(nearest == place)
         closest = near[np.abs(expected[near] - pauses[place].mean()).argmin()]
-        if away[closest, place] <= TOLERANCE:
-            found[closest] = place + 1
-    return found
+        if distance[closest, place] <= TOLERANCE:
+            matches[closest] = place + 1
+    return matches
 
 
 def _features(recording: _Recording) -> np.ndarray:
-    """What is aligned of a recording from its first speech to its last: float32, (frames, mel bands), ALIGN_RATE.
+    """Features for alignment, from the first to the last speech: float32, (frames, mel bands), at ALIGN_RATE.
 
-    Log-mel averaged over time, without what is each recording's own: the noise far below its speech, and every band's
-    mean and deviation.
+    Log-mel averaged over time, without properties of the single recording: the noise far below its speech, and the
+    mean and deviation of every band.
     """
     size = _POOLED * _MEL.hop_length
     start, end = recording.pauses[0, 1], recording.pauses[-1, 0]
@@ -269,7 +269,7 @@ def _features(recording: _Recording) -> np.ndarray:
     while start < end:
         stop = _block_end(start, end)
         wave, start = _read(recording.row["path"], start, stop), stop
-        frames = max(1, round(len(wave) / size))  # whole ones, or blocks would not join
+        frames = max(1, round(len(wave) / size))  # a whole number, or blocks would not join
         wave = np.pad(wave, (0, size))[:frames * size]
         parts.append(log_mel(torch.from_numpy(wave), _MEL).numpy().reshape(frames, _POOLED, -1).mean(axis=1))
     mel = np.concatenate(parts)
@@ -278,9 +278,9 @@ def _features(recording: _Recording) -> np.ndarray:
 
 
 def _edges(pauses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where a piece begins that starts at each pause, and where one ends that stops there: (..., places) each.
+    """For each pause the beginning of a piece that starts there, and the end of one that stops there: (..., places).
 
-    Both are the pause's middle, unless that leaves more silence than MARGIN; in whole 1/100 s, which tables hold.
+    Both are the pause's middle, unless that leaves more silence than MARGIN, rounded to 0.01 s.
     """
     middle = pauses.mean(axis=-1)
     begins, ends = np.maximum(middle, pauses[..., 1] - MARGIN), np.minimum(middle, pauses[..., 0] + MARGIN)
@@ -288,18 +288,18 @@ def _edges(pauses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose_pieces(pauses: np.ndarray, params: SegmentParams) -> list[tuple[int, int]]:
-    """Pieces as (place where it starts, place where it ends), in order, of recordings of the same text.
+    """Pieces of recordings of the same text, in order, as (place where it starts, place where it ends).
 
-    pauses: (recordings, places, 2). Every piece lasts `min_seconds` to `max_seconds` in every recording. Of all ways,
-    the one that loses the least speech; of these, the one whose pauses fall least short of `min_pause_seconds`; of
-    these, the one with the most even lengths and the longest pauses. Found by dynamic programming over the places.
+    pauses: (recordings, places, 2). Every piece lasts `min_seconds` to `max_seconds` in every recording. The choice
+    loses the least speech; among equals, its pauses fall least short of `min_pause_seconds`; among equals again, its
+    lengths are the most even and its pauses the longest. Computed by dynamic programming over the places.
     """
     begins, ends = _edges(pauses)
     speech = np.rint(1000 * (pauses[:, 1:, 0] - pauses[:, :-1, 1]).sum(axis=0)).astype(int)  # ms: exact in sums
     cuts = [_cut_price(lengths, params) for lengths in np.diff(pauses, axis=2)[..., 0].min(axis=0)]
     cuts[0] = cuts[-1] = (0, 0.0)
-    best = [(0, 0, 0.0)]  # to each place: ms of speech lost, ms by which pauses are too short, unevenness
-    steps = [(0, False)]  # to each place: the one before, and whether what lies between is a piece
+    best = [(0, 0, 0.0)]  # up to each place: ms of speech lost, ms by which pauses are too short, unevenness
+    steps = [(0, False)]  # for each place: the one before, and whether there is a piece between them
     for last in range(1, pauses.shape[1]):
         lost, missing, uneven = best[last - 1]
         options = [((lost + int(speech[last - 1]), missing, uneven), (last - 1, False))]
@@ -321,21 +321,21 @@ def choose_pieces(pauses: np.ndarray, params: SegmentParams) -> list[tuple[int, 
 def _pieces_of(steps: list[tuple[int, bool]]) -> list[tuple[int, int]]:
     pieces, place = [], len(steps) - 1
     while place > 0:
-        before, kept = steps[place]
-        if kept:
-            pieces.append((before, place))
-        place = before
+        start, is_piece = steps[place]
+        if is_piece:
+            pieces.append((start, place))
+        place = start
     return pieces[::-1]
 
 
 def _cut_price(pause: float, params: SegmentParams) -> tuple[int, float]:
-    """What it costs to end or start a piece in a pause of so many seconds: ms that it is too short, and 0.5 to 0."""
+    """The cost of a cut in a pause of `pause` seconds: ms by which it is too short, and 0.5 (short) to 0 (long)."""
     missing = round(1000 * max(0.0, params.min_pause_seconds - pause))
     return missing, 0.5 * min(1.0, params.min_pause_seconds / max(pause, 1e-3))
 
 
 def _unevenness(lengths: np.ndarray, params: SegmentParams) -> float:
-    """How far a piece's lengths (recordings,) are from the middle of what is allowed: 0 to 1."""
+    """How far a piece's lengths (recordings,) are from the middle of the allowed range: 0 to 1."""
     half = (params.max_seconds - params.min_seconds) / 2
     return float(np.mean(np.square((lengths - params.min_seconds) / half - 1)))
 
@@ -344,7 +344,7 @@ def _account_for_rest(
     recordings: list[_Recording], pauses: np.ndarray, pieces: list[tuple[int, int]], params: SegmentParams,
     quarantine: Quarantine,
 ) -> None:
-    """Quarantines what lies between first and last speech and in no piece: speech, and silence beyond MARGIN."""
+    """Quarantines what is between first and last speech but in no piece: speech, and silence beyond MARGIN."""
     begins, ends = _edges(pauses)
     left = np.column_stack([pauses[:, 0, 1], ends[:, 1:]])
     entered = np.column_stack([begins[:, :-1], pauses[:, -1, 0]])

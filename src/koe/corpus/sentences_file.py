@@ -1,4 +1,4 @@
-"""Files that say what is said: `id<TAB>text` lines and CSV tables, UTF-8."""
+"""Text files of a corpus, UTF-8: lines of `id<TAB>text`, and CSV tables."""
 
 import csv
 import unicodedata
@@ -9,7 +9,7 @@ from koe.errors import KoeError
 
 
 def read_lines(path: str | Path, expected: str = "lines of text") -> list[str]:
-    """A file's lines. Raises KoeError naming it if it is not there, not readable, or not UTF-8."""
+    """A file's lines. Raises KoeError naming it if it is missing, not readable, or not UTF-8."""
     path = Path(path)
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
@@ -20,9 +20,9 @@ def read_lines(path: str | Path, expected: str = "lines of text") -> list[str]:
 
 
 def read_sentences(path: str | Path) -> dict[str, str]:
-    """Sentence ids, NFC-normalised, and texts in the file's order.
+    """Texts by sentence id (NFC-normalised), in the file's order.
 
-    Raises KoeError naming file and line: not UTF-8, no tab, no id, no text, an id twice.
+    Raises KoeError naming file and line: not UTF-8, no tab, no id, no text, a repeated id.
     """
     sentences: dict[str, str] = {}
     for number, line in enumerate(read_lines(path, "lines of id<TAB>text"), start=1):
@@ -33,7 +33,7 @@ def read_sentences(path: str | Path) -> dict[str, str]:
         if not (identifier and tab and text):
             raise KoeError(f"{path}, line {number}: expected id<TAB>text, found {line[:60]!r}")
         if identifier in sentences:
-            raise KoeError(f"{path}, line {number}: sentence {identifier!r} is there twice")
+            raise KoeError(f"{path}, line {number}: sentence {identifier!r} occurs twice")
         sentences[identifier] = text
     return sentences
 
@@ -41,7 +41,7 @@ def read_sentences(path: str | Path) -> dict[str, str]:
 def read_csv(
     path: str | Path, required: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields line number and values, stripped, of every row of a CSV file with a header; optional columns may lack.
+    """Yields line number and stripped values of every row of a CSV file with a header; optional ones may be missing.
 
     Raises KoeError naming file and line: not UTF-8, a column missing or unknown, a required value empty, a row of
     another length.
@@ -52,7 +52,7 @@ def read_csv(
     unknown = [column for column in columns if column not in (*required, *optional)]
     if missing or unknown:
         raise KoeError(f"{path}, line 1: columns {', '.join(columns) or 'none'}; expected {', '.join(required)}"
-                       + (f" and, if you like, {', '.join(optional)}" if optional else ""))
+                       + (f" and optionally {', '.join(optional)}" if optional else ""))
     rows.fieldnames = columns
     try:
         for row in rows:

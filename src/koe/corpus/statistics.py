@@ -1,12 +1,12 @@
 """Mean and standard deviation of features, from training pairs only, in one pass over the data.
 
-Features are stored as they are; these are applied when they are read. Three groupings are measured at once, by merging
-the moments of utterances: each side (all sources, all targets), each speaker, and everything; `stats.mel`,
-`stats.pitch` and `stats.energy` say which of them normalises. Each utterance counts once in each group, however many
-pairs it is in. Log F0 is that of voiced frames: what stands between them is interpolation.
+Features are stored unnormalised; the statistics are applied when features are read. Three groupings are measured at
+once, by merging the moments of utterances: each side (all sources, all targets), each speaker, and everything;
+`stats.mel`, `stats.pitch` and `stats.energy` say which of them is used. Each utterance counts once in each group,
+however many pairs it is in. Log F0 is that of voiced frames: the values between them are interpolated.
 
 The outlier rule: in each utterance, log F0 and energy further than `stats.outliers` interquartile ranges outside the
-quartiles are left out (Tukey's fences, as FastSpeech 2's public preprocessing does it): octave errors, clicks.
+quartiles are left out (Tukey's fences, as in FastSpeech 2's public preprocessing): octave errors, clicks.
 """
 
 from collections import defaultdict
@@ -35,21 +35,23 @@ FEATURES = ("mel", "log_f0", "energy")
 
 @dataclass(frozen=True)
 class Statistics:
-    """Moments of one group's features, and what is done with them. Arrays and tensors alike, in and out of one type."""
+    """Moments of one group's features. The methods take arrays or tensors, and return the same type."""
 
-    mel: Moments
-    log_f0: Moments
-    energy: Moments
+    mel: Moments  # of the log-mel, by band: (n_mels,)
+    log_f0: Moments  # of the log of F0 in Hz, voiced frames only
+    energy: Moments  # of the log energy
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Statistics":
-        return cls(*(Moments.from_json(value[feature]) for feature in FEATURES))
+        return cls(mel=Moments.from_json(value["mel"]), log_f0=Moments.from_json(value["log_f0"]),
+                   energy=Moments.from_json(value["energy"]))
 
     def to_json(self) -> dict[str, Any]:
         return {feature: getattr(self, feature).to_json() for feature in FEATURES}
 
     def merge(self, other: "Statistics") -> "Statistics":
-        return Statistics(*(getattr(self, feature).merge(getattr(other, feature)) for feature in FEATURES))
+        return Statistics(mel=self.mel.merge(other.mel), log_f0=self.log_f0.merge(other.log_f0),
+                          energy=self.energy.merge(other.energy))
 
     def normalize_mel(self, mel: Values) -> Values:
         """Log-mel (..., n_mels) to zero mean and unit variance in every band."""
@@ -75,16 +77,16 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What was measured, in every grouping, and which of them each feature is normalised by."""
+    """Statistics in every grouping, and the grouping by which each feature is normalised."""
 
-    levels: StatsParams
-    source: Statistics
-    target: Statistics
-    overall: Statistics
+    levels: StatsParams  # the grouping of each feature
+    source: Statistics  # of all sources
+    target: Statistics  # of all targets
+    overall: Statistics  # of all utterances in training pairs
     speakers: dict[str, Statistics] = field(default_factory=dict)  # by `<corpus>/<speaker>`
 
     def of_source(self, speaker: str) -> Statistics:
-        """What normalises recordings of a source speaker. Raises KoeError for one not measured, if that matters."""
+        """What normalises recordings of a source speaker. Raises KoeError for one that is not measured, if needed."""
         return self._of(self.source, speaker)
 
     def of_target(self, speaker: str) -> Statistics:
@@ -97,10 +99,11 @@ class Normalization:
             raise KoeError(f"no statistics of speaker {speaker}, and stats: normalises by speaker; there are "
                            f"{', '.join(sorted(self.speakers))}")
         groups = {"side": side, "global": self.overall, "speaker": self.speakers.get(speaker, side)}
-        return Statistics(*(getattr(groups[level], feature) for level, feature in zip(levels, FEATURES, strict=True)))
+        return Statistics(mel=groups[self.levels.mel].mel, log_f0=groups[self.levels.pitch].log_f0,
+                          energy=groups[self.levels.energy].energy)
 
     def with_speaker(self, speaker: str, statistics: Statistics) -> "Normalization":
-        """The same, with a speaker more."""
+        """A copy with one more speaker."""
         speakers = {**self.speakers, speaker: statistics}
         return Normalization(self.levels, self.source, self.target, self.overall, speakers)
 
@@ -112,13 +115,14 @@ class Normalization:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Normalization":
         source, target, overall = (Statistics.from_json(value[name]) for name in ("source", "target", "overall"))
-        speakers = {name: Statistics.from_json(found) for name, found in value["speakers"].items()}
+        speakers = {name: Statistics.from_json(speaker) for name, speaker in value["speakers"].items()}
         return cls(StatsParams.model_validate(value["levels"]), source, target, overall, speakers)
 
 
 def within_fences(values: np.ndarray, reach: float | None) -> np.ndarray:
-    """Which of the values (count,) are not further than `reach` interquartile ranges outside the quartiles: bool
-    (count,); None: all.
+    """Whether each value (count,) is at most `reach` interquartile ranges outside the quartiles: bool, (count,).
+
+    With `reach` None, all are.
     """
     if reach is None or not len(values):
         return np.ones(len(values), dtype=bool)
@@ -128,7 +132,7 @@ def within_fences(values: np.ndarray, reach: float | None) -> np.ndarray:
 
 
 def without_octave_errors(f0: np.ndarray, outliers: float | None) -> np.ndarray:
-    """F0 (frames,) in Hz, outliers by the rule above unvoiced: what a model can learn, and what was measured."""
+    """F0 (frames,) in Hz with outliers by the rule above set to unvoiced, as it is measured and learned."""
     voiced = np.flatnonzero(f0 > 0)
     kept = np.zeros_like(f0)
     inside = voiced[within_fences(np.log(f0[voiced].astype(np.float64)), outliers)]
@@ -144,7 +148,8 @@ def statistics_of(mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, outliers:
         Moments.of(mel), Moments.of(log_f0), Moments.of(energy[within_fences(energy, outliers)]))
 
 
-NOTHING = Statistics(*[Moments(0, np.zeros(()), np.zeros(()))] * 3)
+_NO_VALUES = Moments(0, np.zeros(()), np.zeros(()))
+NOTHING = Statistics(mel=_NO_VALUES, log_f0=_NO_VALUES, energy=_NO_VALUES)
 
 
 def measure(dataset: Dataset, groups: Mapping[str, Iterable[str]], outliers: float | None) -> dict[str, Statistics]:
@@ -153,36 +158,36 @@ def measure(dataset: Dataset, groups: Mapping[str, Iterable[str]], outliers: flo
     for group, utterances in groups.items():
         for utterance in utterances:
             member_of[utterance].append(group)
-    found = dict.fromkeys(groups, NOTHING)
+    statistics = dict.fromkeys(groups, NOTHING)
     for utterance in progress(sorted(member_of), "stats", len(member_of), "utterance"):
         features = dataset.mel(utterance), dataset.f0(utterance), dataset.energy(utterance)
         measured = statistics_of(*features, outliers)
         for group in member_of[utterance]:
-            found[group] = found[group].merge(measured)
-    return found
+            statistics[group] = statistics[group].merge(measured)
+    return statistics
 
 
 def measure_pairs(dataset: Dataset, pairs: pd.DataFrame, params: StatsParams, folder: str | Path) -> Normalization:
-    """Statistics of the training pairs, written to `folder`; of held-out speakers too, by what introduces them.
+    """Statistics of the training pairs, written to `folder`; those of held-out speakers by their enrolment recordings.
 
     Raises KoeError if no training frame is voiced.
     """
     train = pairs[pairs["split"] == "train"]
     sides = {side: set(train[side]) for side in ("source", "target")}
-    everyone = enrolment_utterances(dataset, pairs)
-    speakers = {f"speaker {name}": utterances for name, utterances in everyone.items()}
-    found = measure(dataset, {**sides, "overall": sides["source"] | sides["target"], **speakers}, params.outliers)
-    if not found["overall"].log_f0.count:
+    enrolment = enrolment_utterances(dataset, pairs)
+    speakers = {f"speaker {name}": utterances for name, utterances in enrolment.items()}
+    statistics = measure(dataset, {**sides, "overall": sides["source"] | sides["target"], **speakers}, params.outliers)
+    if not statistics["overall"].log_f0.count:
         raise KoeError("no voiced frame in the training part of the pairs; see data/pairs/pairs.csv")
     normalization = Normalization(
-        params, found["source"], found["target"], found["overall"],
-        {name: found[f"speaker {name}"] for name in everyone})
+        params, statistics["source"], statistics["target"], statistics["overall"],
+        {name: statistics[f"speaker {name}"] for name in enrolment})
     write_json(Path(folder) / FILE, {"mel": mel_contract(dataset.mel_params), **normalization.to_json()})
     return normalization
 
 
 def read_statistics(folder: str | Path, mel_params: MelParams) -> Normalization:
-    """What `measure_pairs` wrote. Raises ContractError if it is of other mel settings (lesson 13)."""
+    """What `measure_pairs` wrote. Raises ContractError if its mel settings are others (lesson 13)."""
     path = Path(folder) / FILE
     if not path.exists():
         raise KoeError(f"{path} does not exist; run dvc repro stats")

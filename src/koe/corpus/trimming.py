@@ -20,7 +20,7 @@ from koe.store import ShardReader
 def trim_corpus(
     resampled: str | Path, folder: str | Path, params: TrimParams, threads: int | None = None
 ) -> pd.DataFrame:
-    """Finds the cuts of every recording in the folder `resampled`: trim.csv and quarantine.csv in `folder`.
+    """Finds the cuts of every recording in the folder `resampled`; writes trim.csv and quarantine.csv to `folder`.
 
     Nothing is excluded here: a suspect cut is marked (columns suspect, why) and shown, not dropped.
     """

@@ -1,6 +1,6 @@
-"""Speakers that come inside packages, so that a corpus can be made without a download.
+"""Speakers that ship in packages, so that a corpus can be made without a download of recordings.
 
-Every voice says the same text with the same samples on every run: heart's noise has a fixed seed; that of joe and of
+Every voice speaks a text with the same samples on every run: heart's noise has a fixed seed; that of joe and of
 Kokoro's voices comes from a generator that only a new ONNX session resets, so each block of sentences gets a session
 of its own; the others are deterministic. A block is therefore the unit of work, and the result does not depend on how
 many processes share it.
@@ -9,8 +9,8 @@ The demo needs heart, joe, mei and m001, whose packages are dependencies. Kokoro
 ones are for the universal vocoder (experiments/universal.yaml), and their packages are installed by hand.
 
 For more speakers there are synthetic ones: blends of two of Kokoro's voices, and a voice played at another speed, as a
-tape would be. That moves pitch, formants and tempo together, so to a model they are other people, and leaves nothing
-behind as a vocoder's pitch shift would. Their names say what they are made of.
+tape would be. That moves pitch, formants and tempo together, so to a model they are other people, and leaves no
+artefacts, as a vocoder's pitch shift would. Their names say what they are made of.
 """
 
 import json
@@ -30,30 +30,30 @@ import soxr
 from koe.audio.samples import to_int16
 from koe.errors import KoeError
 
-BLOCK = 45  # sentences that one call of `speak` gets
+BLOCK = 45  # sentences per call of `speak`
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A packaged speaker. `gain` keeps every sentence within full scale; it is the only change to the samples."""
+    """A packaged speaker."""
 
     name: str
     language: str
     gender: str
-    sample_rate: int
+    sample_rate: int  # Hz
     package: str
     licence: str
     credit: str
-    gain: float
-    utter: Callable[[int, Sequence[str]], Iterator[np.ndarray]]
+    gain: float  # keeps every sentence within full scale; the only change to the samples
+    utter: Callable[[int, Sequence[str]], Iterator[np.ndarray]]  # (block, texts) to waveforms (samples,)
     installer: str = "pip"  # what installs the package
 
 
 def speak(voice: Voice, block: int, texts: Sequence[str]) -> list[tuple[np.ndarray, int]]:
-    """The texts of a block as 16-bit samples at the voice's rate, each with how many samples were clipped.
+    """The texts of a block as 16-bit samples at the voice's rate, each with the number of clipped samples.
 
-    `block` is the block's number in its corpus. Raises KoeError if the voice's package is not installed or not whole,
-    or says nothing for a text.
+    `block` is the block's number in its corpus. Raises KoeError if the voice's package is not installed or
+    incomplete, or if the voice is silent for a text.
     """
     try:
         waves = list(voice.utter(block, texts))
@@ -62,7 +62,7 @@ def speak(voice: Voice, block: int, texts: Sequence[str]) -> list[tuple[np.ndarr
                        f"{voice.installer} install {voice.package}") from error
     for text, wave in zip(texts, waves, strict=True):
         if not len(wave):
-            raise KoeError(f"voice {voice.name} says nothing for {text!r}")
+            raise KoeError(f"voice {voice.name} has no sound for {text!r}")
     return [to_int16(wave * voice.gain) for wave in waves]
 
 
@@ -142,7 +142,7 @@ def _kokoro(shares: dict[str, float], block: int, texts: Sequence[str]) -> Itera
     for text in texts:
         tokens = [symbols[symbol] for symbol in phonemize(text) if symbol in symbols]
         inputs = {"tokens": np.array([[0, *tokens, 0]], np.int64), "speed": np.ones(1, np.float32),
-                  "style": style[None, len(tokens) - 1]}  # there is one for each length
+                  "style": style[None, len(tokens) - 1]}  # one style for each length
         yield np.ravel(session.run(None, inputs)[0]) if tokens else np.zeros(0, np.float32)
 
 
@@ -161,7 +161,6 @@ def _flite(voice: str, block: int, texts: Sequence[str]) -> Iterator[np.ndarray]
 
 def _at_speed(base: Voice, speed: float, name: str) -> Voice:
     """A synthetic speaker: `base` played `speed` times as fast, its samples resampled to the same rate."""
-
     credit = f"{base.credit}; played at {speed:.0%} of its speed"
     return replace(base, name=name, credit=credit, utter=partial(_played, base, speed))
 

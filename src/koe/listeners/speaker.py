@@ -4,15 +4,15 @@ import numpy as np
 
 from koe.listeners.packaged import speaker_encoder
 
-ENROLMENT_UTTERANCES = 20  # a speaker's embedding is the mean of so many training utterances
-_LEVEL = 10 ** (-30 / 20)  # root mean square the encoder hears everything at
+ENROLMENT_UTTERANCES = 20  # a speaker's embedding is the mean of those of this many training utterances
+_LEVEL = 10 ** (-30 / 20)  # root mean square of the encoder's input
 
 
 def embed(wave: np.ndarray) -> np.ndarray | None:
     """Embedding of a waveform (samples,) at 16 kHz: float32, shape (256,), length 1. None for silence.
 
-    The level is set to -30 dB of full scale first, which the encoder's training did too: its mels are not
-    logarithmic, so loudness would count. Pauses stay: what comes here is trimmed.
+    The level is set to -30 dB of full scale first, as it was in the encoder's training: its mels are not logarithmic,
+    so loudness would matter. Pauses are kept: the recordings are trimmed before.
     """
     level = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
     if level < 1e-6:
@@ -27,5 +27,5 @@ def enrol(embeddings: list[np.ndarray]) -> np.ndarray:
 
 
 def similarity(left: np.ndarray, right: np.ndarray) -> float:
-    """Cosine of two embeddings; between people around 0.5, of one person above 0.8."""
+    """Cosine of two embeddings: about 0.5 for two people, above 0.8 for one person."""
     return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))

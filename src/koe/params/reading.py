@@ -1,7 +1,7 @@
 """Parameter files: read and checked in full before anything is computed.
 
-Which sections a file has is its pipeline's schema (e.g. `koe.tasks.conversion.schema`). Every error names the
-parameter, what it was and what would be valid; all that are wrong are listed at once.
+The sections of a file are declared by its pipeline's schema (e.g. `koe.tasks.conversion.schema`). Every error names
+the parameter, its value and what would be valid; all errors are listed at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from koe.errors import ParameterError
 from koe.params.section import Section, all_contradictions
 
 Schema = TypeVar("Schema", bound=Section)
-KEY = "[key]"  # pydantic's last word of a place where a mapping's name, not its value, is wrong
+KEY = "[key]"  # last part of pydantic's location where a mapping's key, not its value, is wrong
 
 
 def read_values(path: str | Path = "params.yaml") -> Any:
@@ -33,8 +33,8 @@ def read_values(path: str | Path = "params.yaml") -> Any:
 def check(schema: type[Schema], values: Any, where: str = "params.yaml") -> Schema:
     """Types and cross-checks a parameter tree. Raises ParameterError listing everything that is wrong with it."""
     params = typed(schema, values, where)
-    if found := list(all_contradictions(params)):
-        raise ParameterError(listed(where, found))
+    if contradictions := list(all_contradictions(params)):
+        raise ParameterError(listed(where, contradictions))
     return params
 
 
@@ -47,7 +47,7 @@ def typed(schema: type[Schema], values: Any, where: str = "params.yaml") -> Sche
 
 
 def listed(where: str, messages: Iterable[str]) -> str:
-    """One message of several, under the file's name."""
+    """Several messages as one, under the file's name."""
     return f"{where}:\n" + "\n".join(f"  {message}" for message in messages)
 
 
@@ -72,12 +72,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _explain(schema: type[Section], entry: Any) -> str:
     name = ".".join(str(part) for part in entry["loc"] if part != KEY)
     if entry["type"] == "extra_forbidden":
-        return f"{name}: no such parameter; here these exist: {', '.join(_siblings(schema, entry['loc']))}"
+        return f"{name}: no such parameter; this section has {', '.join(_siblings(schema, entry['loc']))}"
     if entry["type"] == "missing":
         return f"{name}: missing"
     message, value = entry["msg"].removeprefix("Value error, "), entry["input"]
     message = message[0].lower() + message[1:]
-    if KEY in entry["loc"] or message.startswith(f"{value} "):  # the value is in what was said
+    if KEY in entry["loc"] or message.startswith(f"{value} "):  # the message contains the value
         return f"{name}: {message}"
     if isinstance(value, Mapping) and value:  # a whole section: its values would hide the message
         return f"{name}: {message}"
@@ -85,16 +85,16 @@ def _explain(schema: type[Section], entry: Any) -> str:
 
 
 def _siblings(schema: type[Section], location: tuple[Any, ...]) -> list[str]:
-    """Names that are valid where an unknown one was found."""
+    """The names that are valid in place of an unknown one."""
     sections: list[type[BaseModel]] = [schema]
     for part in location[:-1]:
         inside = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
-        sections = [found for annotation in inside for found in _sections_of(annotation)] or sections
+        sections = [section for annotation in inside for section in _sections_of(annotation)] or sections
     return sorted({info.alias or name for section in sections for name, info in section.model_fields.items()})
 
 
 def _sections_of(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that an annotation names, inside of unions, lists and mappings."""
+    """The sections that an annotation names, also inside unions, lists and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

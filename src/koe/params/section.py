@@ -1,8 +1,8 @@
-"""Sections of a parameter file: immutable, typed, and each with the contradictions that its own values can have.
+"""Sections of a parameter file: immutable and typed, each with a check for contradictions among its own values.
 
-A section stands beside what it sizes (`koe.nn.params`, `koe.vocoder.params` and so on); what only a whole pipeline can
-contradict stands with the pipeline's schema. A section holds values and checks them. Nothing that decides a result is
-computed here.
+A section is defined beside the code that it configures (`koe.nn.params`, `koe.vocoder.params` and so on);
+contradictions between sections are checked by the pipeline's schema. A section holds values and checks them. Nothing
+that decides a result is computed here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,26 +14,27 @@ Part = TypeVar("Part", bound="Section")
 
 
 class Section(BaseModel):
-    """A part of a parameter file: immutable, and no unknown names."""
+    """A part of a parameter file: immutable, without unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False, serialize_by_alias=True)
 
     def contradictions(self, name: str) -> Iterator[str]:
-        """A sentence for each set of values that cannot go together, beginning with the parameters' names.
+        """A sentence for each set of values that contradict each other, beginning with the parameters' names.
 
-        name: the section's own in the file, e.g. `acoustic.training`. Of parts of it, see `all_contradictions`.
+        name: the section's name in the file, e.g. `acoustic.training`. Nested sections: see `all_contradictions`.
         """
         yield from ()
 
 
 class Choice(Section):
-    """A section that chooses among its parts by name: `model: hifigan` takes what the part `hifigan` holds.
+    """A section that chooses among its parts by name: `model: hifigan` uses the values of the part `hifigan`.
 
-    A parameter file has every part, so that choosing another is a change of one value; all of them are checked. The
-    object, and with it a model's folder and a checkpoint's key, holds what is chosen alone: a part more or less in the
-    schema changes no model that does not use it.
+    A parameter file has every part, so that choosing another one changes a single value; all parts are checked. The
+    object, and with it a model's folder and a checkpoint's key, holds the chosen parts only: adding a part to the
+    schema, or removing one, changes no model that does not use it.
 
-    Subclasses name their parts, each `<Section> | None = None`, and what chooses them.
+    Subclasses list in PARTS the names of their parts, fields of type `<Section> | None = None`, and in CHOOSERS the
+    fields that choose among them.
     """
 
     PARTS: ClassVar[tuple[str, ...]] = ()
@@ -41,12 +42,12 @@ class Choice(Section):
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The names of the parts that are in use."""
+        """The names of the chosen parts."""
         names = [getattr(self, chooser) for chooser in self.CHOOSERS]
         return tuple(dict.fromkeys(name for name in names if name in self.PARTS))
 
     def part(self, kind: type[Part]) -> Part:
-        """The chosen part of a class. Raises TypeError if another is chosen: what the others hold is not kept."""
+        """The chosen part of class `kind`. Raises TypeError if another is chosen: unused parts are not kept."""
         for name in self.chosen:
             if isinstance(part := getattr(self, name), kind):
                 return part
@@ -59,13 +60,13 @@ class Choice(Section):
                 for name in cls.PARTS}
 
     @model_validator(mode="after")
-    def _keep_what_is_chosen(self) -> Self:
+    def _keep_chosen_parts(self) -> Self:
         missing = [name for name in self.chosen if getattr(self, name) is None]
         if missing:
             chooser = next(chooser for chooser in self.CHOOSERS if getattr(self, chooser) == missing[0])
             raise ValueError(f"{chooser} is {missing[0]}, and the part {missing[0]} is missing")
         for name in set(self.PARTS) - set(self.chosen):
-            self.__dict__[name] = None  # the class is frozen for everybody else
+            self.__dict__[name] = None  # assignment is forbidden by `frozen`
         return self
 
     @model_serializer(mode="wrap")
@@ -75,7 +76,7 @@ class Choice(Section):
 
     @classmethod
     def of_card(cls, values: Mapping[str, Any]) -> Self:
-        """From a model's card, which may be of a version with other parts: those that are not chosen are not read.
+        """The section from a model's card, which may be of a version with other parts: only chosen parts are read.
 
         Raises pydantic's ValidationError as `model_validate` does.
         """

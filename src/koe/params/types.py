@@ -1,4 +1,4 @@
-"""Types of parameters: what values there may be, said once, with a message that names what would be valid."""
+"""Types of parameters: the valid values, defined once, with error messages that name them."""
 
 import unicodedata
 from typing import Annotated
@@ -42,10 +42,10 @@ Weight = Annotated[float, Field(ge=0)]
 
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
-        raise ValueError(f"{kernel} is even; what is convolved stays in place with an odd one, e.g. {kernel + 1}")
+        raise ValueError(f"{kernel} is even; expected an odd kernel, which keeps frames in place, e.g. {kernel + 1}")
     return kernel
 
 
 OddKernel = Annotated[Positive, AfterValidator(_odd)]
 LARGEST_FACTOR = 6
-Factor = Annotated[int, Field(ge=1, le=LARGEST_FACTOR)]  # frames that one step holds
+Factor = Annotated[int, Field(ge=1, le=LARGEST_FACTOR)]  # frames per step

@@ -1,4 +1,4 @@
-"""Text as word and character error rates compare it: no case, no punctuation, numbers in words."""
+"""Normalisation of text for word and character error rates: no case, no punctuation, numbers in words."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """21 is twenty first."""
+    """An ordinal number in words: 21 is twenty first."""
     *before, last = cardinal(number).split()
     last = _ORDINALS.get(last) or (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
     return " ".join([*before, last])
@@ -50,11 +50,14 @@ def _number(digits: str) -> str:
     if len(digits) > 12 or (digits.startswith("0") and len(digits) > 1):
         return " ".join(_ONES[int(digit)] for digit in digits)
     if len(digits) == 4 and 1100 <= number < 2100 and number % 1000 >= 10:  # a year, more often than not
-        rest = number % 100
-        return f"{cardinal(number // 100)} " + (
-            "hundred" if rest == 0 else f"oh {_ONES[rest]}" if rest < 10 else cardinal(rest)
-        )
+        return f"{cardinal(number // 100)} {_end_of_year(number % 100)}"
     return cardinal(number)
+
+
+def _end_of_year(rest: int) -> str:
+    if rest == 0:
+        return "hundred"
+    return f"oh {_ONES[rest]}" if rest < 10 else cardinal(rest)
 
 
 def _decimal(whole: str, fraction: str) -> str:

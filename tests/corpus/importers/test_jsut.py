@@ -47,7 +47,7 @@ def test_only_some_parts(jsut: Path, run) -> None:
     assert list(result.table["sentence"]) == ["REPEAT500_set1_001", "REPEAT500_set2_001", "TRAVEL1000_0001"]
     with pytest.raises(KoeError, match=r"corpora\.c\.subsets: there is no 'basic500'; expected some of basic5000, .*"):
         run("jsut", jsut, subsets=["basic500"])
-    with pytest.raises(KoeError, match=r"corpora\.c\.source: 'jvs001' is no speaker of .*; there are jsut"):
+    with pytest.raises(KoeError, match=r"corpora\.c\.source: 'jvs001' is not a speaker of .*; there are jsut"):
         run("jsut", jsut, source="jvs001")
 
 

@@ -56,7 +56,7 @@ def test_parts_and_styles(jvs: Path, run, up: int) -> None:
 def test_some_speakers_and_parts(jvs: Path, run) -> None:
     result = run("jvs", jvs, speakers=["jvs002"], subsets=["whisper10"])
     assert list(result.table.index) == ["jvs002/VOICEACTRESS100_001/whisper"]
-    with pytest.raises(KoeError, match=r"corpora\.c\.speakers: 'jvs200' is no speaker of .*; there are jvs001, jvs002"):
+    with pytest.raises(KoeError, match=r"corpora\.c\.speakers: 'jvs200' is not a speaker.*; there are jvs001, jvs002"):
         run("jvs", jvs, speakers=["jvs001", "jvs200"])
 
 

@@ -45,7 +45,7 @@ def test_the_parts_that_are_there(libritts: Path, run, up: int) -> None:
 def test_some_parts_and_readers(libritts: Path, run) -> None:
     assert set(run("libritts", libritts, subsets=["dev-clean"]).table["speaker"]) == {"84"}
     assert set(run("libritts", libritts, speakers=["1034"]).table["speaker"]) == {"1034"}
-    with pytest.raises(KoeError, match=r"corpora\.c\.speakers: '85' is no speaker.*; there are 84, 103, 1034"):
+    with pytest.raises(KoeError, match=r"corpora\.c\.speakers: '85' is not a speaker.*; there are 84, 103, 1034"):
         run("libritts", libritts, speakers=["85"])
     with pytest.raises(KoeError, match=r"corpora\.c\.path: looked for .*test-other; .*LibriTTS holds SPEAKERS\.txt"):
         run("libritts", libritts, subsets=["dev-clean", "test-other"])

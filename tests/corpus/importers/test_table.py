@@ -56,7 +56,7 @@ def test_styles_are_optional_and_keep_recordings_of_a_sentence_apart(recordings:
 
 
 @pytest.mark.parametrize(("header", "line", "message"), [
-    ("path,speaker", "a,b", r"line 1: columns path, speaker; expected path, speaker, sentence and, if you like, text"),
+    ("path,speaker", "a,b", r"line 1: columns path, speaker; expected path, speaker, sentence and optionally text"),
     ("path,speaker,sentence,speed", "a,b,c,d", "line 1: columns path, speaker, sentence, speed; expected"),
     ("path,speaker,sentence,start", "a,b,c,soon", "line 2: start 'soon'; expected seconds"),
     ("path,speaker,sentence,gender", "a,b,c,F", "line 2: gender 'F'; expected female, male"),

@@ -1,8 +1,8 @@
 """Asterisk Core Sounds in English: the telephone prompts of one woman, recorded, 16 kHz.
 
 Layout, as Debian's package asterisk-core-sounds-en-g722 installs them in /usr/share/asterisk/sounds:
-`en_US_f_Allison/NAME.g722` and folders of digits, letters and the like. The package does not hold what is said, but
-names say some of it. Silence, tones and monkeys are left out.
+`en_US_f_Allison/NAME.g722` and folders of digits, letters and the like. The package has no transcripts;
+some names hint at the text. Silence, tones and monkeys are left out.
 """
 
 from koe.corpus.importers.listing import Listing, Recording, audio_in, choose_speakers, find_root, folders_in
@@ -19,7 +19,7 @@ def list_asterisk(name: str, params: CorpusParams, quarantine: Quarantine) -> Li
     """Lists the prompts; those in a folder are named after it too. Raises KoeError naming what is missing."""
     choose_speakers(name, params, [SPEAKER])
     root = find_root(name, params, FOLDER) / FOLDER
-    spoken = [folder for folder in folders_in(root) if folder.name != "silence"]
-    found = [(f"{folder.name}-{path.stem}", path) for folder in spoken for path in audio_in(folder)]
-    found += [(path.stem, path) for path in audio_in(root) if path.stem not in NO_SPEECH]
-    return Listing([Recording(SPEAKER, sentence, path, gender="female") for sentence, path in found], LICENCE, "en")
+    folders = [folder for folder in folders_in(root) if folder.name != "silence"]
+    prompts = [(f"{folder.name}-{path.stem}", path) for folder in folders for path in audio_in(folder)]
+    prompts += [(path.stem, path) for path in audio_in(root) if path.stem not in NO_SPEECH]
+    return Listing([Recording(SPEAKER, sentence, path, gender="female") for sentence, path in prompts], LICENCE, "en")

@@ -2,7 +2,7 @@
 
 Layout, as each speaker's archive unpacks: `cmu_us_<speaker>_arctic/etc/txt.done.data` with lines of
 `( arctic_a0001 "text" )`, `cmu_us_<speaker>_arctic/wav/arctic_a0001.wav`. The path is the folder that holds the
-speakers', or one speaker's. Some prompts lack a recording.
+speakers' folders, or one of those. Some prompts have no recording.
 """
 
 import re
@@ -17,7 +17,7 @@ from koe.errors import KoeError
 FOLDER = re.compile(r"cmu_us_([a-z0-9]+)_arctic")
 PROMPTS = "etc/txt.done.data"
 PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)\s*')
-# The archives do not say; this is the table of pyroomacoustics (datasets/cmu_arctic.py), the first seven also in the
+# Not in the archives; this is the table of pyroomacoustics (datasets/cmu_arctic.py), the first seven also in the
 # publisher's report.
 GENDERS = {
     "bdl": "male", "slt": "female", "clb": "female", "rms": "male", "jmk": "male", "awb": "male", "ksp": "male",
@@ -28,7 +28,7 @@ LICENCE = "CMU ARCTIC: free for any use if Carnegie Mellon University's copyrigh
 
 
 def list_cmu_arctic(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists the speakers of CMU ARCTIC that are there. Raises KoeError naming the file looked for if none is."""
+    """Lists the speakers of CMU ARCTIC that exist at the path. Raises KoeError naming the missing file if none does."""
     speakers = _folders(name, params)
     listing = Listing([], LICENCE, "en")
     for speaker in choose_speakers(name, params, sorted(speakers)):
@@ -43,10 +43,10 @@ def _folders(name: str, params: CorpusParams) -> dict[str, Path]:
     path = Path(params.path)
     for pattern in ("", "*/", "*/*/"):
         prompts = sorted(path.glob(pattern + PROMPTS))
-        found = {match[1]: folder for folder in (prompt.parents[1] for prompt in prompts)
-                 if (match := FOLDER.match(folder.resolve().name))}
-        if found:
-            return found
+        folders = {match[1]: folder for folder in (prompt.parents[1] for prompt in prompts)
+                   if (match := FOLDER.match(folder.resolve().name))}
+        if folders:
+            return folders
     raise KoeError(f"corpora.{name}.path: looked for {path}/cmu_us_<speaker>_arctic/{PROMPTS}; "
                    + (f"{path} holds {contents(path)}" if path.is_dir() else f"{path} is not a folder"))
 

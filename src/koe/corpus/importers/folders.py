@@ -1,4 +1,4 @@
-"""Recordings of your own: a folder a speaker, sentences named by the files, by a table, or by their texts.
+"""Recordings of your own: one folder per speaker, sentences named by the files, by a table, or by their texts.
 
 Text comes from `<path>/texts.tsv` (id<TAB>text) or from `NAME.txt` beside a recording; it may be absent. With
 `match: table` sentences, and texts if it has them, come from `<path>/sentences.csv`.
@@ -35,7 +35,7 @@ LICENCE = "not stated: recordings of your own"
 
 
 def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists folders of recordings: those of `speakers`, without it of source and target, without them all.
+    """Lists folders of recordings: those of `speakers`; if null, those of source and target; if null too, all of them.
 
     Quarantined: a file that a link leads out of its speaker's folder, a file that the table lacks, a text that is not
     UTF-8. Raises KoeError naming the parameter if a folder is missing.
@@ -50,24 +50,24 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
     ignored: Counter[str] = Counter()
     if stray := len(audio_in(root)):
         ignored["beside the speakers' folders"] = stray
-    found = [recording for speaker in speakers
-             for recording in _of_speaker(name, root / speaker, ignored, quarantine)]
+    recordings = [recording for speaker in speakers
+                  for recording in _of_speaker(name, root / speaker, ignored, quarantine)]
     texts = read_sentences(root / TEXTS) if (root / TEXTS).is_file() else {}
-    found = [replace(recording, text=texts.get(recording.sentence, "")) for recording in found]
-    found = _with_texts_beside(name, found, quarantine)
+    recordings = [replace(recording, text=texts.get(recording.sentence, "")) for recording in recordings]
+    recordings = _with_texts_beside(name, recordings, quarantine)
     if params.match == "table":
-        found = list(_named_by_table(name, root, speakers, found, quarantine))
-    return Listing(found, LICENCE, "", _notes(ignored))
+        recordings = list(_named_by_table(name, root, speakers, recordings, quarantine))
+    return Listing(recordings, LICENCE, "", _notes(ignored))
 
 
 def _of_speaker(name: str, folder: Path, ignored: Counter[str], quarantine: Quarantine) -> Iterator[Recording]:
     """The audio files below a speaker's folder; other files are counted."""
-    inside = folder.resolve()
+    root = folder.resolve()
     for path, linked in sorted(_files(folder), key=lambda file: os.fspath(file[0])):
         suffix = path.suffix.lower()
         if path.name.startswith("."):
             ignored["hidden"] += 1
-        elif suffix in SUFFIXES and linked and _leads_out(path.resolve(), inside):
+        elif suffix in SUFFIXES and linked and _leads_out(path.resolve(), root):
             quarantine.add(f"{name}/{folder.name}/{path.stem}", OUTSIDE_FOLDER,
                            f"{path} leads to {path.resolve()}, outside its speaker's folder")
         elif suffix in SUFFIXES:
@@ -86,29 +86,29 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
                 yield folder / entry.name, entry.is_symlink()
 
 
-def _leads_out(target: Path, inside: Path) -> bool:
-    """Whether a link's target is foreign. DVC's cache (`…/files/md5/ab/cdef…`) is not: its links are the files."""
-    return not target.is_relative_to(inside) and target.parts[-4:-2] != ("files", "md5")
+def _leads_out(target: Path, root: Path) -> bool:
+    """Whether a link's target is outside `root`. DVC's cache (`…/files/md5/ab/cdef…`) holds the files themselves."""
+    return not target.is_relative_to(root) and target.parts[-4:-2] != ("files", "md5")
 
 
-def _with_texts_beside(name: str, found: Sequence[Recording], quarantine: Quarantine) -> list[Recording]:
-    """Recordings without text get that of NAME.txt beside them, if there is one."""
-    silent = [recording for recording in found if not recording.text]
-    paths = [recording.path.with_suffix(".txt") for recording in silent]
-    return [recording for recording in found if recording.text] + with_texts(
-        name, silent, paths, f"texts of {name}", quarantine)
+def _with_texts_beside(name: str, recordings: Sequence[Recording], quarantine: Quarantine) -> list[Recording]:
+    """The recordings, those without text with that of NAME.txt beside them, if there is one."""
+    without_text = [recording for recording in recordings if not recording.text]
+    paths = [recording.path.with_suffix(".txt") for recording in without_text]
+    return [recording for recording in recordings if recording.text] + with_texts(
+        name, without_text, paths, f"texts of {name}", quarantine)
 
 
 def _named_by_table(
-    name: str, root: Path, speakers: Sequence[str], found: Sequence[Recording], quarantine: Quarantine
+    name: str, root: Path, speakers: Sequence[str], recordings: Sequence[Recording], quarantine: Quarantine
 ) -> Iterator[Recording]:
-    """The recordings as `sentences.csv` names them, and its rows that no file is there for."""
+    """The recordings as `sentences.csv` names them, and its rows whose files do not exist."""
     if not (root / TABLE).is_file():
         raise KoeError(f"corpora.{name}.match: table, and {root / TABLE} does not exist; expected CSV with columns "
-                       "file, sentence and, if you like, text")
+                       "file, sentence and optionally text")
     rows = {normalize("NFC", Path(row["file"]).as_posix()): row
             for _, row in read_csv(root / TABLE, ("file", "sentence"), ("text",))}
-    for recording in found:
+    for recording in recordings:
         row = rows.pop(normalize("NFC", recording.path.relative_to(root).as_posix()), None)
         if row is None:
             quarantine.add(f"{name}/{recording.speaker}/{recording.sentence}", NOT_IN_TABLE,
@@ -128,5 +128,5 @@ def _named_by_table(
 def _notes(ignored: Counter[str]) -> list[str]:
     if not ignored:
         return []
-    return [f"{ignored.total()} files ignored that are no recordings of a speaker: "
+    return [f"{ignored.total()} files ignored that are not recordings of a speaker: "
             + some(f"{suffix} {count}" for suffix, count in ignored.most_common())]

@@ -35,9 +35,9 @@ LICENCE = ("JSSS 1: texts under the licences of their sources (its README); audi
 
 
 def list_jsss(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists JSSS; labelled recordings as one utterance a label, `NAME-01`, …; files without labels as they are.
+    """Lists JSSS; labelled recordings as one utterance per label, `NAME-01`, …; files without labels as they are.
 
-    Raises KoeError naming the file looked for where a part is missing.
+    Raises KoeError naming the missing file where a part is missing.
     """
     choose_speakers(name, params, [SPEAKER])
     subsets = choose_subsets(name, params, list(SUBSETS))
@@ -56,29 +56,29 @@ def list_jsss(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
 
 
 def _labelled(transcripts: Path, audio: Path, notes: list[str]) -> list[Recording]:
-    """One recording a label of each file."""
+    """One recording for each label of each file."""
     files = {path.stem: path for path in audio_in(audio)}
     labels = {path.stem: path for path in sorted(transcripts.glob("*.txt"))}
-    found = []
+    recordings = []
     for stem in sorted(files.keys() | labels.keys()):
         path = files.get(stem, audio / f"{stem}.wav")
         spans = _spans(labels[stem], notes) if stem in labels else [(None, None, "")]
         for number, (start, end, text) in enumerate(spans, start=1):
             sentence = f"{stem}-{number:02d}" if stem in labels else stem
-            found.append(Recording(SPEAKER, sentence, path, text, "female", start, end))
-    return found
+            recordings.append(Recording(SPEAKER, sentence, path, text, "female", start, end))
+    return recordings
 
 
 def _spans(path: Path, notes: list[str]) -> list[tuple[float | None, float | None, str]]:
     """Start, end and text of every label; lines of another form are counted in `notes`."""
     spans: list[tuple[float | None, float | None, str]] = []
-    odd = 0
+    malformed = 0
     for line in read_lines(path):
         try:
             start, end, text = line.split("\t", 2)
             spans.append((float(start), float(end), text.strip()))
         except ValueError:
-            odd += bool(line.strip())
-    if odd:
-        notes.append(f"{path}: no start<TAB>end<TAB>text in {odd} lines")
+            malformed += bool(line.strip())
+    if malformed:
+        notes.append(f"{path}: no start<TAB>end<TAB>text in {malformed} lines")
     return spans

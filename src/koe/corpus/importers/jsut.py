@@ -1,7 +1,7 @@
 """JSUT 1.1: one woman, ten hours of Japanese in nine parts.
 
 Layout, as in its README: `<part>/transcript_utf8.txt` with lines of `NAME:text`, `<part>/wav/NAME.wav`. Names are
-unique over all parts. repeat500 is a hundred sentences five times; its names count the times
+unique over all parts. repeat500 is a hundred sentences five times; its names number the readings
 (`REPEAT500_set1_001` … `REPEAT500_set5_001`) and stay as they are.
 """
 
@@ -26,7 +26,7 @@ LICENCE = ("JSUT 1.1: texts CC BY-SA 4.0 and others (its LICENCE file); audio fo
 
 
 def list_jsut(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists JSUT. Raises KoeError naming the file looked for where a part is missing."""
+    """Lists JSUT. Raises KoeError naming the missing file where a part is missing."""
     choose_speakers(name, params, [SPEAKER])
     subsets = choose_subsets(name, params, SUBSETS)
     root = find_root(name, params, *(f"{subset}/{TRANSCRIPT}" for subset in subsets))

@@ -1,4 +1,4 @@
-"""JVS 1: a hundred Japanese speakers, a hundred sentences of JSUT's by all, and thirty of their own.
+"""JVS 1: a hundred Japanese speakers, each with a hundred sentences of JSUT and thirty of their own.
 
 Layout, as public loaders read it (nnmnkwii, ESPnet): `gender_f0range.txt`, and for each of jvs001 … jvs100 and each
 part `<part>/transcripts_utf8.txt` with lines of `NAME:text` and `<part>/wav24kHz16bit/NAME.wav`. Names are JSUT's, so
@@ -34,16 +34,16 @@ AUDIO = "wav24kHz16bit"
 LICENCE = ("JVS 1: tags CC BY-SA 4.0, texts as JSUT's; audio for academic institutions, non-commercial research and "
            "personal use, not to be redistributed")
 
-# Recordings of parallel100 in which something else is said than the text: what Hiroshiba/jvs_hiho (audio.bash) removes
-# after listening. jvs030 045, jvs074 094 and jvs089 019 were never published (nnmnkwii, jvs.py: lost_wavfiles); as the
-# transcripts have them they become rows of their own, missing_file.
+# Recordings of parallel100 that do not match the text: those that Hiroshiba/jvs_hiho (audio.bash) removes after
+# listening. jvs030 045, jvs074 094 and jvs089 019 were never published (nnmnkwii, jvs.py: lost_wavfiles); as the
+# transcripts list them, they get rows with the reason missing_file.
 _WRONG = {
     "jvs009": (86, 95), "jvs017": (82,), "jvs018": (72,), "jvs022": (47,), "jvs024": (88,), "jvs036": (57,),
     "jvs038": (6, 41), "jvs043": (85,), "jvs047": (85,), "jvs048": (43, 76), "jvs051": (25,), "jvs055": (56, 76, 99),
     "jvs059": (61, 64, 66, 74), "jvs060": (82,), "jvs074": (62,), "jvs098": (60, 99),
 }
 # jvs058 parallel100: file 014 holds sentences 014 and 015, and files 015 to 021 the sentences 016 to 022
-# (jvs_hiho, audio.bash; the times are ta1fukawa/vc-alpha's, dataset.md). File 022 is the one too many.
+# (jvs_hiho, audio.bash; the times are ta1fukawa/vc-alpha's, dataset.md). File 022 is surplus.
 _SHIFTED = "jvs058"
 _SPLIT: dict[int, tuple[float | None, float | None]] = {14: (None, 3.53), 15: (3.94, None)}
 _LAST_SHIFTED = 22
@@ -59,7 +59,7 @@ _MISNAMED = {
 
 
 def list_jvs(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists JVS, its known errors mended or quarantined. Raises KoeError naming a file that is missing."""
+    """Lists JVS, with its known errors corrected or quarantined. Raises KoeError naming a file that is missing."""
     subsets = choose_subsets(name, params, list(SUBSETS))
     root = find_root(name, params, GENDER_FILE)
     genders = _genders(root / GENDER_FILE)
@@ -67,20 +67,20 @@ def list_jvs(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing
     listing = Listing([], LICENCE, "ja")
     if absent := sorted(genders.keys() - set(present)):
         listing.notes.append(f"{len(absent)} speakers of {GENDER_FILE} have no folder, e.g. {absent[0]}")
-    unspoken = 0
+    unread = 0
     for speaker in choose_speakers(name, params, present):
         for subset in subsets:
             folder = root / speaker / subset
             texts = read_transcript(require(name, folder / TRANSCRIPT), listing.notes)
-            found = from_transcript(require(name, folder / AUDIO), texts, speaker, genders.get(speaker, ""))
-            if subset == "nonpara30":  # fifty candidates, of which everyone read thirty: not an error
-                read = [recording for recording in found if recording.path.exists()]
-                unspoken += len(found) - len(read)
-                found = read
-            mended = _mended(name, subset, found, quarantine)
-            listing.recordings += [replace(recording, style=SUBSETS[subset]) for recording in mended]
-    if unspoken:
-        listing.notes.append(f"{unspoken} candidates in nonpara30's lists were not read, as published")
+            recordings = from_transcript(require(name, folder / AUDIO), texts, speaker, genders.get(speaker, ""))
+            if subset == "nonpara30":  # fifty candidates, of which each speaker read thirty: not an error
+                existing = [recording for recording in recordings if recording.path.exists()]
+                unread += len(recordings) - len(existing)
+                recordings = existing
+            corrected = _corrected(name, subset, recordings, quarantine)
+            listing.recordings += [replace(recording, style=SUBSETS[subset]) for recording in corrected]
+    if unread:
+        listing.notes.append(f"{unread} candidates in nonpara30's lists were not read, as published")
     return listing
 
 
@@ -90,45 +90,45 @@ def _genders(path: Path) -> dict[str, str]:
             for fields in (line.split() for line in read_lines(path)) if len(fields) > 1 and fields[0] != "speaker"}
 
 
-def _mended(name: str, subset: str, found: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
+def _corrected(name: str, subset: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
     """The recordings of a speaker's part under their right names; the irreparable ones go to the quarantine."""
-    speaker = found[0].speaker if found else ""
+    speaker = recordings[0].speaker if recordings else ""
     if subset == "falset10" and speaker in _MISNAMED:
-        yield from _renamed(found, _MISNAMED[speaker])
+        yield from _renamed(recordings, _MISNAMED[speaker])
     elif subset == "parallel100" and speaker == _SHIFTED:
-        yield from _unshifted(name, found, quarantine)
+        yield from _unshifted(name, recordings, quarantine)
     elif subset == "parallel100" and speaker in _WRONG:
         wrong = {_sentence(number) for number in _WRONG[speaker]}
-        for recording in found:
+        for recording in recordings:
             if recording.sentence in wrong:
                 quarantine.add(f"{name}/{speaker}/{recording.sentence}", KNOWN_ERROR,
                                f"{recording.path}: not what the transcript says, or damaged (listed by jvs_hiho)")
             else:
                 yield recording
     else:
-        yield from found
+        yield from recordings
 
 
-def _renamed(found: list[Recording], names: dict[str, str]) -> Iterator[Recording]:
+def _renamed(recordings: list[Recording], names: dict[str, str]) -> Iterator[Recording]:
     """Each misnamed file under its sentence, unless a later release has it under that name already."""
-    by_name = {recording.sentence: recording for recording in found}
+    by_name = {recording.sentence: recording for recording in recordings}
     files = {sentence: by_name[file].path for file, sentence in names.items()
              if file in by_name and not by_name[file].text and sentence in by_name
              and not by_name[sentence].path.exists()}
     taken = set(files.values())
-    for recording in found:
+    for recording in recordings:
         if recording.sentence in files:
             yield replace(recording, path=files[recording.sentence])
         elif recording.path not in taken:
             yield recording
 
 
-def _unshifted(name: str, found: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
-    """jvs058's recordings with the right files, unless a tool has renamed them already (then there is no file 015)."""
-    if not any(recording.sentence == _sentence(15) and recording.path.exists() for recording in found):
-        yield from found
+def _unshifted(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
+    """jvs058's recordings with the right files, unless a tool has renamed them (then there is no file 015)."""
+    if not any(recording.sentence == _sentence(15) and recording.path.exists() for recording in recordings):
+        yield from recordings
         return
-    for recording in found:
+    for recording in recordings:
         number = _SHIFTED_NUMBERS.get(recording.sentence, 0)
         start, end = _SPLIT.get(number, (None, None))
         file = _sentence(min(_SPLIT) if number in _SPLIT else number - 1)

@@ -2,7 +2,7 @@
 
 Layout: `<part>/<reader>/<chapter>/NAME.wav` with `NAME.normalized.txt` (numbers and abbreviations spelled out) and
 `NAME.original.txt` beside it; the readers in `SPEAKERS.txt` or `speakers.tsv` (LibriTTS-R has it in its doc.tar.gz).
-Each part is an archive of its own; without `subsets` those are taken that are there. Where the lists of
+Each part is an archive of its own; without `subsets`, the parts that exist are taken. Where the lists of
 LibriTTS-R's failed restorations lie under the path too (`<part>_bad_sample_list.txt`, an archive of its own on
 OpenSLR 141), the recordings in them are quarantined.
 """
@@ -35,7 +35,7 @@ LICENCE = "LibriTTS and LibriTTS-R: CC BY 4.0"
 
 
 def list_libritts(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists the parts of LibriTTS that are asked for. Raises KoeError naming the folder looked for if it is missing."""
+    """Lists the selected parts of LibriTTS. Raises KoeError naming the folder that is missing."""
     subsets = choose_subsets(name, params, SUBSETS)
     root = find_root(name, params, *subsets)
     if params.subsets is None:
@@ -66,7 +66,7 @@ def _genders(root: Path) -> dict[str, str]:
 
 
 def _failed(places: list[Path], subsets: list[str]) -> set[str]:
-    """Names of recordings that the publisher says the restoration spoiled, from the lists in `places`."""
+    """Names of recordings that the restoration spoiled, according to the publisher's lists in `places`."""
     lists = {place / folder / f"{subset}_bad_sample_list.txt"
              for subset in subsets for place in places for folder in ("", FAILED)}
     lines = [line.strip() for path in lists if path.is_file() for line in read_lines(path)]

@@ -1,7 +1,7 @@
-"""What an importer hands to the registry, and the few things that most of them do.
+"""What an importer returns to the registry, and the few steps that most importers share.
 
-An importer of recordings on disk is one function, a `Lister`: it reads the corpus' transcripts and lists what they
-promise. It opens no audio; whether a file is there and what its header says is `koe.corpus.importers.registry`'s.
+An importer of recordings on disk is one function, a `Lister`: it reads the corpus's transcripts and lists the
+recordings in them. It opens no audio; `koe.corpus.importers.registry` checks that the files exist and reads headers.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from koe.text.comparison import canonical
 UNREADABLE_TEXT = "unreadable_text"
 KNOWN_ERROR = "known_error"
 GENDERS = {"F": "female", "M": "male"}
-SLUG = 24  # letters of a sentence that its name shows
-NAMED = 12  # things that a message lists before it only counts them
+SLUG = 24  # letters of a text in the name of its sentence
+NAMED = 12  # items that a message lists; further ones are counted
 THREADS = 8  # they wait for the disk, or for a network mount
 BATCH = 64
 
@@ -36,34 +36,34 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Recording:
-    """One utterance on disk: a file, or the part of it between `start` and `end`, in seconds."""
+    """One utterance on disk: a file, or the part of it between `start` and `end`."""
 
     speaker: str
     sentence: str
     path: Path
     text: str = ""
     gender: str = ""  # female, male or not known
-    start: float | None = None
-    end: float | None = None
-    language: str = ""  # where it is not the corpus' own
+    start: float | None = None  # s; None: the file's beginning
+    end: float | None = None  # s; None: the file's end
+    language: str = ""  # where it is not the corpus's own
     style: str = ""  # whisper, falsetto, an emotion: recordings pair with those of their own style; empty: normal
 
 
 @dataclass
 class Listing:
-    """A corpus as its publisher describes it, before a single audio file was opened."""
+    """A corpus as its publisher describes it, before any audio file is opened."""
 
     recordings: list[Recording]
     licence: str  # one line
-    language: str  # the corpus' own; corpora.<name>.language overrides it
+    language: str  # the corpus's own; corpora.<name>.language overrides it
     notes: list[str] = field(default_factory=list)  # for the terminal
 
 
-Lister = Callable[[str, CorpusParams, Quarantine], Listing]  # the corpus' name, its parameters
+Lister = Callable[[str, CorpusParams, Quarantine], Listing]  # the corpus's name, its parameters
 
 
 def find_root(name: str, params: CorpusParams, *markers: str) -> Path:
-    """The corpus' own folder: `corpora.<name>.path`, or a folder in it, that has one of `markers` (relative paths).
+    """The corpus's own folder: `corpora.<name>.path`, or a folder in it, that has one of `markers` (relative paths).
 
     Raises KoeError naming the parameter, what was looked for and what was found.
     """
@@ -76,37 +76,37 @@ def find_root(name: str, params: CorpusParams, *markers: str) -> Path:
             raise KoeError(f"corpora.{name}.path: {path} holds several: {some(root.name for root in roots)}; name one")
         if roots:
             return roots[0]
-    looked = " or ".join(str(path / marker) for marker in markers)
-    raise KoeError(f"corpora.{name}.path: looked for {looked}, or for that in a folder of {path}; "
+    expected = " or ".join(str(path / marker) for marker in markers)
+    raise KoeError(f"corpora.{name}.path: looked for {expected}, or for that in a folder of {path}; "
                    f"{path} holds {contents(path)}")
 
 
 def require(name: str, path: Path, advice: str = "") -> Path:
-    """The path, if it is there. Raises KoeError naming `corpora.<name>.path` and what is there instead."""
+    """The path, if it exists. Raises KoeError naming `corpora.<name>.path` and what is there instead."""
     if path.exists():
         return path
-    there = next(parent for parent in path.parents if parent.exists())
-    raise KoeError(f"corpora.{name}.path: looked for {path}; {there} holds {contents(there)}"
+    folder = next(parent for parent in path.parents if parent.exists())
+    raise KoeError(f"corpora.{name}.path: looked for {path}; {folder} holds {contents(folder)}"
                    + (f"\n{advice}" if advice else ""))
 
 
 def choose_speakers(name: str, params: CorpusParams, available: Sequence[str]) -> list[str]:
-    """Those of `available` that `corpora.<name>.speakers` asks for, all without.
+    """Those of `available` that `corpora.<name>.speakers` names; all if it is null.
 
-    Raises KoeError naming the parameter and the speakers there are if it, `source` or `target` asks for another.
+    Raises KoeError naming the parameter and the available speakers if it, `source` or `target` names another.
     """
     composed = {normalize("NFC", speaker): speaker for speaker in available}
-    wanted = [("speakers", speaker) for speaker in params.speakers or []]
-    wanted += [(role, getattr(params, role)) for role in ("source", "target") if getattr(params, role)]
-    for option, speaker in wanted:
+    named = [("speakers", speaker) for speaker in params.speakers or []]
+    named += [(role, getattr(params, role)) for role in ("source", "target") if getattr(params, role)]
+    for option, speaker in named:
         if speaker not in composed:
-            raise KoeError(f"corpora.{name}.{option}: {speaker!r} is no speaker of {params.path}; "
+            raise KoeError(f"corpora.{name}.{option}: {speaker!r} is not a speaker of {params.path}; "
                            f"there are {some(available) or 'none'}")
     return [speaker for name, speaker in composed.items() if params.speakers is None or name in params.speakers]
 
 
 def choose_subsets(name: str, params: CorpusParams, available: Sequence[str]) -> list[str]:
-    """Those of `available` that `corpora.<name>.subsets` asks for, all without. Raises KoeError for others."""
+    """Those of `available` that `corpora.<name>.subsets` names; all if it is null. Raises KoeError for others."""
     for subset in params.subsets or []:
         if subset not in available:
             raise KoeError(f"corpora.{name}.subsets: there is no {subset!r}; expected some of {', '.join(available)}")
@@ -119,20 +119,21 @@ def read_transcript(path: Path, notes: list[str], separator: str = ":") -> dict[
     Raises KoeError if the file cannot be read.
     """
     texts: dict[str, str] = {}
-    odd = []
+    malformed = []
     for number, line in enumerate(read_lines(path), start=1):
-        sentence, found, text = (part.strip() for part in line.partition(separator))
-        if sentence and found and sentence not in texts:
+        sentence, mark, text = (part.strip() for part in line.partition(separator))
+        if sentence and mark and sentence not in texts:
             texts[sentence] = text
         elif line.strip():
-            odd.append(number)
-    if odd:
-        notes.append(f"{path}: no NAME{separator}text, or a name again, in {len(odd)} lines, e.g. {odd[0]}")
+            malformed.append(number)
+    if malformed:
+        notes.append(f"{path}: no NAME{separator}text, or a repeated name, in {len(malformed)} lines, "
+                     f"e.g. {malformed[0]}")
     return texts
 
 
 def from_transcript(folder: Path, texts: Mapping[str, str], speaker: str, gender: str) -> list[Recording]:
-    """The recordings in `folder`, with text if the transcript has it, and those that it promises and are not there."""
+    """The recordings in `folder`, with texts from the transcript, and those that it lists but that are missing."""
     files = audio_in(folder)
     missing = texts.keys() - {path.stem for path in files}
     return [Recording(speaker, path.stem, path, texts.get(path.stem, ""), gender)
@@ -155,9 +156,9 @@ def folders_in(folder: Path) -> list[Path]:
                       if entry.is_dir() and not entry.name.startswith("."))
 
 
-def read_texts(paths: Sequence[Path], what: str) -> Iterator[str | AudioError]:
+def read_texts(paths: Sequence[Path], description: str) -> Iterator[str | AudioError]:
     """The text of each file on one line, empty where there is no such file, or why it cannot be read; in order."""
-    return in_batches(_read_text, paths, what)
+    return in_batches(_read_text, paths, description)
 
 
 def _read_text(path: Path) -> str | AudioError:
@@ -170,11 +171,11 @@ def _read_text(path: Path) -> str | AudioError:
 
 
 def with_texts(
-    name: str, recordings: Sequence[Recording], texts: Sequence[Path], what: str, quarantine: Quarantine
+    name: str, recordings: Sequence[Recording], texts: Sequence[Path], description: str, quarantine: Quarantine
 ) -> list[Recording]:
     """The recordings with the content of their text files; those whose text cannot be read are quarantined."""
     complete = []
-    for recording, text in zip(recordings, read_texts(texts, what), strict=True):
+    for recording, text in zip(recordings, read_texts(texts, description), strict=True):
         if isinstance(text, AudioError):
             quarantine.add(f"{name}/{recording.speaker}/{recording.sentence}", text.reason, text.detail)
         else:
@@ -182,10 +183,10 @@ def with_texts(
     return complete
 
 
-def in_batches(function: Callable[[Item], Result], items: Sequence[Item], what: str) -> Iterator[Result]:
-    """Yields `function(item)` in order, on threads, under a progress bar; for work as short as opening a file."""
+def in_batches(function: Callable[[Item], Result], items: Sequence[Item], description: str) -> Iterator[Result]:
+    """Yields `function(item)` in order, on threads, with a progress bar; for work as short as opening a file."""
     results = thread_map(lambda batch: [function(item) for item in batch], _batches(items), THREADS)
-    yield from progress((result for batch in results for result in batch), what, len(items))
+    yield from progress((result for batch in results for result in batch), description, len(items))
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
@@ -195,23 +196,23 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 def named_by_text(recordings: Iterable[Recording]) -> list[Recording]:
     """The recordings with sentences named by `text_name`; a speaker's further takes of a text in a style get -2, -3, …
 
-    What has no text keeps its name, after the speaker's, so that it meets no other speaker's.
+    A recording without text keeps its name, after the speaker's, so that it matches no other speaker's.
     """
     takes: Counter[tuple[str, str, str]] = Counter()
     named = []
     for recording in recordings:
         sentence = text_name(recording.text) or _own_name(recording)
-        spoken = recording.speaker, sentence, recording.style
-        takes[spoken] += 1
-        take = takes[spoken]
+        key = recording.speaker, sentence, recording.style
+        takes[key] += 1
+        take = takes[key]
         named.append(replace(recording, sentence=f"{sentence}-{take}" if take > 1 else sentence))
     return named
 
 
 def text_name(text: str) -> str:
-    """A name for a sentence: its first letters and a hash of all, e.g. `pleasecallstella-d44c36`; empty without any.
+    """A sentence's name: its first letters and a hash of all, e.g. `pleasecallstella-d44c36`; empty without letters.
 
-    Case, punctuation, width and spaces make no difference, within words neither: the name is of the text alone.
+    Case, punctuation, width and spaces make no difference, not even within words.
     """
     letters = canonical(text)
     return f"{letters[:SLUG]}-{hashlib.sha256(letters.encode()).hexdigest()[:6]}" if letters else ""
@@ -223,12 +224,12 @@ def _own_name(recording: Recording) -> str:
 
 
 def contents(folder: Path) -> str:
-    """What lies in a folder, for a message."""
+    """The contents of a folder, for a message."""
     return some(sorted(entry.name for entry in folder.iterdir())) or "nothing"
 
 
 def some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of further ones."""
     names = list(names)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -14,7 +14,7 @@ LICENCE = "LJ Speech 1.1: public domain"
 
 
 def list_ljspeech(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists LJ Speech. Raises KoeError naming the file looked for if it is missing."""
+    """Lists LJ Speech. Raises KoeError naming a file that is missing."""
     choose_speakers(name, params, [SPEAKER])
     root = find_root(name, params, METADATA)
     listing = Listing([], LICENCE, "en")

@@ -1,7 +1,7 @@
-"""Importers, chosen by name: each turns a corpus' parameters into an utterance table and, if need be, packed audio.
+"""Importers, chosen by name: each turns a corpus's parameters into an utterance table and, if needed, packed audio.
 
 Called by the `import` stage. An importer of recordings on disk is a `Lister` (`koe.corpus.importers.listing`)
-entered in `IMPORTERS`; what is the same for all of them is done here, once: names, a sentence twice, headers,
+entered in `IMPORTERS`; the steps that are the same for all of them are here: names, repeated sentences, headers,
 `utterances`, roles, cutting.
 """
 
@@ -38,15 +38,11 @@ ABOUT = "corpus.json"
 
 @dataclass(frozen=True)
 class Importer:
-    """What reads a corpus as its publisher packs it.
+    """A reader of a corpus as its publisher packs it."""
 
-    options: the parameters of `corpora.<name>` that not every importer has; by_text: recordings pair by text unless
-    `match` says otherwise, for their numbers say nothing about what is said.
-    """
-
-    list: Lister | None  # None: the demo, which is spoken, not read
-    options: frozenset[str] = frozenset({"match", "segments"})
-    by_text: bool = False
+    list: Lister | None  # None: the demo, which is synthesised, not read
+    options: frozenset[str] = frozenset({"match", "segments"})  # parameters of corpora.<name> that not every one has
+    by_text: bool = False  # pair by text unless `match` says otherwise: the file names do not identify sentences
 
 
 def _published(lister: Lister, *options: str, by_text: bool = False) -> Importer:
@@ -72,16 +68,16 @@ MISSING_FILE = "missing_file"
 SENTENCE_TWICE = "sentence_twice"
 UNUSABLE_NAME = "unusable_name"
 OUTSIDE_FILE = "outside_its_file"
-ROUNDING = 0.05  # seconds by which a label may end after its file
+ROUNDING = 0.05  # s by which a label may end after its file
 
 
 @dataclass
 class Imported:
-    """What an import kept, what it left out, and lines for the terminal."""
+    """Result of an import."""
 
-    table: pd.DataFrame  # UTTERANCES
-    quarantine: Quarantine
-    notes: list[str] = field(default_factory=list)
+    table: pd.DataFrame  # UTTERANCES: what was kept
+    quarantine: Quarantine  # what was left out
+    notes: list[str] = field(default_factory=list)  # lines for the terminal
 
 
 def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Imported:
@@ -93,21 +89,21 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
     quarantine = Quarantine("import")
     importer = IMPORTERS[params.importer]
     if importer.list is None:
-        from koe.corpus.demo import import_demo  # the voices take longer to load than a corpus to list
+        from koe.corpus.demo import import_demo  # the voices take longer to load than a corpus takes to list
 
         table, notes, licence = import_demo(name, params, folder, quarantine)
         language = str(table["language"].iloc[0])
     else:
         listing = importer.list(name, params, quarantine)
         table = _tabulated(name, params, listing, quarantine)
-        if strangers := sorted(set(params.pitch_ranges) - set(table["speaker"])):
-            listing.notes.append(f"corpora.{name}.pitch_ranges: no recordings of {', '.join(strangers)}")
+        if unknown := sorted(set(params.pitch_ranges) - set(table["speaker"])):
+            listing.notes.append(f"corpora.{name}.pitch_ranges: no recordings of {', '.join(unknown)}")
         notes, licence, language = listing.notes, listing.licence, params.language or listing.language
     if params.segments is not None:
         from koe.corpus.segments import cut_long  # loads a speech detector
 
-        table, cut = cut_long(name, table, params.segments, quarantine)
-        notes = [*notes, *cut]
+        table, segment_notes = cut_long(name, table, params.segments, quarantine)
+        notes = [*notes, *segment_notes]
     table = table.reindex(columns=list(UTTERANCES.columns)).sort_values("utterance", ignore_index=True)
     quarantine.rows = [{column: _printable(value) for column, value in row.items()} for row in quarantine.rows]
     UTTERANCES.write(folder, table)
@@ -119,7 +115,7 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
 
 
 def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Quarantine) -> pd.DataFrame:
-    """The utterance table of what a lister found: headers read, unusable recordings quarantined."""
+    """The utterance table of a listing, with the files' headers; unusable recordings are quarantined."""
     recordings = listing.recordings
     if params.match == "text" or (params.match is None and IMPORTERS[params.importer].by_text):
         recordings = named_by_text(recordings)
@@ -145,7 +141,7 @@ def _normalized(recording: Recording) -> Recording:
 
 
 def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
-    """Those with a name that a table can hold and that no other recording of the speaker in that style has."""
+    """The recordings whose name a table can hold and no other recording of the speaker in that style has."""
     by_utterance: dict[str, list[Recording]] = {}
     for recording in recordings:
         by_utterance.setdefault(_utterance(name, recording), []).append(recording)
@@ -164,7 +160,7 @@ def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> I
 
 
 def _header(recording: Recording) -> dict[str, Any] | AudioError:
-    """The table's columns that the file's header tells, or why the recording cannot be used."""
+    """The table's columns from the file's header, or the reason why the recording cannot be used."""
     path, start = recording.path, recording.start or 0.0
     try:
         if not path.exists():
@@ -186,15 +182,15 @@ def _first_sentences(name: str, params: CorpusParams, table: pd.DataFrame, notes
         return table
     ranked = sorted(speakers.items(), key=lambda item: (-item[1], item[0]))
     kept = {sentence for sentence, _ in ranked[:params.utterances]}
-    notes.append(f"the first {len(kept)} of {len(speakers)} sentences, as corpora.{name}.utterances asks")
+    notes.append(f"the first {len(kept)} of {len(speakers)} sentences, as set by corpora.{name}.utterances")
     return table[table["sentence"].isin(kept)]
 
 
 def _text_notes(name: str, table: pd.DataFrame) -> list[str]:
     """Lines about recordings without text, and about sentences whose speakers' texts differ."""
     notes = []
-    if silent := int((table["text"] == "").sum()):
-        notes.append(f"{silent} of {len(table)} recordings without text")
+    if without_text := int((table["text"] == "").sum()):
+        notes.append(f"{without_text} of {len(table)} recordings without text")
     if unknown := int((table["language"] == "").sum()):
         notes.append(f"{unknown} recordings in no stated language; corpora.{name}.language states it")
     shared = table[table.duplicated("sentence", keep=False) & (table["text"] != "")]
@@ -216,7 +212,7 @@ def _printable(text: str) -> str:
 
 
 def importer_contradictions(corpora: Mapping[str, CorpusParams]) -> Iterator[str]:
-    """Of corpora with what their importers have."""
+    """Contradictions between corpora and the options of their importers."""
     for name, corpus in corpora.items():
         if corpus.importer not in IMPORTERS:
             yield (f"corpora.{name}.importer: there is no importer {corpus.importer!r}; expected one of "
@@ -225,7 +221,7 @@ def importer_contradictions(corpora: Mapping[str, CorpusParams]) -> Iterator[str
         for option in sorted(OPTIONS - IMPORTERS[corpus.importer].options):
             if getattr(corpus, option) is not None:
                 having = sorted(other for other, importer in IMPORTERS.items() if option in importer.options)
-                yield (f"corpora.{name}.{option}: importer {corpus.importer} does not have it, only "
+                yield (f"corpora.{name}.{option}: importer {corpus.importer} has no such option, only "
                        f"{', '.join(having)}; leave it out")
         if corpus.importer == "demo" and corpus.language not in (None, "en", "ja"):
             yield f"corpora.{name}.language: the demo's sentences are en or ja, not {corpus.language}"

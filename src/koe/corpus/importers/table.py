@@ -14,14 +14,14 @@ LICENCE = "not stated: recordings of your own"
 
 
 def list_table(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists the rows of the CSV file at `corpora.<name>.path`; relative paths in it start at its folder.
+    """Lists the rows of the CSV file at `corpora.<name>.path`; paths in it are relative to its folder.
 
     Raises KoeError naming file and line if it is malformed.
     """
     file = Path(params.path)
     if not file.is_file():
         raise KoeError(f"corpora.{name}.path: {file} is not a file; expected CSV with columns {', '.join(REQUIRED)} "
-                       f"and, if you like, {', '.join(OPTIONAL)}")
+                       f"and optionally {', '.join(OPTIONAL)}")
     recordings = [_recording(file, line, row) for line, row in read_csv(file, REQUIRED, OPTIONAL)]
     speakers = set(choose_speakers(name, params, sorted({recording.speaker for recording in recordings})))
     return Listing([recording for recording in recordings if recording.speaker in speakers], LICENCE, "")

@@ -37,7 +37,7 @@ LICENCES = {TRIMMED: "VCTK 0.92: CC BY 4.0", PLAIN: "VCTK 0.80: Open Data Common
 
 
 def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing:
-    """Lists VCTK, whichever release lies there. Raises KoeError naming the file looked for if it is missing."""
+    """Lists VCTK, whichever release is at the path. Raises KoeError naming a file that is missing."""
     root = find_root(name, params, TRIMMED, PLAIN)
     release = TRIMMED if (root / TRIMMED).exists() else PLAIN
     if release == PLAIN and params.microphone is not None:
@@ -48,26 +48,26 @@ def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     genders = _genders(require(name, root / SPEAKERS))
     available = sorted({folder.name for place in (root / release, texts) for folder in folders_in(place)})
     listing = Listing([], LICENCES[release], "en")
-    silent = []
+    unrecorded = []
     for speaker in choose_speakers(name, params, available):
-        found = _of_speaker(root / release / speaker, texts / speaker, ending, genders.get(speaker, ""))
-        if not any(recording.path.exists() for recording in found):
-            silent.append(speaker)
-        listing.recordings += found
-    if silent:
-        listing.notes.append(f"no{ending.replace('_', ' ')} recordings of {some(silent)}")
+        recordings = _of_speaker(root / release / speaker, texts / speaker, ending, genders.get(speaker, ""))
+        if not any(recording.path.exists() for recording in recordings):
+            unrecorded.append(speaker)
+        listing.recordings += recordings
+    if unrecorded:
+        listing.notes.append(f"no{ending.replace('_', ' ')} recordings of {some(unrecorded)}")
     paths = [texts / recording.speaker / f"{recording.sentence}.txt" for recording in listing.recordings]
     listing.recordings = with_texts(name, listing.recordings, paths, f"texts of {name}", quarantine)
     return listing
 
 
 def _of_speaker(audio: Path, texts: Path, ending: str, gender: str) -> list[Recording]:
-    """A speaker's recordings by one microphone, and those that only have a text."""
+    """A speaker's recordings by one microphone, and sentences that only have a text."""
     files = {path.stem.removesuffix(ending): path for path in audio_in(audio) if path.stem.endswith(ending)}
-    spoken = {path.stem for path in texts.glob("*.txt")}
+    sentences = {path.stem for path in texts.glob("*.txt")}
     suffix = ".flac" if ending else ".wav"
     return [Recording(audio.name, sentence, files.get(sentence, audio / f"{sentence}{ending}{suffix}"), gender=gender)
-            for sentence in sorted(files.keys() | spoken)]
+            for sentence in sorted(files.keys() | sentences)]
 
 
 def _genders(path: Path) -> dict[str, str]:

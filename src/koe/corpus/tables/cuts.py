@@ -1,4 +1,4 @@
-"""The table of cut points: what `trim` keeps of each recording (`koe.audio.trim.Cuts`)."""
+"""The table of cut points: the part of each recording that `trim` keeps (`koe.audio.trim.Cuts`)."""
 
 from koe.tables import Table
 

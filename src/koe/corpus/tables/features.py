@@ -1,4 +1,4 @@
-"""The table of extracted features: what `extract` says of each utterance that it kept."""
+"""The table of extracted features: what `extract` measures on each utterance that it keeps."""
 
 from koe.tables import Table
 

@@ -6,14 +6,14 @@ UTTERANCES = Table("table.csv", {
     "utterance": str,  # `koe.names.utterance_name`
     "speaker": str,
     "gender": str,  # female, male or empty
-    "sentence": str,  # its name says what is said: within a corpus two texts never share one
+    "sentence": str,  # stands for a text: within a corpus, two texts never have the same name
     "style": str,  # whisper, falsetto, an emotion; empty: spoken normally
     "text": str,  # may be empty
     "language": str,
     "role": str,  # source, target or empty
     "path": str,  # empty: the audio is packed beside the table
-    "start": Place | None,  # of the utterance in its file; empty: the file's
-    "end": Place | None,
+    "start": Place | None,  # s, of the utterance in its file; empty: from its beginning
+    "end": Place | None,  # s; empty: to its end
     "seconds": float,
     "sample_rate": int,  # Hz
     "channels": int,
