@@ -1,7 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import settings
 from support.parameters import ROOT, project_values
 from support.real_browser import started
 
+from koe import device
 from koe.tasks.conversion.schema import Params, check_params
 
 settings.register_profile("koe", deadline=None)  # how long an example takes is the machine's business
@@ -36,6 +37,22 @@ def values() -> dict[str, Any]:
 def params(values: dict[str, Any]) -> Params:
     """The project's own parameters, typed."""
     return check_params(values)
+
+
+@pytest.fixture()
+def auto_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`auto_is("bfloat16")`: from now on `auto` is what it is on a processor with bfloat16; `"float32"`: on another.
+
+    Whichever this one is: PyTorch emulates bfloat16 where the instructions are missing.
+    """
+    return lambda precision: monkeypatch.setattr(device, "_processor_has_bfloat16", lambda: precision == "bfloat16")
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def auto_precision(request: pytest.FixtureRequest, auto_is: Callable[[str], None]) -> str:
+    """What `auto` is in this test: both, one after the other, on every machine."""
+    auto_is(request.param)
+    return request.param
 
 
 def synthetic_voice(

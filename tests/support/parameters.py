@@ -6,6 +6,8 @@ chooses it in the tree, before the tree is checked.
 
 import shutil
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,12 @@ def make_pipeline_folder(folder: Path) -> None:
 
 
 def project_values() -> dict[str, Any]:
-    """The project's params.yaml as a plain tree, read anew, so that it may be changed."""
+    """The project's params.yaml as a plain tree, a copy of its own for everyone, so that it may be changed."""
+    return deepcopy(_read_once())
+
+
+@cache
+def _read_once() -> dict[str, Any]:  # parsing takes a hundred times as long as copying
     return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 

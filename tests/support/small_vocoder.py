@@ -18,6 +18,7 @@ from koe.tasks.conversion.schema import Params, check_params
 from koe.training.references import ModelReference
 from koe.training.session import Session
 from koe.vocoder.data import Item, MelAudio
+from koe.vocoder.hifigan import Generator
 from koe.vocoder.initial import initial_models
 from koe.vocoder.training import VocoderTask
 from support.filled_tables import write_filled
@@ -90,6 +91,19 @@ def _voice(samples: int, f0: float, rate: int) -> np.ndarray:
     phase = 2 * np.pi * f0 / rate * np.arange(samples)
     harmonics = sum(np.sin(number * phase) / number for number in range(1, int(4000 / f0)))
     return 0.2 * harmonics + 1e-3 * np.random.default_rng(int(f0)).standard_normal(samples)
+
+
+def as_loud_as_speech(generator: Generator, mel: np.ndarray) -> None:
+    """Makes what an untrained generator says of `mel` (frames, n_mels) vary, 0.1 in the root mean square.
+
+    As drawn its output is a constant and next to nothing beside it: biases are louder than what the mel brings.
+    """
+    for name, parameter in generator.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        loudness = generator(torch.from_numpy(mel)[None]).std()
+    generator.conv_post.parametrizations.weight.original0.data.mul_(0.1 / loudness)
 
 
 def make_task(

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from support.small_vocoder import as_loud_as_speech
 
 from koe.audio.mel import log_mel
 from koe.errors import KoeError
@@ -15,6 +15,7 @@ from koe.vocoder.params import HiFiGANParams
 from koe.vocoder.synthesis import NeuralVocoder
 
 CPU = torch.device("cpu")
+ROUNDING = 5e-6  # of the loudest: tens of float32 roundings by 6e-8, in another order (measured: 4e-7)
 MODELS = pytest.mark.parametrize("model", ["hifigan", "harmonic_noise"])
 
 
@@ -42,7 +43,7 @@ def test_lesson_31_others_in_the_batch_change_nothing(vocoder: NeuralVocoder, pa
         assert together.shape == (len(mel) * params.mel.hop_length,)  # 380 frames stay 380 (lesson 6)
         assert together.dtype == np.float32
         [alone] = vocoder.synthesize([mel], [f0])
-        assert np.abs(alone - together).max() < 1e-5
+        assert np.abs(alone - together).max() < ROUNDING * np.abs(alone).max()
 
 
 @MODELS
@@ -62,7 +63,7 @@ def test_a_long_utterance_is_made_in_pieces_that_fit(
     monkeypatch.setattr("koe.vocoder.synthesis.BATCH_FRAMES", len(mels[0]))
     [whole] = vocoder.synthesize(mels, f0s)
     assert pieces.shape == (len(mels[0]) * params.mel.hop_length,)
-    assert np.abs(pieces - whole).max() < 1e-4
+    assert np.abs(pieces - whole).max() < ROUNDING * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("model", ["harmonic_noise"])
@@ -84,12 +85,7 @@ def hifigan() -> Generator:
     generator = Generator(HiFiGANParams(
         upsample_rates=[8, 8, 2, 2], upsample_kernels=[16, 16, 4, 4], upsample_channels=64, resblock="1",
         resblock_kernels=[3, 7, 11], resblock_dilations=[[1, 3, 5]] * 3), 80)
-    for name, parameter in generator.named_parameters():
-        if name.endswith("bias"):  # as drawn they are louder than what the mel brings
-            nn.init.zeros_(parameter)
-    with torch.no_grad():
-        loudness = generator(torch.from_numpy(random_mels(60)[0])[None]).std()
-    generator.conv_post.parametrizations.weight.original0.data.mul_(0.1 / loudness)
+    as_loud_as_speech(generator, random_mels(60)[0])
     return generator
 
 

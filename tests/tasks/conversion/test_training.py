@@ -1,5 +1,6 @@
 """Training on a small dataset: it learns, resumes exactly, and validates as conversion does."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "accumulating": {"accumulate": 2, "batch_size": 1},
     "by frames": {"batch_size": None, "batch_frames": 100},
     "by epochs": {"steps": None, "epochs": 4},
+    "in bfloat16": {"precision": "bfloat16"},
 }
 
 
@@ -57,8 +59,9 @@ def values_of(task: AcousticTask, network: NARS2S | None = None) -> dict[str, fl
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_lesson_34_a_killed_run_ends_as_if_it_had_not_been(
-    tmp_path: Path, values: dict[str, Any], options: dict[str, Any]
+    tmp_path: Path, values: dict[str, Any], options: dict[str, Any], auto_is: Callable[[str], None]
 ) -> None:
+    auto_is(options.get("precision", "float32"))  # which Muon's matrices have
     values["acoustic"]["teacher_forcing"] |= {"start": 1.0, "end": 0.0, "from_step": 1, "until_step": 7}
     params = small_params(values, **options)
     whole, killed, resumed = (make_task(tmp_path, params) for _ in range(3))
@@ -67,8 +70,9 @@ def test_lesson_34_a_killed_run_ends_as_if_it_had_not_been(
     with pytest.raises(Killed):
         run_in(tmp_path / "killed", killed)
     assert run_in(tmp_path / "killed", resumed) == expected
+    found = weights(resumed.model)
     for name, tensor in weights(whole.model).items():
-        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+        assert torch.equal(tensor, found[name]), name
     assert files_in(tmp_path / "killed/curves") == files_in(tmp_path / "whole/curves")
 
 
@@ -176,8 +180,9 @@ def test_lesson_26_parts_side_by_side_are_one_batch(tmp_path: Path, values: dict
             assert len(parts) == min(replicas, len(frames))  # three utterances, or the one that is left
 
 
-def test_one_core_trains_as_two_do(tmp_path: Path, values: dict[str, Any]) -> None:
-    params, found, threads = small_params(values, batch_size=4), [], torch.get_num_threads()
+def test_one_core_trains_as_two_do(tmp_path: Path, values: dict[str, Any], auto_precision: str) -> None:
+    params = small_params(values, batch_size=4, precision=auto_precision)
+    found, threads = [], torch.get_num_threads()
     try:
         for cores in (1, 2):
             torch.set_num_threads(cores)
@@ -251,13 +256,14 @@ def test_an_exploding_gradient_stops_and_the_checkpoint_stays(tmp_path: Path, va
 @pytest.mark.parametrize("name", ["adam", "adamw", "radam", "muon"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_optimizer_and_precision_learns(
-    tmp_path: Path, values: dict[str, Any], name: str, precision: str
+    tmp_path: Path, values: dict[str, Any], name: str, precision: str, auto_is: Callable[[str], None]
 ) -> None:
+    auto_is(precision)  # which Muon's matrices have
     values["acoustic"]["training"]["optimizer"] |= {"name": name, "weight_decay": 0.0}
     task = make_task(tmp_path, small_params(values, steps=60, precision=precision))
     batch = task.reader.batch(task.train)
-    losses = [task.step(step, [batch])["mel"] for step in range(1, 61)]
-    assert losses[-1] < 0.98 * losses[0]
+    losses = [task.step(step, [batch])["mel"] for step in range(1, 21)]
+    assert losses[-1] < 0.97 * losses[0]
 
 
 def test_float16_is_for_gpus(tmp_path: Path, values: dict[str, Any]) -> None:
