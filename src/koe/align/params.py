@@ -79,7 +79,7 @@ class AlignParams(Choice):
 
 
 def align_contradictions(align: AlignParams, mel_params: MelParams) -> Iterator[str]:
-    """Between the features that are aligned and the mel that they are made of."""
+    """Contradictions between the features that are aligned and the mel that they are made of."""
     if align.features == "mel" and align.bands > mel_params.n_mels:
         yield f"align.bands: {align.bands} bands from mel.n_mels = {mel_params.n_mels}; at most {mel_params.n_mels}"
     if align.features == "mcep" and align.order >= mel_params.n_mels:

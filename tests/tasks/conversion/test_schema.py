@@ -129,7 +129,7 @@ CONTRADICTIONS = [
     ({"vocoder.discriminators.spectra": [65536]}, r"vocoder\.discriminators\.spectra: 65536 is longer than"),
     ({"vocoder.discriminators.periods": [3, 3]}, r"vocoder\.discriminators\.periods: \[3, 3\]; each once"),
     ({"vocoder.discriminators.periods": [16384]}, r"vocoder\.discriminators\.periods: 16384 is not below"),
-    ({"vocoder.discriminators.spectra": []}, r"vocoder\.discriminators: periods, scales and spectra are all none"),
+    ({"vocoder.discriminators.spectra": []}, r"vocoder\.discriminators: periods, scales and spectra are all empty"),
     ({"vocoder.training.r1.weight": 1.0, "vocoder.loss.weights.adversarial": 0,
       "vocoder.loss.weights.feature_matching": 0}, r"vocoder\.training\.r1\.weight: 1 is a penalty on discriminators"),
     ({"vocoder.training.r1.weight": 1.0, "vocoder.discriminators.spectra": []}, r"vocoder\.training\.r1\.weight: 1 is"),
