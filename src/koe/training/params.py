@@ -100,7 +100,7 @@ class TrainingParams(Section):
 
 
 def warmup_contradictions(schedule: ScheduleParams, steps: int | None, training: str) -> Iterator[str]:
-    """Contradictions between a schedule and the steps of its run, if they are known; `training`: name of that section."""
+    """Contradictions between a schedule and the steps of its run, if known; `training`: the name of that section."""
     if steps is not None and schedule.warmup_steps >= steps:
         yield (f"{training}.schedule.warmup_steps: {schedule.warmup_steps} is not below {training}.steps ({steps})")
 

@@ -139,7 +139,7 @@ CONTRADICTIONS = [
     ({"vocoder.training.optimizer.betas": [1.0, 0.9]}, r"vocoder\.training\.optimizer\.betas: \[1\.0, 0\.9\]"),
     ({"vocoder.training.steps": 30}, r"vocoder\.training\.schedule\.warmup_steps: 30 is not below"),
     ({"vocoder.training.schedule.name": "noam_per_step"}, r"vocoder\.training\.schedule\.name: noam_per_step goes by"),
-    ({"vocoder.training.validation.players": 9}, r"validation\.players: 9 of .*\.validation\.utterances"),
+    ({"vocoder.training.validation.players": 9}, r"validation\.players: 9 is more than .*\.validation\.utterances"),
     ({"vocoder.init.from": "v", "vocoder.init.optimizer": "keep"}, r"vocoder\.init\.optimizer: .*v@<step> or v@best"),
     ({"vocoder.init.from": "v@5", "vocoder.init.optimizer": "keep", "vocoder.init.generator": "reset"},
      r"vocoder\.init\.optimizer: .* vocoder\.init\.generator: keep"),
