@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from support.parameters import ROOT, project_values
 from support.real_browser import started
 
 from koe.tasks.conversion.schema import Params, check_params
+
+settings.register_profile("koe", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("koe")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores out; two threads each would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")

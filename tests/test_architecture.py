@@ -117,7 +117,7 @@ def test_packages_are_empty_so_that_a_module_is_imported_with_what_it_names_alon
 # Sections of parameters ----------------------------------------------------------------------------------------------
 
 
-BASES = {"Section", "Choice", "StageParameters"}  # how sections are read, checked and dumped is written here, once
+BASES = {"Section", "Choice", "StageParameters", "StageFiles"}  # how sections are read, checked and dumped is written here, once
 
 
 @cache

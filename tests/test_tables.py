@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.errors import StoreError
@@ -30,6 +30,7 @@ _SIX_DIGITS = st.floats(-1e30, 1e30).map(lambda value: float(f"{value:.6g}"))
 _MICROSECONDS = st.integers(0, 10**11).map(lambda micro: micro / 10**6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_TEXT, _TEXT, st.integers(-2**63, 2**63 - 1), _SIX_DIGITS, st.none() | _SIX_DIGITS,
                           st.none() | _MICROSECONDS), max_size=4))
 def test_what_is_read_is_what_was_written(rows: list[tuple]) -> None:

@@ -18,7 +18,7 @@ from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_sentences
 from koe.corpus.voices import BLOCK, VOICES, Voice, speak
 from koe.errors import KoeError
-from koe.experiments.named import read_experiment
+from koe.params.reading import read_values
 from koe.store import ShardReader
 from koe.text.comparison import canonical
 
@@ -154,14 +154,14 @@ def test_packages_that_are_installed_by_hand_are_named(monkeypatch: pytest.Monke
 
 def test_the_universal_vocoder_learns_no_sentence_of_the_demo(root: Path) -> None:
     for language in ("en", "ja"):
-        learned = read_sentences(root / f"universal/sentences/{language}.tsv")
+        learned = read_sentences(root / f"pipelines/universal/sentences/{language}.tsv")
         measured = read_sentences(root / f"src/koe/corpus/sentences/{language}.tsv")
         assert len(learned) > 100
         assert len(set(map(canonical, [*learned.values(), *measured.values()]))) == len(learned) + len(measured)
 
 
 def test_the_universal_vocoder_has_voices_and_their_pitch_ranges(root: Path) -> None:
-    corpora = read_experiment("universal", root / "experiments").parameters["corpora"]
+    corpora = read_values(root / "pipelines/universal/params.yaml")["corpora"]
     for name, values in corpora.items():
         params = CorpusParams(**values)
         if params.importer == "demo":

@@ -63,13 +63,14 @@ def tiny_parameters(values: dict[str, Any]) -> dict[str, Any]:
         values["align"][name] |= {"layers": 1, "hidden": 16}
         values["align"][name]["training"] |= {"steps": 4, "warmup_steps": 1, "batch_size": 4, "log_every": 2,
                                               "validate_every": 2, "checkpoint_every": 2}
-    _shrink_vocoder(values["vocoder"])
+    tiny_vocoder(values["vocoder"])
     values["griffin_lim"]["iterations"] = 8
     values["report"] |= {"utterances": 2, "alignments": 2, "trims": 2}
     return values
 
 
-def _shrink_vocoder(vocoder: dict[str, Any]) -> None:
+def tiny_vocoder(vocoder: dict[str, Any]) -> None:
+    """Makes a vocoder's section tiny, in place, and starts from scratch."""
     vocoder["model"] = "harmonic_noise"
     vocoder["harmonic_noise"] |= {"layers": 1, "hidden": 16, "feed_forward": 32}
     vocoder["hifigan"] |= {"upsample_channels": 16, "resblock_kernels": [3], "resblock_dilations": [[1]]}

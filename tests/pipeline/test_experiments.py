@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     stages = {name: dag["stages"][name] for name in names[:names.index("train_acoustic") + 1]}
     (made.folder / "dvc.yaml").write_text(yaml.safe_dump(
         {"stages": stages, "metrics": ["metrics/train_acoustic/metrics.json"]}, sort_keys=False))
-    shutil.rmtree(made.folder / "universal")
+    shutil.rmtree(made.folder / "pipelines")
     for name, parameters in EXPERIMENTS.items():
         (made.folder / f"experiments/{name}.yaml").write_text(json.dumps({"purpose": name, "parameters": parameters}))
     made.run("git", "init", "-q", "--bare", "../remote.git")

@@ -29,11 +29,11 @@ STAGES = {
 TRAIN = """
 import sys
 from koe.files import write_json
-from koe.params import load_params
+from koe.pipeline.models import find_model
+from koe.tasks.conversion.schema import load_params
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.vocoder.model_kind import VOCODER
 from koe.workspace import work_root
-from revisions import find_model
 params, kind = load_params(), {"acoustic": ACOUSTIC, "vocoder": VOCODER}[sys.argv[1]]
 origin, run = getattr(params, kind.section).init.origin, f"{kind.section}-{params.seed}"
 provenance = {"run": run, "seed": params.seed, "init": find_model(kind, origin).origin() if origin else None}
@@ -102,8 +102,8 @@ def test_what_is_no_model_is_told(project: Project, name: str, message: str) -> 
 def found(project: Project, kind: str, name: str, check: bool = True) -> str:
     """What the stages find under a name."""
     wing = {"acoustic": "koe.tasks.conversion", "vocoder": "koe.vocoder"}[kind]
-    code = (f"import json, revisions, {wing}.model_kind as kinds; "
-            f"print(json.dumps(revisions.find_model(kinds.{kind.upper()}, {name!r}).origin()))")
+    code = (f"import json, koe.pipeline.models, {wing}.model_kind as kinds; "
+            f"print(json.dumps(koe.pipeline.models.find_model(kinds.{kind.upper()}, {name!r}).origin()))")
     return project.run("env", "PYTHONPATH=src:stages", "python", "-c", code, check=check)
 
 

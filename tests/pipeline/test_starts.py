@@ -3,16 +3,22 @@
 from pathlib import Path
 
 import pytest
-from revisions import find_model
 from scan import scan_initial
 
 from koe.errors import KoeError
 from koe.files import read_json
+from koe.pipeline.models import find_model
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.training.references import ModelKind
 from koe.vocoder.model_kind import VOCODER
 
 SHIPPED = "models/pretrained/universal"
+
+
+def record_of(kind: ModelKind) -> Path:
+    return Path(f"data/scan/{kind.section}.init.json")
+
+
 KINDS = pytest.mark.parametrize("kind", [ACOUSTIC, VOCODER])
 
 
@@ -32,8 +38,8 @@ def test_other_weights_in_the_same_folder_change_the_record_of_their_kind_alone(
     digests = []
     for weights in (b"one", b"other"):
         (here / "generator.safetensors").write_bytes(weights)
-        scan_initial(kind, SHIPPED)
-        record = read_json(f"data/scan/{kind.section}.init.json")
+        scan_initial(kind, SHIPPED, record_of(kind))
+        record = read_json(record_of(kind))
         assert record["from"] == SHIPPED
         digests.append(record["digest"])
     assert digests[0] != digests[1]
@@ -44,14 +50,14 @@ def test_other_weights_in_the_same_folder_change_the_record_of_their_kind_alone(
 def test_of_a_model_that_is_not_here_the_record_stays(
     kind: ModelKind, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scan_initial(kind, SHIPPED)
-    record = read_json(f"data/scan/{kind.section}.init.json")
+    scan_initial(kind, SHIPPED, record_of(kind))
+    record = read_json(record_of(kind))
     here.rename("elsewhere")
-    scan_initial(kind, SHIPPED)
+    scan_initial(kind, SHIPPED, record_of(kind))
     assert f"{kind.section}.init.from: {SHIPPED} is not here" in capsys.readouterr().out
-    assert read_json(f"data/scan/{kind.section}.init.json") == record
+    assert read_json(record_of(kind)) == record
     with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: models/other: there is no such folder"):
-        scan_initial(kind, "models/other")
+        scan_initial(kind, "models/other", record_of(kind))
 
 
 @KINDS
@@ -61,8 +67,11 @@ def test_what_the_training_writes_is_no_start(kind: ModelKind, here: Path) -> No
         find_model(kind, f"models/{kind.section}@best")
 
 
-def test_a_new_universal_vocoder_starts_a_fine_tuning_but_not_its_own_training(here: Path) -> None:
-    here.rename("models/universal")
-    assert find_model(VOCODER, "models/universal").folder == Path("models/universal")
-    with pytest.raises(KoeError, match="models/universal is what the training writes"):
-        find_model(VOCODER, "models/universal", "models/universal")
+def test_a_model_of_another_pipeline_is_a_start(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.rename("models/vocoder")
+    below = Path("pipelines/universal")
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert find_model(VOCODER, "../../models/vocoder").folder == Path("../../models/vocoder")
+    with pytest.raises(KoeError, match="models/vocoder is what the training"):
+        find_model(VOCODER, "models/vocoder")

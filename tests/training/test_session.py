@@ -14,7 +14,6 @@ from PIL import Image
 
 from koe.errors import KoeError
 from koe.training.session import Session, fingerprint
-from koe.workspace import work_root
 
 
 def _session(root: Path, identity: dict[str, object]) -> Session:
@@ -137,14 +136,6 @@ def test_a_finished_run_trains_again_when_forced(tmp_path: Path) -> None:
     session.finish()
     assert _session(tmp_path, {"lr": 1}).resume(_objects()) == 0
     assert (session.folder / "kept" / "00000005.safetensors").exists()  # lesson 21
-
-
-def test_work_folder_is_the_main_checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KOE_WORK", raising=False)
-    temporary = tmp_path / "project" / ".dvc" / "tmp" / "exps" / "abc"
-    temporary.mkdir(parents=True)
-    assert work_root(temporary) == tmp_path / "project" / "work"
-    assert work_root(tmp_path / "project") == tmp_path / "project" / "work"
 
 
 def test_fingerprint_follows_contents_and_names(tmp_path: Path) -> None:

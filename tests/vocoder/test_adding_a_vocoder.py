@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from koe.report.metrics import condition_label
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
@@ -15,21 +14,24 @@ from torch import Tensor, nn
 from koe.audio.params import MelParams
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import StoreError
+from koe.names import Direction
 from koe.params.section import all_contradictions
 from koe.statistics import Moments
 from koe.tasks.conversion.convert import Converter
+from koe.tasks.conversion.declaration import EVALUATION
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.schema import Params
 from koe.tasks.conversion.speakers import Speakers
 from koe.training.loop import train
-from koe.training.references import VOCODER, find_reference
+from koe.training.references import find_reference
 from koe.vocoder import model_file, networks
 from koe.vocoder import params as vocoder_params
 from koe.vocoder.initial import initial_models, scratch_warning
 from koe.vocoder.model_file import VocoderModel, read_vocoder, save_vocoder
+from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
-from koe.vocoder.params import NetworkParams, VocoderParams
+from koe.vocoder.params import NetworkParams, VocoderParams, vocoder_label
 from koe.vocoder.registry import load_vocoder
 
 
@@ -116,7 +118,7 @@ def test_a_new_vocoder_speaks_what_is_converted(
     anybody = Statistics(Moments(9, np.full(80, -5.0), np.full(80, 2.0)), Moments(9, np.array(5.0), np.array(0.2)),
                          Moments(9, np.array(0.0), np.array(1.0)))
     known = {"c/ann": anybody, "c/bob": anybody}
-    speakers = Speakers(params.acoustic.conditioning, (("c/ann", "c/bob"),),
+    speakers = Speakers(params.acoustic.conditioning, (Direction("c/ann", "c/bob"),),
                         Normalization(params.stats, anybody, anybody, anybody, known), True, {})
     preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     model = AcousticModel(build_network(params.acoustic, 80, 2), params.acoustic, speakers, preparation, {})
@@ -152,11 +154,11 @@ def test_a_new_vocoder_is_exported_and_runs_from_its_graph(
 
 
 def test_pages_call_each_vocoder_by_its_label(more_vocoders: None) -> None:
-    assert condition_label("linear.converted") == "converted, one linear layer"
-    assert condition_label("hifigan.ceiling") == "ceiling, HiFi-GAN"
-    assert condition_label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
-    assert condition_label("griffin_lim.converted") == "converted, Griffin-Lim"
-    assert condition_label("of_a_later_version.ceiling") == "ceiling, of_a_later_version"
+    assert vocoder_label("linear") == "one linear layer"
+    assert EVALUATION.label("hifigan.ceiling") == "ceiling, HiFi-GAN"
+    assert EVALUATION.label("harmonic_noise.ceiling") == "ceiling, harmonic + noise"
+    assert EVALUATION.label("griffin_lim.converted") == "converted, Griffin-Lim"
+    assert EVALUATION.label("of_a_later_version.ceiling") == "ceiling, of_a_later_version"
 
 
 SHIPPED = {"universal": "harmonic_noise", "hifigan_v2": "hifigan"}

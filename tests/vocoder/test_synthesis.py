@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from koe.tasks.conversion.schema import Params
 from koe.vocoder.grouping import BATCH_FRAMES, groups_by_length
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.networks import make_network
-from koe.vocoder.params import HiFiGANParams, VocoderParams
+from koe.vocoder.params import HiFiGANParams
 from koe.vocoder.synthesis import NeuralVocoder
 
 CPU = torch.device("cpu")
@@ -26,9 +28,9 @@ def f0s_of(mels: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @pytest.fixture()
-def vocoder(model: str, params: Params, small: VocoderParams) -> NeuralVocoder:
+def vocoder(model: str, params: Params, with_params: Callable[..., Params]) -> NeuralVocoder:
     torch.manual_seed(1)
-    network = make_network(small.model_copy(update={"model": model}), params.mel)
+    network = make_network(with_params({"vocoder.model": model}).vocoder, params.mel)
     return NeuralVocoder(model, network, params.mel, CPU, "float32")
 
 

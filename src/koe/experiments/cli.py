@@ -54,6 +54,16 @@ def run_experiments(
     run(load_pipeline(), names, other, queue, given[len(names):])
 
 
+@experiments.command("apply")
+def apply_experiment(
+    name: Annotated[str, typer.Argument(help="An experiment that was run, or a revision.")],
+) -> None:
+    """Puts an experiment's files into the workspace; dvc exp apply, where a pipeline of the project was never run."""
+    from koe.experiments.running import apply
+
+    apply(name)
+
+
 @experiments.command("note")
 def note_experiment(
     name: Annotated[str, typer.Argument(help="An experiment that was run, or a git revision.")],

@@ -1,6 +1,8 @@
 """Running named experiments through DVC, one after another or queued (`koe exp run`)."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from koe.errors import KoeError
 from koe.experiments.dvc import dvc, dvc_aloud, git, run_references
@@ -42,6 +44,30 @@ def _run(experiment: Experiment, options: Sequence[str]) -> int:
     """The status of `dvc exp run`; what the run before it has left in params.yaml is set back by the arguments."""
     settings = arguments(read_values(), experiment)
     return dvc_aloud("exp", "run", "-n", experiment.run_name, *settings, *options)
+
+
+def apply(name: str) -> None:
+    """Puts an experiment's files into the workspace, as `dvc exp apply` does.
+
+    DVC ends with an error where a pipeline of the project was never run, for its outputs cannot be checked out; all of
+    the rest is done then, and this is no error here. Raises KoeError if other outputs are missing, or with what DVC
+    says.
+    """
+    try:
+        dvc("exp", "apply", name)
+    except KoeError as error:
+        _, _, listing = str(error).partition("following targets:")
+        missing = re.findall(r"^(\S+)$", listing.partition("Is your cache")[0], re.MULTILINE)
+        if not missing or not all(map(_is_never_run, missing)):
+            raise
+    print(f"{name} is in the workspace")
+
+
+def _is_never_run(output: str) -> bool:
+    """Whether an output, from here on, is of a pipeline without a lock file: nothing of it was ever run."""
+    place = Path(output).resolve()
+    folder = next((above for above in place.parents if (above / "dvc.yaml").is_file()), None)
+    return folder is not None and not (folder / "dvc.lock").exists()
 
 
 def _at_size_of(pipeline: Pipeline, other: str, experiment: Experiment) -> Experiment:

@@ -14,11 +14,15 @@ class Conv1d(nn.Conv1d):
     """PyTorch's `Conv1d` in any memory order: (batch, channels, time) → (batch, channels, time)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        return self.image(input).squeeze(2)
+
+    def image(self, input: Tensor) -> Tensor:
+        """(batch, channels, 1, time)."""
         assert not isinstance(self.padding, str)
         return F.conv2d(
             input.unsqueeze(2), self.weight.unsqueeze(2), self.bias, (1, *self.stride), (0, *self.padding),
             (1, *self.dilation), self.groups,
-        ).squeeze(2)
+        )
 
 
 class ConvTranspose1d(nn.ConvTranspose1d):
@@ -60,4 +64,6 @@ class Convolution(Conv1d):
             channels_first = F.pad(channels_first, (self.before, 0))
         if self.contiguous:
             return nn.Conv1d.forward(self, channels_first).transpose(1, 2)
-        return super().forward(channels_first).transpose(1, 2)
+        # Not squeezed: in a batch of one, the gradient of a squeezed image has another order in memory, so that the
+        # bias's gradient, a sum over the steps, has other bits in float32.
+        return self.image(channels_first)[:, :, 0].transpose(1, 2)

@@ -13,19 +13,19 @@ from koe.training.references import ModelKind, ModelReference, find_reference, s
 from koe.workspace import main_checkout, project_root, work_root
 
 
-def find_model(kind: ModelKind, name: str, output: str | None = None) -> ModelReference:
+def find_model(kind: ModelKind, name: str) -> ModelReference:
     """The model of this kind that its section's `init.from` names, fetched to this machine if need be.
 
     `name` is `[<pipeline>:]<where>[@<step>|@best]`, where `where` is a model's folder, or in this pipeline, or in the
     one in that folder (of this or of another DVC repository), an experiment, a git revision, or an artifact (of which
     the latest version is taken; `<artifact>@v1.2.3` is a revision). A revision's model is in `models/<section>`, unless
-    its artifacts say otherwise. `output`: the folder that the training run writes, if not that one. Raises KoeError if
-    `name` is none of these, or is that folder, which DVC removes when the training run starts.
+    its artifacts say otherwise. Raises KoeError if `name` is none of these, or is that folder of this pipeline, which
+    DVC removes when the training run starts.
     """
     where, _ = split_reference(name)
     asked, usual = f"{kind.section}.init.from: {name}", f"models/{kind.section}"
     folders = [Path(where), main_checkout() / where]  # a temporary workspace has nothing that git ignores
-    written = {(root / (output or usual)).resolve() for root in (Path.cwd(), main_checkout())}
+    written = {(root / usual).resolve() for root in (Path.cwd(), main_checkout())}
     if any(folder.resolve() in written for folder in folders):
         raise KoeError(f"{asked} is what the training writes, and removed when that starts; name the experiment or the "
                        "git revision that has it, or a copy of it elsewhere")

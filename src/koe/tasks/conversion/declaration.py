@@ -34,6 +34,7 @@ from koe.pipeline.declaration import (
 from koe.report.blocks import DATA, LISTEN, PARAMETERS, QUARANTINE, TRAINING, TRIMS, pictures, players
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.vocoder.model_kind import VOCODER
+from koe.vocoder.params import VocoderParams, vocoder_label
 
 _HERE = Path(__file__).parent
 TITLE = "Koe: what the conversion sounds like"
@@ -64,7 +65,7 @@ EVALUATION = Evaluation(
         ResultRow("*.ceiling", "ceiling, {}", made=False),
         ResultRow("target", made=False, folder="data/reference"),
     ),
-    names={"griffin_lim": "Griffin-Lim", "harmonic_noise": "harmonic + noise", "hifigan": "HiFi-GAN"},
+    names={name: vocoder_label(name) for name in ("griffin_lim", *VocoderParams.kinds())},
     start="source",
     target="target",
     headline=headline,
