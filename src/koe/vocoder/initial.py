@@ -1,4 +1,4 @@
-"""What a vocoder's training starts from: random weights, or another vocoder's, its discriminators and its optimizers.
+"""The start of a vocoder's training run: random weights, or another vocoder's, its discriminators and its optimizers.
 
 `vocoder.init` names the other vocoder (koe.training.references), what of it is kept, and whether everything must fit
 (`strict`). The result has a report of the decisions, as lines to print.
@@ -33,7 +33,7 @@ Layers = Mapping[str, list[str]]  # names of lists of layers → purpose of each
 
 @dataclass(frozen=True)
 class Initial:
-    """What a run starts with."""
+    """Start of a training run."""
 
     generator: VocoderNetwork
     discriminators: Discriminators

@@ -22,7 +22,7 @@ class GriffinLimParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
-# For where there is no params.yaml, whose values a test compares. No defaults: what a file leaves out is an error.
+# Used where there is no params.yaml; a test compares the two. No defaults: what a file leaves out is an error.
 GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 
@@ -189,7 +189,7 @@ class VocoderTraining(Section):
 
 
 class VocoderInit(Section):
-    """What a vocoder's training starts from (lessons 11 and 14); without `from` the rest has no effect."""
+    """Start of a vocoder's training run (lessons 11 and 14); without `from` the rest has no effect."""
 
     origin: str | None = Field(alias="from")
     generator: Literal["keep", "reset"]

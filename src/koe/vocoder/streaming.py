@@ -2,7 +2,7 @@
 
 A piece is computed with as many frames before and after it as it depends on, and these are cut off again. At the very
 beginning there is nothing before it, as in a whole utterance, and after the end comes the silence that
-`koe.vocoder.synthesis` puts there too, which uses this for long utterances. Others can use it while mels still arrive.
+`koe.vocoder.synthesis`, which uses this for long utterances, puts there too. It also serves mels that still arrive.
 """
 
 from collections.abc import Iterable, Iterator
