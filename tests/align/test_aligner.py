@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from koe.align.aligner import Alignment, Found, Side, align_pair, dtw_aligner
+from koe.align.aligner import Alignment, FramePath, Side, align_pair, dtw_aligner
 from koe.align.durations import path_along
 from koe.align.params import AlignParams
 from koe.audio.grid import frame_rate
@@ -94,7 +94,7 @@ def test_cost_is_measured_along_the_path_in_the_features_of_dtw(params: Params) 
     target, origins = warp(source)
     straight = np.linspace(0, 149, len(target))
     sides = Side(source.astype(np.float32), "demo/x"), Side(target, "demo/y")
-    costs = [align_pair(lambda *_, at=at: Found(path_along(at, 150), at), *sides, params.mel, params.align, 3)
+    costs = [align_pair(lambda *_, at=at: FramePath(path_along(at, 150), at), *sides, params.mel, params.align, 3)
              .diagnostics.cost for at in (origins, straight)]
     found = align_dtw(sides[0].mel, target, params, params.align, 3).diagnostics
     assert found.cost == pytest.approx(costs[0], rel=0.1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koe.align.aligner import Found, Side, dtw_aligner
+from koe.align.aligner import FramePath, Side, dtw_aligner
 from koe.align.durations import path_along
 from koe.align.pairs import align_pairs, read_durations, suspicions
 from koe.align.tables import ALIGNMENT, COMPARISON
@@ -57,9 +57,9 @@ def test_every_pair_has_durations_and_diagnostics(
 
 
 def test_a_second_method_is_measured_on_the_same_pairs(tmp_path: Path, dataset: Dataset, params: Params) -> None:
-    def straight(source: Side, target: Side) -> Found:
+    def straight(source: Side, target: Side) -> FramePath:
         positions = np.linspace(0, len(source.mel) - 1, len(target.mel))
-        return Found(path_along(positions, len(source.mel)), positions, focus=0.5)
+        return FramePath(path_along(positions, len(source.mel)), positions, focus=0.5)
 
     align = params.align.model_copy(update={"compare": "learned"})
     folder = tmp_path / "alignment"
@@ -116,9 +116,9 @@ def test_lesson_06_damaged_durations_are_refused_on_read(
 
 
 def test_lesson_06_wrong_durations_are_refused_on_write(tmp_path: Path, dataset: Dataset, params: Params) -> None:
-    def short_of_the_end(source: Side, target: Side) -> Found:
+    def short_of_the_end(source: Side, target: Side) -> FramePath:
         positions = np.linspace(0, len(source.mel) - 1, len(target.mel) - 3)
-        return Found(path_along(positions, len(source.mel)), positions)
+        return FramePath(path_along(positions, len(source.mel)), positions)
 
     with pytest.raises(StoreError, match=r"demo/a/x-y: durations sum to 18, the target has 19 steps"):
         align_pairs(dataset, PAIRS, params.align, 3, tmp_path / "alignment", aligner=short_of_the_end)

@@ -76,7 +76,7 @@ def test_anothers_moments_are_taken_but_not_its_settings() -> None:
 
 
 @pytest.mark.parametrize(("width", "layers", "reason"), [
-    (3, 3, "over 8 tensors, this training over 6"), (4, 2, r"exp_avg of tensor 0 has shape \(4, 4\).*\(3, 3\)"),
+    (3, 3, "has 8 tensors and this run 6"), (4, 2, r"exp_avg of tensor 0 has shape \(4, 4\).*\(3, 3\)"),
 ])
 def test_moments_of_other_shapes_are_refused(width: int, layers: int, reason: str) -> None:
     other = network_of(width, layers)

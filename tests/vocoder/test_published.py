@@ -284,7 +284,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("content, message", [
-    ("{", "config.json is not JSON"), ("[]", "is no config"), ("{}", "config.json has no 'upsample_rates'"),
+    ("{", "config.json is not JSON"), ("[]", "is not a config"), ("{}", "config.json has no 'upsample_rates'"),
     (json.dumps(SMALL | {"n_fft": "x"}), "config.json: n_fft"),
     (json.dumps(SMALL | {"hop_size": 300}), r"config.json.*upsample_rates: \[8, 8, 2, 2\] multiply.*\[5, 5, 4, 3\]"),
 ])
@@ -418,8 +418,8 @@ def test_its_normalisation_is_folded_on_export_all_but_the_edges(tmp_path: Path)
     theirs, *files = parallel_wavegan(tmp_path)
     model = import_parallel_wavegan(*files)
     again = import_hifigan(*export_hifigan(model, tmp_path / "out")[:2])
-    for told in ("normalisation was folded", "clips magnitudes at 1e-05; this model knows mels clipped at 1e-10"):
-        assert any(told in caveat for caveat in caveats(model)), told
+    for text in ("normalisation was folded", "at 1e-05; this model was trained on mels clipped at 1e-10"):
+        assert any(text in caveat for caveat in caveats(model)), text
     mel, edge = speech(frames=60), again.generator.context_frames() * 300
     with torch.no_grad():
         expected, found = theirs(mel.transpose(1, 2)).squeeze(1), again.generator(mel)

@@ -68,7 +68,7 @@ def test_a_long_utterance_is_made_in_pieces_that_fit(
 
 @pytest.mark.parametrize("model", ["harmonic_noise"])
 def test_a_vocoder_that_takes_f0_says_when_there_is_none(vocoder: NeuralVocoder) -> None:
-    with pytest.raises(KoeError, match="harmonic_noise speaks from mel and F0"):
+    with pytest.raises(KoeError, match="harmonic_noise takes mel and F0"):
         vocoder.synthesize(random_mels(20))
 
 

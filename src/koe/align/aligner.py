@@ -1,6 +1,6 @@
-"""An alignment of one pair: what a method finds, made into durations, with what is needed to judge them.
+"""Alignment of one pair: the path that a method finds, the durations made of it, and diagnostics to judge them by.
 
-The methods: `align_dtw` here; `koe.align.neural` for those that are trained (`koe.align.registry` chooses by name).
+The methods: `dtw_aligner` here; `koe.align.neural` for those that are trained (`koe.align.registry` chooses by name).
 """
 
 from collections.abc import Callable
@@ -31,14 +31,14 @@ class Diagnostics:
 
     cost: float  # mean distance, in the features that DTW compares, of the frames that were matched
     slope: float  # target frames per source frame, of the line that fits the path best
-    longest_run: float  # seconds of the target that one source step stands for, the longest
+    longest_run: float  # seconds: the longest stretch of the target that one source step stands for
     skipped: float  # share of source steps of duration 0
     focus: float  # focus rate of the attention, 0 to 1; NaN for DTW, which has none
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """One pair's alignment."""
+    """Alignment of one pair."""
 
     durations: np.ndarray  # (source steps,) int32 ≥ 0, in target steps; their sum is the target's steps
     positions: np.ndarray  # (target frames,) float64, never decreasing: each's place in the source, frames
@@ -46,15 +46,15 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a method finds: a path of single steps, the positions along it (as in Alignment), and its focus rate."""
+class FramePath:
+    """Result of a method."""
 
-    path: np.ndarray  # (length, 2) of (source frame, target frame), from the first to the last frames of both
-    positions: np.ndarray
-    focus: float = float("nan")
+    path: np.ndarray  # (length, 2) of (source frame, target frame), in single steps from both first to both last
+    positions: np.ndarray  # (target frames,), as in Alignment
+    focus: float = float("nan")  # as in Diagnostics
 
 
-Aligner = Callable[[Side, Side], Found]  # source, target
+Aligner = Callable[[Side, Side], FramePath]  # source, target
 
 
 def dtw_aligner(mel_params: MelParams, params: AlignParams) -> Aligner:
@@ -62,9 +62,9 @@ def dtw_aligner(mel_params: MelParams, params: AlignParams) -> Aligner:
     return partial(_align_dtw, mel_params, params)
 
 
-def _align_dtw(mel_params: MelParams, params: AlignParams, source: Side, target: Side) -> Found:
+def _align_dtw(mel_params: MelParams, params: AlignParams, source: Side, target: Side) -> FramePath:
     path, _ = dtw(_costs(source, target, params), params.penalty, round(params.band_seconds * frame_rate(mel_params)))
-    return Found(path, source_positions(path))
+    return FramePath(path, source_positions(path))
 
 
 def _costs(source: Side, target: Side, params: AlignParams) -> np.ndarray:
@@ -74,12 +74,13 @@ def _costs(source: Side, target: Side, params: AlignParams) -> np.ndarray:
 def align_pair(
     aligner: Aligner, source: Side, target: Side, mel_params: MelParams, params: AlignParams, reduction_factor: int
 ) -> Alignment:
-    """Aligns two utterances: durations at the reduced rate, silence spread evenly over both sides if asked for."""
-    found = aligner(source, target)
-    positions = found.positions
+    """Aligns two utterances: durations at the reduced rate, silence spread evenly over both sides if that is on."""
+    match = aligner(source, target)
+    positions = match.positions
     if params.spread_silence:
-        silences = (silent_frames(side.mel, params.silence_db) for side in (source, target))
-        positions = spread_silence(positions, found.path, *silences)
+        source_silent = silent_frames(source.mel, params.silence_db)
+        target_silent = silent_frames(target.mel, params.silence_db)
+        positions = spread_silence(positions, match.path, source_silent, target_silent)
     durations = durations_of(positions, len(source.mel), reduction_factor)
     path = path_along(positions, len(source.mel))
     diagnostics = Diagnostics(
@@ -87,7 +88,7 @@ def align_pair(
         slope=_slope(positions, len(source.mel)),
         longest_run=float(durations.max()) * reduction_factor / frame_rate(mel_params),
         skipped=float(np.mean(durations == 0)),
-        focus=found.focus,
+        focus=match.focus,
     )
     return Alignment(durations, positions, diagnostics)
 

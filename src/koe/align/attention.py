@@ -1,9 +1,9 @@
-"""An autoregressive teacher: it predicts each target step from those before it and from where it looks in the source.
+"""An autoregressive teacher: it predicts each target step from those before it and from the source, by attention.
 
-Where it looks is its attention, and durations are counted along it (the way of FastSpeech and of the paper this
-project follows). Made to align soon rather than to sound well: convolutions over time (Tachibana et al. 2018) train in
-parallel and cannot look far, so that what a step says stays at its place; one attention with one head; and the
-slope of a pair, which is known in training and in alignment alike, is told by a prior (`koe.align.monotonic`).
+Durations are counted along its attention (the way of FastSpeech and of the paper that this project follows). It is made
+to align early rather than to sound good: convolutions over time (Tachibana et al. 2018) train in parallel and cannot
+reach far, so that what a step encodes stays at its place; there is one attention, with one head; and a prior gives the
+slope of a pair, which is known in training and in alignment alike (`koe.align.monotonic`).
 """
 
 import torch
@@ -15,7 +15,7 @@ from koe.align.params import AttentionAlignParams
 from koe.align.steps import StepBatch
 from koe.nn.convolution import Convolution
 
-_READING_LAYERS = 2  # between what the attention found and the prediction
+_READING_LAYERS = 2  # between the attention's output and the prediction
 
 
 class AttentionTeacher(nn.Module):
@@ -57,7 +57,7 @@ class AttentionTeacher(nn.Module):
         return self.out(read), log_attention
 
     def losses(self, batch: StepBatch, progress: float) -> dict[str, Tensor]:
-        """What is minimised, by part. `mel`: L1 of normalised log-mel. `guided`: `guided_attention_loss`, weighted."""
+        """Losses to minimise, by name. `mel`: L1 of normalised log-mel; `guided`: `guided_attention_loss`, weighted."""
         predicted, log_attention = self.predict(batch)
         mask = batch.target_mask
         guided = guided_attention_loss(log_attention.exp(), batch, self.params.guided_width)
@@ -79,7 +79,7 @@ def guided_attention_loss(attention: Tensor, batch: StepBatch, width: float) -> 
 class _Layer(nn.Module):
     """x + dropout(relu(conv(layer norm(x)))), (B, steps, hidden), over neighbours or what came before.
 
-    `mask`: (B, steps), True in steps that are there.
+    `mask`: (B, steps), True in real steps.
     """
 
     def __init__(self, params: AttentionAlignParams, causal: bool) -> None:
@@ -89,10 +89,10 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        normed = self.norm(steps) * mask[:, :, None]  # what stands in the padding would reach the last steps
+        normed = self.norm(steps) * mask[:, :, None]  # values in the padding would reach the last steps
         return steps + self.dropout(F.relu(self.convolution(normed)))
 
 
 def _prenet_layer(width: int, params: AttentionAlignParams) -> list[nn.Module]:
-    # Much is dropped of what was said so far, or the next step is predicted from that alone and nothing is looked up.
+    # Much of the target so far is dropped; otherwise the next step is predicted from it alone, without the source.
     return [nn.Linear(width, params.hidden), nn.ReLU(), nn.Dropout(params.prenet_dropout)]

@@ -6,7 +6,7 @@ from koe.steps import steps_of
 
 
 def path_along(positions: np.ndarray, source_frames: int) -> np.ndarray:
-    """The path of single steps, (length, 2) of (source frame, target frame), that keeps nearest to `positions`.
+    """The path of single steps, (length, 2) of (source frame, target frame), that stays nearest to `positions`.
 
     From the first to the last frames of both sides, as `dtw` returns one, so that paths of all methods can be
     measured in the same way.

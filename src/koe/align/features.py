@@ -1,4 +1,4 @@
-"""What an alignment compares: a few numbers a frame, computed from the stored log-mel, no audio needed."""
+"""Features that an alignment compares: a few numbers per frame, computed from the stored log-mel without audio."""
 
 import numpy as np
 from scipy.fft import dct
@@ -7,7 +7,7 @@ from koe.align.params import AlignParams
 
 
 def level_db(mel: np.ndarray) -> np.ndarray:
-    """Level of each frame of a log-mel (frames, n_mels), dB of no particular reference: shape (frames,)."""
+    """Level of each frame of a log-mel (frames, n_mels), dB without a particular reference: shape (frames,)."""
     return 10 * np.log10(np.square(np.exp(mel.astype(np.float64))).sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""The probability of all monotonic paths together, which needs no durations to be learned from."""
+"""The probability of all monotonic paths together, from which an aligner learns without durations."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from koe.align.monotonic import longest_advance
 
-IMPOSSIBLE = -1e9  # in place of minus infinity, whose differences are not numbers and would spoil gradients
+IMPOSSIBLE = -1e9  # in place of minus infinity, whose differences are NaN and would spoil gradients
 
 
 def forward_sum(log_attention: Tensor, source_steps: Tensor, target_steps: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ def forward_sum(log_attention: Tensor, source_steps: Tensor, target_steps: Tenso
         source_steps, target_steps: (B,), each pair's own.
     """
     batch, rows, columns = log_attention.shape
-    most = torch.tensor([longest_advance(*steps) for steps in zip(source_steps.tolist(), target_steps.tolist(),
-                                                                  strict=True)], device=log_attention.device)
+    steps = zip(source_steps.tolist(), target_steps.tolist(), strict=True)
+    most = torch.tensor([longest_advance(source, target) for source, target in steps], device=log_attention.device)
     places = torch.arange(columns, device=log_attention.device)
     ahead = torch.arange(int(most.max()) + 1, device=log_attention.device)
     barred = torch.where(ahead <= most[:, None], 0.0, IMPOSSIBLE)[:, None]  # (B, 1, advances)

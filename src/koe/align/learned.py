@@ -1,7 +1,7 @@
 """Learned alignment search: encoders of both sides and a soft alignment, learned without any durations.
 
-Badlani et al. 2022 (One TTS Alignment To Rule Them All), as AAS-VC has it for conversion. Both sides are mels here, so
-one encoder serves both: what sounds alike is near from the beginning.
+Badlani et al. 2022 (One TTS Alignment To Rule Them All), as AAS-VC uses it for conversion. Both sides are mels here, so
+one encoder serves both: similar sounds are near from the beginning.
 """
 
 import torch
@@ -31,11 +31,11 @@ class LearnedAligner(nn.Module):
         return torch.log_softmax(self._closeness(batch) + batch.prior, dim=2)
 
     def losses(self, batch: StepBatch, progress: float) -> dict[str, Tensor]:
-        """What is minimised, by part; `progress`: share of the training done, 0 to 1.
+        """Losses to minimise, by name; `progress`: share of the training steps done, 0 to 1.
 
-        `forward_sum`: minus the log-probability of all monotonic paths, a target step. `binarization`: minus the mean
+        `forward_sum`: minus the log-probability of all monotonic paths, per target step. `binarization`: minus the mean
         log-probability, without the prior, along the best path; it makes the soft alignment agree with the path that
-        is taken in the end, and counts from `binarization_from` on, for a path that is found too early is kept.
+        is taken in the end, and counts from `binarization_from` on, since a path that is found too early is never left.
         """
         closeness = self._closeness(batch)
         log_attention = torch.log_softmax(closeness + batch.prior, dim=2)
@@ -56,7 +56,7 @@ class LearnedAligner(nn.Module):
     def _encode(self, steps: Tensor, mask: Tensor) -> Tensor:
         """(B, steps, channels) of one side."""
         encoded = steps
-        for convolution in self.convolutions:  # what stands in the padding would reach the last steps
+        for convolution in self.convolutions:  # values in the padding would reach the last steps
             encoded = torch.relu(convolution(encoded)) * mask[:, :, None]
         return self.out(encoded)
 

@@ -5,8 +5,8 @@ A path gives each target step one source step. From one target step to the next 
 most that far into the source, and ends as near to its end: as if a step before both beginnings led to one after both
 ends. `koe.align.forward_sum` adds up the same paths.
 
-Argmax in each target step is no path: where attention is undecided, as in pauses, it jumps back and forth, and each
-jump becomes a duration that is wrong twice.
+The argmax of each target step is not a path: where attention is undecided, as in pauses, it jumps back and forth, and
+each jump becomes a duration that is wrong twice.
 """
 
 from functools import lru_cache
@@ -16,11 +16,11 @@ import numba
 import numpy as np
 from scipy.special import betaln, gammaln
 
-_USUAL_ADVANCE = 3  # source steps a target step: a target of a third of the source's length is still followed
+_USUAL_ADVANCE = 3  # source steps per target step: a target of a third of the source's length is still followed
 
 
 def longest_advance(source_steps: int, target_steps: int) -> int:
-    """Source steps that a path may advance at once; more than usual where the target would be too short else."""
+    """Source steps that a path may advance at once; more than usual where the target would otherwise be too short."""
     return max(_USUAL_ADVANCE, -(-(source_steps + 1) // (target_steps + 1)))
 
 
@@ -78,7 +78,7 @@ def log_prior(source_steps: int, target_steps: int) -> np.ndarray:
     """Log-probability of each source step for each target step before anything is known: (target, source), float32.
 
     Beta-binomial (Shih et al. 2021, RAD-TTS; Badlani et al. 2022, eq. 5): a band along the straight line between the
-    corners, narrow at both ends, which makes a beginning of learning and keeps repeated sounds apart.
+    corners, narrow at both ends, which gives learning a start and keeps repeated sounds apart.
     """
     steps, alpha = np.arange(source_steps), np.arange(1.0, target_steps + 1)[:, None]
     beta, last = target_steps - alpha + 1, source_steps - 1

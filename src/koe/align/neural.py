@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from koe.align.aligner import Found, Side
+from koe.align.aligner import FramePath, Side
 from koe.align.attention import AttentionTeacher
 from koe.align.durations import path_along
 from koe.align.learned import LearnedAligner
@@ -42,7 +42,7 @@ def network_params(method: str, align: AlignParams) -> NetworkParams:
 
 
 def build_network(method: str, params: NetworkParams, n_mels: int, factor: int) -> Network:
-    """An untrained network for mels of so many bands, in steps of `factor` frames."""
+    """An untrained network for mels of `n_mels` bands, in steps of `factor` frames."""
     network: Network = NETWORKS[method](params, factor * n_mels)
     return network
 
@@ -54,13 +54,12 @@ class NeuralAligner:
     network: nn.Module  # StepBatch → (B, T, S)
     reader: StepReader
 
-    def __call__(self, source: Side, target: Side) -> Found:
+    def __call__(self, source: Side, target: Side) -> FramePath:
         batch, factor = self.reader.batch([(source, target)]), self.reader.factor
         with torch.no_grad():
             attention = self.network(batch)[0, : batch.target_steps[0], : batch.source_steps[0]].numpy()
-        frames = len(source.mel), len(target.mel)
-        positions = positions_between(best_path(attention), factor, *frames)
-        return Found(path_along(positions, len(source.mel)), positions, focus_rate(attention))
+        positions = positions_between(best_path(attention), factor, len(source.mel), len(target.mel))
+        return FramePath(path_along(positions, len(source.mel)), positions, focus_rate(attention))
 
 
 def save_aligner(

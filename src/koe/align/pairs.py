@@ -44,10 +44,10 @@ def align_pairs(
         aligners, folders = [*aligners, comparison[0]], [*folders, comparison[1]]
     rows, compared = [], []
     with ExitStack() as stack:
-        writers = [stack.enter_context(ShardWriter(place, {"reduction_factor": reduction_factor}))
-                   for place in folders]
-        found = _alignments(dataset, pairs, aligners, params, reduction_factor)
-        for pair, alignments in progress(found, "align", total=len(pairs), unit="pair"):
+        writers = [stack.enter_context(ShardWriter(output, {"reduction_factor": reduction_factor}))
+                   for output in folders]
+        aligned = _alignments(dataset, pairs, aligners, params, reduction_factor)
+        for pair, alignments in progress(aligned, "align", total=len(pairs), unit="pair"):
             rows.append(_row(dataset, pair, alignments[0], reduction_factor))
             for writer, alignment in zip(writers, alignments, strict=True):
                 _check(f"{folder}: {pair.pair}", alignment.durations, rows[-1]["source_steps"],
@@ -69,7 +69,7 @@ def align_pairs(
 def _alignments(
     dataset: Dataset, pairs: pd.DataFrame, aligners: Sequence[Aligner], params: AlignParams, reduction_factor: int
 ) -> Iterator[tuple[Any, list[Alignment]]]:
-    """Every pair's row and alignments, in order. Threads suffice: the searches run without the interpreter."""
+    """Every pair's row and alignments, in order. Threads suffice: the searches release the interpreter's lock."""
 
     def align(pair: Any) -> tuple[Any, list[Alignment]]:
         source, target = (Side(dataset.mel(name), speaker_key(name)) for name in (pair.source, pair.target))
@@ -99,7 +99,7 @@ def _row(dataset: Dataset, pair: Any, alignment: Alignment, reduction_factor: in
 
 
 def suspicions(table: pd.DataFrame, params: AlignParams) -> list[str]:
-    """Why a person should look at each pair of an alignment table; empty where nothing is odd."""
+    """Reasons for a person to look at each pair of an alignment table; empty where nothing is odd."""
     median = table["cost"].median()
     reasons = []
     for row in table.itertuples():
@@ -140,10 +140,11 @@ def read_durations(
                          "acoustic.reduction.factor; run dvc repro align")
     durations = {}
     for pair in pairs.itertuples(index=False):
-        found = reader.get(pair.pair, "durations")
-        steps = [steps_of(dataset.frames(side), reduction_factor) for side in (pair.source, pair.target)]
-        _check(f"{folder}: {pair.pair}", found, *steps)
-        durations[pair.pair] = found
+        pair_durations = reader.get(pair.pair, "durations")
+        source_steps = steps_of(dataset.frames(pair.source), reduction_factor)
+        target_steps = steps_of(dataset.frames(pair.target), reduction_factor)
+        _check(f"{folder}: {pair.pair}", pair_durations, source_steps, target_steps)
+        durations[pair.pair] = pair_durations
     return durations
 
 

@@ -75,11 +75,11 @@ class AlignParams(Choice):
 
     def contradictions(self, name: str) -> Iterator[str]:
         if self.compare == self.method:
-            yield f"{name}.compare: {self.compare} is {name}.method too; another method, or null"
+            yield f"{name}.compare: {self.compare} is {name}.method too; name another method, or null"
 
 
 def align_contradictions(align: AlignParams, mel_params: MelParams) -> Iterator[str]:
-    """Of the features that are aligned with the mel that they are made of."""
+    """Contradictions between the features that are aligned and the mel that they are made of."""
     if align.features == "mel" and align.bands > mel_params.n_mels:
         yield f"align.bands: {align.bands} bands from mel.n_mels = {mel_params.n_mels}; at most {mel_params.n_mels}"
     if align.features == "mcep" and align.order >= mel_params.n_mels:

@@ -11,6 +11,6 @@ def aligner_of(method: str, mel_params: MelParams, params: AlignParams, factor: 
     """The aligner of that name; `folder` holds the trained ones, a folder each. Raises StoreError if one is missing."""
     if method == "dtw":
         return dtw_aligner(mel_params, params)
-    from koe.align.neural import load_aligner, network_params  # PyTorch: DTW starts two seconds sooner without
+    from koe.align.neural import load_aligner, network_params  # PyTorch: DTW starts two seconds sooner without it
 
     return load_aligner(folder / method, network_params(method, params), mel_params, factor)

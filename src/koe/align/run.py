@@ -16,8 +16,8 @@ def train_aligner(
 ) -> None:
     """Trains the network of `method`, with curves in `curves`, and writes the aligner into `folder`.
 
-    `inputs`: fingerprint of the data; `code`: digest of the code that runs; `revision`: the commit, for the model to
-    say where it is from (lesson 1). A run that was killed continues if neither data nor code nor any parameter has
+    `inputs`: fingerprint of the data; `code`: digest of the code that runs; `revision`: the commit, which
+    the model records (lesson 1). A run that was killed continues if neither data nor code nor any parameter has
     changed (koe.training.session).
     """
     factor = data.reader.factor

@@ -1,7 +1,7 @@
-"""Pairs as the neural aligners see them: normalised mels in steps of R frames, in padded batches."""
+"""Input of the neural aligners: pairs as normalised mels in steps of R frames, in padded batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,29 +28,27 @@ class StepBatch:
 
     @property
     def source_mask(self) -> Tensor:
-        """(B, S): True in steps that are there."""
+        """(B, S): True in real steps."""
         return length_mask(self.source_steps, self.source.shape[1])
 
     @property
     def target_mask(self) -> Tensor:
-        """(B, T): True in steps that are there."""
+        """(B, T): True in real steps."""
         return length_mask(self.target_steps, self.target.shape[1])
 
     def to(self, device: torch.device) -> "StepBatch":
-        return StepBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return StepBatch(
+            self.source.to(device), self.target.to(device), self.source_steps.to(device), self.target_steps.to(device),
+            self.prior.to(device),
+        )
 
 
 @dataclass(frozen=True)
 class StepReader:
-    """Makes batches of pairs. Each side is normalised by its own speaker's mel, so that voices differ little.
+    """Makes batches of pairs. Each side is normalised by its own speaker's mel, so that voices differ little."""
 
-    Args:
-        speakers: moments of each speaker's log-mel, by `<corpus>/<speaker>`.
-        factor: frames a step.
-    """
-
-    speakers: Mapping[str, Moments]
-    factor: int
+    speakers: Mapping[str, Moments]  # of each speaker's log-mel, by `<corpus>/<speaker>`
+    factor: int  # frames in a step
 
     def steps(self, side: Side) -> np.ndarray:
         """(steps, factor * n_mels), normalised. Raises KoeError for a speaker without statistics."""

@@ -1,4 +1,4 @@
-"""The tables of alignments: what `align` says of each pair (`koe.align.aligner.Diagnostics`)."""
+"""The tables of the stage `align`: the diagnostics of each pair (`koe.align.aligner.Diagnostics`)."""
 
 from koe.tables import Table
 
@@ -18,5 +18,5 @@ ALIGNMENT = Table("alignment.csv", {
 })
 COMPARISON = Table("comparison.csv", {
     "pair": str,
-    "distance_ms": float,  # mean, between the paths of two methods, ms of the source
+    "distance_ms": float,  # mean distance between the paths of two methods, ms of the source
 }, others=float | None)  # `<method>.<diagnostic>`

@@ -1,4 +1,4 @@
-"""Training of the neural aligners: both minimise the losses that their networks name."""
+"""Training of the neural aligners: both minimise the losses that their networks compute."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ def initial_network(method: str, params: NetworkParams, n_mels: int, factor: int
 
 
 class AlignedPairs(NamedTuple):
-    """What an aligner is trained and validated on."""
+    """The data that an aligner is trained and validated on."""
 
     dataset: Dataset
     reader: StepReader
@@ -61,7 +61,7 @@ class AlignerTask(NetworkTask[Network, StepBatch]):
 
     def step(self, step: int, batch: list[StepBatch]) -> dict[str, float]:
         values = super().step(step, batch)
-        del values["gradient_norm"]  # not among this training's curves
+        del values["gradient_norm"]  # which is not among the curves of aligners
         return values
 
     def validate(self, network: Network) -> ValidationReport:

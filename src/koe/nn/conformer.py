@@ -1,8 +1,8 @@
 """Conformer blocks (Gulati et al., 2020) over padded batches, with three kinds of positions.
 
-`rotary` turns queries and keys (Su et al., 2021); `relative` adds to each score what the distance says (Dai et al.,
-2019, as the Conformer was published); `absolute` adds sinusoids to the input (Vaswani et al., 2017). All of them take
-sequences of any length.
+`rotary` rotates queries and keys (Su et al., 2021); `relative` adds a learned term of the distance to each score (Dai
+et al., 2019, as in the published Conformer); `absolute` adds sinusoids to the input (Vaswani et al., 2017). All of them
+take sequences of any length.
 
 Letters in shapes: B batch, T steps, H hidden size, N heads, D size of a head, A = N * D attention width. `mask` is bool
 (B, T), True where a step is real.
@@ -16,8 +16,8 @@ from koe.nn.convolution import Convolution
 from koe.nn.layers import Dropout, norm_layer, normalize
 from koe.nn.params import ConformerParams
 
-# Up to so many steps, attention that is written out takes a quarter to a half of the time of the fused kernel on CPUs;
-# beyond, its memory, which grows with the square of the steps, matters more.
+# Up to this many steps, attention that is written out takes a quarter to a half of the fused kernel's time on CPUs;
+# beyond it, its memory, which grows with the square of the steps, matters more.
 _WRITTEN_OUT_STEPS = 512
 
 
@@ -29,20 +29,20 @@ def angles(positions: Tensor, size: int) -> Tensor:
 
 def sinusoids(positions: Tensor, size: int) -> Tensor:
     """Positions (T,) → sines and cosines (T, size) of their angles."""
-    turned = angles(positions, size)
-    return torch.cat([turned.sin(), turned.cos()], dim=-1)
+    phases = angles(positions, size)
+    return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turns the two halves of the last axis of (…, T, size) by their position's angles."""
+    """Rotates the two halves of the last axis of (…, T, size) by the angles of their position."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
 def by_distance(scores: Tensor) -> Tensor:
-    """(B, N, T, 2 T - 1), scores of each step with the distances T - 1 to 1 - T → (B, N, T, T), with each other step.
+    """Scores of each step for the distances T - 1 to 1 - T, (B, N, T, 2 T - 1) → for every other step, (B, N, T, T).
 
-    A step's row has to move by its number, which a view with one column more does for all (Transformer-XL, appendix B).
+    Row t has to shift by t; a view with one more column shifts all rows at once (Transformer-XL, appendix B).
     """
     batch, heads, length, distances = scores.shape
     padded = F.pad(scores, (1, 0)).view(batch, heads, distances + 1, length)
@@ -66,7 +66,7 @@ class FeedForward(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention that knows no positions: those are in its input, or a subclass' business."""
+    """Multi-head self-attention without positions: they are in its input, or a subclass adds them."""
 
     def __init__(self, params: ConformerParams) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class SelfAttention(nn.Module):
         self.dropout = Dropout(params.dropout)
 
     def positions(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What `place` needs of a sequence like x (B, T, …); the same for all layers, so it is made once."""
+        """What `place` needs for a sequence like x (B, T, …); the same for all layers, so it is computed once."""
         return ()
 
     def place(
         self, q: Tensor, k: Tensor, bias: Tensor, positions: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys (B, N, T, D) and what is added to scores (B, 1, 1, T) → the same, knowing positions."""
+        """Queries and keys (B, N, T, D) and what is added to scores (B, 1, 1, T) → the same, with positions."""
         return q, k, bias
 
     def forward(self, x: Tensor, bias: Tensor, positions: tuple[Tensor, ...]) -> Tensor:
@@ -105,20 +105,21 @@ class SelfAttention(nn.Module):
 
 
 class RotaryAttention(SelfAttention):
-    """Queries and keys are turned by their positions, so that scores depend on distance only."""
+    """Attention whose queries and keys are rotated by their positions, so that scores depend on distance only."""
 
     def positions(self, x: Tensor) -> tuple[Tensor, ...]:
-        turned = angles(torch.arange(x.shape[1], device=x.device, dtype=torch.float32), self.size)
-        return turned.cos().to(x.dtype), turned.sin().to(x.dtype)
+        phases = angles(torch.arange(x.shape[1], device=x.device, dtype=torch.float32), self.size)
+        return phases.cos().to(x.dtype), phases.sin().to(x.dtype)
 
     def place(
         self, q: Tensor, k: Tensor, bias: Tensor, positions: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return rotate(q, *positions), rotate(k, *positions), bias
+        cosine, sine = positions
+        return rotate(q, cosine, sine), rotate(k, cosine, sine), bias
 
 
 class RelativeAttention(SelfAttention):
-    """Scores are ((q + u) · k + (q + v) · W r) / √D, r the sinusoids of the distance, u and v learned."""
+    """Attention with scores ((q + u) · k + (q + v) · W r) / √D, r the sinusoids of the distance, u and v learned."""
 
     def __init__(self, params: ConformerParams) -> None:
         super().__init__(params)

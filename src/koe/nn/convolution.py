@@ -1,4 +1,4 @@
-"""Convolutions over time that keep the memory order which they are given.
+"""Convolutions over time that keep the memory order of their input.
 
 PyTorch's own one-dimensional convolutions make their input contiguous, (batch, channels, time). Processors and GPUs are
 fastest in the order (batch, time, channels), which two-dimensional convolutions keep: `Conv1d` and `ConvTranspose1d`
@@ -39,13 +39,14 @@ class ConvTranspose1d(nn.ConvTranspose1d):
 class Convolution(Conv1d):
     """A convolution over the steps of a sequence that keeps its length: (B, T, C) → (B, T, C').
 
-    Where nothing else is said it goes over the neighbours on both sides, and as an image: a quarter faster on CPUs than
-    PyTorch's own, a depthwise one twice as fast.
+    By default it covers neighbours on both sides and is computed as an image: a quarter faster on CPUs than PyTorch's
+    own, twice as fast if depthwise.
 
     Args:
-        kernel: steps that it goes over; odd, unless causal.
-        causal: over a step and those before it.
-        contiguous: by PyTorch's own kernels. Sums are in another order there, so networks keep what they began with.
+        kernel: steps that it covers; odd, unless causal.
+        causal: cover a step and those before it.
+        contiguous: use PyTorch's own kernels. They sum in another order, so a network keeps those it was first trained
+            with.
     """
 
     def __init__(

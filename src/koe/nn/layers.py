@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from koe.nn.params import Norm
 
-# The thread's, no argument: replicas share one network, and every forward down to the dropouts would have to pass it.
+# Of the thread, not an argument: replicas share one network, and every forward down to the dropouts would pass it on.
 _drawing = threading.local()
 
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """On CPUs, dropout of this thread draws from `generator`, so that threads do not take turns with one."""
+    """On CPUs, dropout in this thread draws from `generator`, so that threads do not take turns with a shared one."""
     _drawing.generator = generator
     try:
         yield
@@ -48,9 +48,9 @@ def average_steps(x: Tensor, mask: Tensor, factor: int) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Dropout that takes 8 random bits an element on CPUs, where PyTorch's draws cost several times as much.
+    """Dropout that draws 8 random bits per element on CPUs, where PyTorch's draws take several times as long.
 
-    There the probability is rounded to multiples of 1 / 256, and the scale is that of the rounded one.
+    On CPUs the probability is rounded to multiples of 1 / 256, and the scale is that of the rounded one.
     """
 
     def __init__(self, probability: float) -> None:
@@ -69,7 +69,7 @@ class Dropout(nn.Module):
         generator = getattr(_drawing, "generator", None)
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None, generator=generator)
         draws = words.view(torch.int8)[: x.numel()].view(x.shape)
-        last = dropped - 129  # the highest draw that is dropped; clamping, unlike comparing, makes bytes of 0 and 1
+        last = dropped - 129  # the highest draw that is dropped; clamping, unlike comparing, gives bytes of 0 and 1
         kept = draws.clamp_(last, last + 1).sub_(last)
         return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
 
@@ -77,8 +77,8 @@ class Dropout(nn.Module):
 class MaskedBatchNorm(nn.Module):
     """Batch norm (Ioffe & Szegedy, 2015) with statistics of real steps only, so padding does not count.
 
-    A single real step, which has no variance, is normalised by the running statistics; they are in the state_dict, as
-    PyTorch's are. So is everything with a momentum of 0, which freezes it. Padded steps of the result are 0.
+    The running statistics, in the state_dict as PyTorch's are, normalise a single real step, which has no variance, and
+    every step if momentum is 0, which freezes them. Padded steps of the result are 0.
     """
 
     running_mean: Tensor
@@ -95,11 +95,11 @@ class MaskedBatchNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, C), (B, T) → (B, T, C)."""
         rows = mask.flatten().nonzero().squeeze(1)
-        alone = len(rows) == 1  # which PyTorch refuses to train on
+        single = len(rows) == 1  # which PyTorch refuses to train on
         flat = x.flatten(0, 1)
         normalized = F.batch_norm(
             flat.index_select(0, rows), self.running_mean, self.running_var, self.weight, self.bias,
-            self.training and self.momentum > 0 and not alone, self.momentum, self.epsilon)
+            self.training and self.momentum > 0 and not single, self.momentum, self.epsilon)
         return torch.zeros_like(flat).index_copy(0, rows, normalized.to(x.dtype)).view_as(x)
 
 

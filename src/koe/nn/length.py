@@ -16,7 +16,7 @@ def regulate_length(x: Tensor, durations: Tensor, size: int) -> Tensor:
 
 
 def round_durations(durations: Tensor, mask: Tensor) -> Tensor:
-    """Whole durations (B, S) whose running sums are nearest to the real-valued ones', so rounding never adds up.
+    """Whole durations (B, S) whose running sums are nearest to the real-valued ones', so rounding errors never add up.
 
     Every sequence keeps at least one step.
     """

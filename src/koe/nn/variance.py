@@ -23,13 +23,13 @@ class VariancePredictor(nn.Module):
         self.dropout = Dropout(params.dropout)
         self.out = nn.Linear(params.filter, 1)
 
-    def forward(self, hidden: Tensor, mask: Tensor, told: Tensor | None = None) -> Tensor:
-        """(B, T, H), (B, T) → (B, T). `told` (B, T, H) is added to the hidden sequence. With stop_gradient nothing
-        flows back into the hidden sequence (lesson 2).
+    def forward(self, hidden: Tensor, mask: Tensor, conditioning: Tensor | None = None) -> Tensor:
+        """(B, T, H), (B, T) → (B, T). `conditioning` (B, T, H) is added to the hidden sequence. With stop_gradient no
+        gradient flows back into the hidden sequence (lesson 2).
         """
         x = hidden.detach() if self.stop_gradient else hidden
-        if told is not None:
-            x = x + told
+        if conditioning is not None:
+            x = x + conditioning
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = self.dropout(norm(F.relu(convolution(x * mask[..., None]))))
         return self.out(x).squeeze(-1).float()

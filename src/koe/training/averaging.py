@@ -1,4 +1,4 @@
-"""Averages of weights: over the steps of a training, and over its best validations."""
+"""Averages of weights: over the steps of a run, and over its best validations."""
 
 import copy
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def averaged_copy(network: Network) -> Network:
-    """A copy to hold a moving average: nothing of it is trained, no dropout."""
+    """A copy to hold a moving average: not trained, and without dropout."""
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
@@ -36,17 +36,17 @@ class BestWeights:
         self._weights: list[dict[str, Tensor]] = []
 
     def offer(self, value: float, network: nn.Module) -> None:
-        """Keeps the weights if `value` is among the lowest; of equal values the first one stays before."""
-        place = sum(other <= value for other in self._values)
-        if place < self.count:
-            self._values.insert(place, value)
-            self._weights.insert(place, {
+        """Keeps the weights if `value` is among the lowest; of equal values the first one ranks higher."""
+        rank = sum(other <= value for other in self._values)
+        if rank < self.count:
+            self._values.insert(rank, value)
+            self._weights.insert(rank, {
                 name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()
             })
             del self._values[self.count :], self._weights[self.count :]
 
     def mean(self) -> dict[str, Tensor]:
-        """Mean of the kept weights, a `state_dict`; what is not a real number is that of the best."""
+        """Mean of the kept weights, a `state_dict`; tensors that are not floating-point are those of the best."""
         best = self._weights[0]
         return {
             name: torch.stack([weights[name] for weights in self._weights]).mean(dim=0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from koe.randomness import numpy_generator
 
-_POOL_BATCHES = 8  # so many batches are shuffled together, then sorted by length: little padding, still random
+_POOL_BATCHES = 8  # batches that are shuffled together, then sorted by length: little padding, still random
 
 
 @dataclass(frozen=True)
@@ -15,22 +15,14 @@ class Batching:
     """Batches of utterances of similar length, every utterance once an epoch.
 
     Exactly one of `batch_size` and `batch_frames` is given.
-
-    Args:
-        lengths: the items' lengths, frames.
-        batch_size: items in a batch, any number from 1 up (lesson 36); the last batch has what is left.
-        seed: of the order.
-        batch_frames: the most frames in a batch, padding counted; an item that is longer is alone in its batch.
-        multiple: a batch's length is padded to a multiple of so many frames.
-        accumulate: so many batches make an optimizer step; an epoch's last step has what is left.
     """
 
-    lengths: tuple[int, ...]
-    batch_size: int | None
-    seed: int
-    batch_frames: int | None = None
-    multiple: int = 1
-    accumulate: int = 1
+    lengths: tuple[int, ...]  # of the items, frames
+    batch_size: int | None  # items in a batch, any number from 1 up (lesson 36); the last batch has what is left
+    seed: int  # of the order
+    batch_frames: int | None = None  # most frames in a batch, padding counted; a longer item is alone in its batch
+    multiple: int = 1  # frames; the length of a batch is padded to a multiple of it
+    accumulate: int = 1  # batches in an optimizer step; an epoch's last step has what is left
 
     @property
     def batches_per_epoch(self) -> int:
@@ -45,8 +37,8 @@ class Batching:
 
     def batches_at(self, step: int) -> list[list[int]]:
         """Indices of the items that optimizer step `step` (from 0) trains on, batch by batch."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        first = place * self.accumulate
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        first = step_in_epoch * self.accumulate
         return _epoch_batches(self, epoch)[first : first + self.accumulate]
 
     def batch_at(self, step: int) -> list[int]:
@@ -62,7 +54,7 @@ class Batching:
         return 1 - sum(self.lengths) / frames
 
     def _padded(self) -> np.ndarray:
-        """Each item's length as padding makes it when it is alone."""
+        """Length of each item after padding, alone in a batch."""
         return -(-np.asarray(self.lengths) // self.multiple) * self.multiple
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of running trainings: everything that decides the next step, in one safetensors file, no pickles.
+"""Checkpoints of training runs: everything that decides the next step, in one safetensors file, no pickles.
 
 A checkpoint holds named objects (models, optimizers, running means), the generators' states and the step. Writing
 replaces the old file in one move, so a run killed at any moment leaves a whole checkpoint behind.
@@ -19,7 +19,7 @@ from koe.files import replacing
 
 
 class Stateful(Protocol):
-    """What can be in a checkpoint: a model, an optimizer, or an object whose state is tensors and JSON values."""
+    """An object that a checkpoint can hold: a model, an optimizer, or one whose state is tensors and JSON values."""
 
     def state_dict(self) -> Any: ...
 
@@ -63,11 +63,11 @@ def read_checkpoint(path: Path, names: Iterable[str]) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["koe"])
-            wanted = [name for name in names if name in plain]
-            tensors = {key: file.get_tensor(key) for key in file.keys() if key.partition("/")[0] in wanted}  # noqa: SIM118
+            present = [name for name in names if name in plain]
+            tensors = {key: file.get_tensor(key) for key in file.keys() if key.partition("/")[0] in present}  # noqa: SIM118
     except (SafetensorError, KeyError, OSError) as error:
         raise StoreError(f"{path} is not a checkpoint of Koe ({error})") from error
-    return {"step": int(plain["step"]), **{name: _unflatten(name, tensors, plain) for name in wanted}}
+    return {"step": int(plain["step"]), **{name: _unflatten(name, tensors, plain) for name in present}}
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

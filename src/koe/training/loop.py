@@ -2,7 +2,7 @@
 
 A `Task` says what is trained: it reads the batches of a step, does the step, validates. `train` does the rest: it
 resumes a run that was killed, averages weights, draws curves, keeps checkpoints, stops early, and explains errors.
-`koe.training.network_task.NetworkTask` is the task of one network with one optimizer, of which little is left to write.
+`koe.training.network_task.NetworkTask` is the task of one network with one optimizer, which leaves little to write.
 
 A step's batches, random numbers and learning rate are functions of the seed and the step, and everything else that
 decides a step is in the checkpoint. So a run that was killed and continued ends with the weights and the curves of one
@@ -35,9 +35,9 @@ from koe.training.session import Session
 Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
 
-_IS_FULL = (
-    "DefaultCPUAllocator", "not enough memory",  # the main memory, on Linux and macOS, on Windows
-    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",  # a GPU's, outside PyTorch's own allocator
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator", "not enough memory",  # main memory: on Linux and macOS, on Windows
+    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",  # a GPU's memory, outside PyTorch's own allocator
 )
 
 
@@ -50,38 +50,38 @@ class Sound(NamedTuple):
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What a validation found: values, and what can be looked at and listened to, each a series named by its step."""
+    """Results of a validation."""
 
     values: Mapping[str, float]  # by the names of their curves, `validation/<name>`
-    pictures: Mapping[str, Image.Image] = field(default_factory=dict)
-    sounds: Mapping[str, Sound] = field(default_factory=dict)
+    pictures: Mapping[str, Image.Image] = field(default_factory=dict)  # by name, one of a series over the steps
+    sounds: Mapping[str, Sound] = field(default_factory=dict)  # by name, one of a series over the steps
 
 
 class Outcome(NamedTuple):
     """The end of a training run."""
 
     steps: int  # optimizer steps done, fewer than the task's `total_steps` if it stopped early
-    values: dict[str, float]  # of the last validation; of the mean of the best weights too, as `average_best/<name>`
+    values: dict[str, float]  # of the last validation; also of the mean of the best weights, as `average_best/<name>`
 
 
 class Task(ABC, Generic[Network, Batch]):
     """What is trained. Steps count from 1.
 
     Args:
-        name: in messages and of random numbers, e.g. `acoustic`.
-        network: what is validated, averaged and the result. A task may train others beside it.
-        training: how; the section of the parameters.
+        name: names the task in messages and its random draws, e.g. `acoustic`.
+        network: the network that is validated, averaged and returned. A task may train others beside it.
+        training: its section of the parameters.
         total_steps: optimizer steps of a run that is not stopped early.
-        average_best: the result is the mean of the weights at this many best validations; None: of the last step.
-        section: the name of `training` in the parameter file; `<name>.training` if not given.
+        average_best: return the mean of the weights at this many best validations; None: those of the last step.
+        section: name of `training` in the parameter file; `<name>.training` if not given.
     """
 
-    judged_by = "validation/loss"  # the curve that makes a validation better than another: lower is better
-    early_stopping: int | None = None  # validations without a better one after which a run stops
-    steps_before = 0  # steps of the run that this one goes on with; kept checkpoints count on from there
-    gap_parts: tuple[str, ...] = ()  # losses of which validation less training is a curve, `gap/<loss>` (lesson 4)
+    judged_by = "validation/loss"  # the curve that validations are compared by; lower is better
+    early_stopping: int | None = None  # validations without improvement after which a run stops; None: never
+    steps_before = 0  # steps of the run that this one continues; kept checkpoints count on from them
+    gap_parts: tuple[str, ...] = ()  # losses with a curve `gap/<loss>`: validation minus training (lesson 4)
     on_bar: tuple[str, ...] = ()  # losses shown on the progress bar; empty: all
-    lower_in_validation = "the number or the length of the items to validate on"  # if memory is full there
+    lower_in_validation = "the number or the length of the items to validate on"  # if out of memory
 
     def __init__(
         self, name: str, network: Network, training: TrainingSettings, total_steps: int, seed: int,
@@ -100,7 +100,7 @@ class Task(ABC, Generic[Network, Batch]):
 
     @abstractmethod
     def read(self, step: int) -> Batch:
-        """What a step trains on. Called in a thread, one step ahead: of the task it may use only what never changes."""
+        """The data of a step. Called in a thread, one step ahead, so it may use only what never changes in the task."""
 
     @abstractmethod
     def step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -121,26 +121,26 @@ class Task(ABC, Generic[Network, Batch]):
 
     @abstractmethod
     def sizes(self, step: int) -> str:
-        """What a step trains on, for messages: how many items, how long, and their names."""
+        """The data of a step in messages: how many items, how long, and their names."""
 
     @property
     def lower(self) -> str:
-        """The parameters to lower if memory is full, with their values."""
+        """The parameters to lower if the run is out of memory, with their values."""
         return f"{self.section}.batch_size"
 
     @property
     def lower_if_diverged(self) -> str:
-        """The parameters to lower if numbers are not finite."""
+        """The parameters to lower if losses or gradients are not finite."""
         clip = "gradient_clip" if self.training.gradient_clip else "gradient_clip (now null: set it)"
         return f"{self.section}.schedule.learning_rate or {self.section}.{clip}"
 
     @property
     def notes(self) -> Mapping[str, float]:
-        """Numbers of the run as a whole, put among the metrics."""
+        """Numbers of the run as a whole, written to its metrics."""
         return {}
 
     def resources(self) -> AbstractContextManager[Any]:
-        """What is held while steps are done, such as threads."""
+        """Resources that are held while steps are done, such as threads."""
         return nullcontext()
 
     @property
@@ -159,12 +159,12 @@ class Task(ABC, Generic[Network, Batch]):
 
     @property
     def kept(self) -> dict[str, Stateful]:
-        """What other runs can start from."""
+        """Contents of kept checkpoints, which other runs can start from."""
         return self.parts if self.average is None else {**self.parts, "ema": self.average}
 
     @property
     def objects(self) -> dict[str, Stateful]:
-        """What decides the next step, and so is in a checkpoint."""
+        """Contents of the checkpoint of a killed run: everything that decides the next step."""
         return self.kept if self.best is None else {**self.kept, "best": self.best}
 
     def check(self, step: int, values: Mapping[str, float]) -> None:
@@ -180,20 +180,20 @@ class Task(ABC, Generic[Network, Batch]):
 
 
 def train(task: Task[Any, Any], session: Session) -> Outcome:
-    """Trains to the end, from where a run of this session was killed if one was.
+    """Trains to the end, resuming where an earlier run of this session was killed, if one was.
 
-    Raises KoeError if memory is full or the training diverges; the last checkpoint stays.
+    Raises KoeError if it runs out of memory or diverges; the last checkpoint stays.
     """
     training, means = task.training, RunningMeans()
     state = {**task.objects, "means": means}
     values: dict[str, float] = {}
-    torch.manual_seed(seed_for(task.seed, f"{task.name} training"))  # a checkpoint brings its own state
+    torch.manual_seed(seed_for(task.seed, f"{task.name} training"))  # a checkpoint restores its own state
     session.note(task.notes)
     done = session.resume(state)
 
     with task.resources(), _progress_bar(session.name, done, task.total_steps) as bar:
         for step, batch in _read_ahead(task, done + 1):
-            with _explaining_full_memory(task, step):
+            with _explaining_out_of_memory(task, step):
                 losses = task.step(step, batch)
             task.check(step, losses)
             if task.average is not None:
@@ -221,11 +221,11 @@ def train(task: Task[Any, Any], session: Session) -> Outcome:
 
 
 def _read_ahead(task: Task[Any, Batch], first: int) -> Iterator[tuple[int, Batch]]:
-    """The steps from `first` on with what they train on; the next one's is read while a step is done."""
+    """The steps from `first` on with their data; the data of the next step are read while a step is done."""
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(task.read, first)
         for step in range(first, task.total_steps + 1):
-            with _explaining_full_memory(task, step):
+            with _explaining_out_of_memory(task, step):
                 batch = ahead.result()
             if step < task.total_steps:
                 ahead = thread.submit(task.read, step + 1)
@@ -262,11 +262,11 @@ def _validate_mean_of_best(task: Task[Any, Any], session: Session, step: int) ->
 
 @torch.no_grad()
 def _report(task: Task[Network, Any], network: Network, step: int) -> ValidationReport:
-    with _explaining_full_memory(task, step, in_validation=True):
+    with _explaining_out_of_memory(task, step, in_validation=True):
         report = task.validate(network.eval())
     judged = task.training.keep_best or task.best is not None or task.early_stopping is not None
     if judged and task.judged_by not in report.values:
-        raise KoeError(f"the validation of {task.name} has no value {task.judged_by}, which says which one is best; it "
+        raise KoeError(f"the validation of {task.name} has no value {task.judged_by}, by which the best is chosen; it "
                        f"has {', '.join(report.values)}: name one of them in {type(task).__name__}.judged_by")
     return report
 
@@ -287,8 +287,8 @@ def _progress_bar(name: str, done: int, total: int) -> Any:
 
 
 @contextmanager
-def _explaining_full_memory(task: Task[Any, Any], step: int, in_validation: bool = False) -> Iterator[None]:
-    """Makes a KoeError of an error that says that memory is full: where it was, and what to lower."""
+def _explaining_out_of_memory(task: Task[Any, Any], step: int, in_validation: bool = False) -> Iterator[None]:
+    """Turns an out-of-memory error into a KoeError that says where it was and what to lower."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -302,7 +302,7 @@ def _explaining_full_memory(task: Task[Any, Any], step: int, in_validation: bool
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a GPU's or the main memory was full."""
+    """Whether the memory of a GPU or the main memory was full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _IS_FULL)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""Means of a training's losses between two entries of its curves, exact over a kill and a restart."""
+"""Means of a run's losses between two points of its curves, exact over a kill and a restart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ class RunningMeans:
         self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Counts one step's values."""
+        """Adds one step's values."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The means, and starts again."""
+        """Returns the means and starts again."""
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means

@@ -21,9 +21,9 @@ STEP_RMS = 0.2  # root mean square of AdamW's steps at a learning rate of 1 (Liu
 
 
 def hidden_weights(network: nn.Module) -> Iterator[nn.Parameter]:
-    """The weights of linear layers, but for those of one input or output and those that weight norm keeps in parts.
+    """The weights of linear layers, except those with one input or output and those under weight norm.
 
-    Convolutions are AdamW's: on the demo's acoustic model Muon made them no better, and a step a tenth longer.
+    Convolutions are left to AdamW: on the demo's acoustic model Muon made them no better, and steps a tenth longer.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear) and isinstance(module.weight, nn.Parameter) and min(module.weight.shape) > 1:
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One step; `closure` is part of the interface and not used."""
+        """One step; `closure` is part of the interface and unused."""
         for group in self.param_groups:
             if group["orthogonal"]:
                 self._orthogonal_step(group)
@@ -59,20 +59,20 @@ class Muon(torch.optim.Optimizer):
         rate, momentum = group["lr"], group["betas"][0]
         device = weights[0].device
         gradients = [weight.grad for weight in weights]
-        kept = [self._momentum(weight) for weight in weights]
-        torch._foreach_lerp_(kept, gradients, 1 - momentum)
-        ahead = torch._foreach_lerp(gradients, kept, momentum)  # Nesterov's
+        momenta = [self._momentum(weight) for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - momentum)
+        directions = torch._foreach_lerp(gradients, momenta, momentum)  # Nesterov's
         precision = resolve_precision("auto", device, "")
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
         def descend(weight: Tensor, direction: Tensor) -> None:
-            with torch.no_grad():  # threads do not inherit it
+            with torch.no_grad():  # which threads do not inherit
                 matrix = orthogonalized(direction.to(dtype))
                 length = STEP_RMS * max(weight.shape) ** 0.5
                 weight.mul_(1 - rate * group["weight_decay"]).add_(matrix, alpha=-rate * length)
 
         with replicas(torch.get_num_threads() if device.type == "cpu" else 1) as pool:
-            for _ in pool.map(descend, weights, ahead) if pool else map(descend, weights, ahead):
+            for _ in pool.map(descend, weights, directions) if pool else map(descend, weights, directions):
                 pass
 
     def _momentum(self, weight: Tensor) -> Tensor:
@@ -83,8 +83,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """(N, M) with its singular values brought to between 0.7 and 1.2, but for those that are next to nothing beside the
-    others: Newton-Schulz iterations, in the precision of `matrix`.
+    """(N, M) with its singular values brought to between 0.7 and 1.2, except those that are tiny beside the others, by
+    Newton-Schulz iterations in the precision of `matrix`.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     wide = wide / wide.norm().clamp(min=1e-7)

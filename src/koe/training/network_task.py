@@ -1,4 +1,4 @@
-"""The task of one network with one optimizer: what is left to write are `batch`, `losses` and `validate`.
+"""The task of one network with one optimizer: a subclass adds `batch`, `losses` and `validate`.
 
     class Copying(NetworkTask[nn.Linear, Tensor]):
         judged_by = "validation/mel"
@@ -35,7 +35,7 @@ from koe.training.schedules import rate
 
 
 class Movable(Protocol):
-    """A batch: tensors together, such as a frozen dataclass, or a tensor."""
+    """A batch: a tensor, or several in one object, such as a frozen dataclass."""
 
     def to(self, device: torch.device, /) -> Any: ...
 
@@ -44,7 +44,7 @@ Part = TypeVar("Part", bound=Movable)
 
 
 class Place(NamedTuple):
-    """Where a batch stands in a run. What is drawn for it is drawn under the seed and this place."""
+    """Position of a batch in a run. Random numbers for a batch depend on the seed and this position alone."""
 
     step: int  # optimizer step, from 1
     part: int  # among the batches of the step, from 0
@@ -53,12 +53,12 @@ class Place(NamedTuple):
 class NetworkTask(Task[Network, list[Part]]):
     """Trains `network` on the batches of `batching`. Arguments are those of `Task`.
 
-    A step has one batch, unless `batching.accumulate` makes it several, or `replicas` deals out each to several threads
+    A step has one batch, unless `batching.accumulate` gives it several, or `replicas` deals each out to several threads
     (koe.training.replicas). Losses are then means over the step's batches, weighted by their `size`.
     """
 
-    weights: Mapping[str, float] = {}  # of the losses, by name; 1 if it is not named here
-    replicas = 1  # parts of a batch that are computed side by side
+    weights: Mapping[str, float] = {}  # of the losses, by name; 1 for those not named
+    replicas = 1  # parts of a batch that are computed at the same time
 
     def __init__(
         self, name: str, network: Network, training: TrainingSettings, total_steps: int, batching: Batching, seed: int,
@@ -68,8 +68,8 @@ class NetworkTask(Task[Network, list[Part]]):
         self.batching = batching
         self.optimizer = self.make_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
-        self.forward_function: Callable[..., Any] = self.network  # or the network compiled
-        self._pool: Executor | None = None  # while steps are done, if there are replicas
+        self.forward_function: Callable[..., Any] = self.network  # or its compiled form
+        self._pool: Executor | None = None  # the replicas' threads, while steps are done
 
     @abstractmethod
     def batch(self, items: list[int], place: Place) -> Part:
@@ -84,11 +84,11 @@ class NetworkTask(Task[Network, list[Part]]):
         return torch.stack([self.weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
     def size(self, batch: Part) -> Tensor:
-        """What a batch counts among those of its step, a scalar."""
+        """Weight of a batch among those of its step, a scalar."""
         return torch.ones((), device=self.device)
 
     def item_name(self, item: int) -> str:
-        """An item in messages."""
+        """Name of an item in messages."""
         return f"item {item}"
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -96,7 +96,7 @@ class NetworkTask(Task[Network, list[Part]]):
         return make_optimizer(self.network, self.training.optimizer)
 
     def forward(self, *inputs: Any) -> Any:
-        """The network's output, computed in the precision of the run: in losses use this in place of the network."""
+        """The network's output, computed in the precision of the run; `losses` use this instead of the network."""
         with mixed_precision(self.precision, self.device):
             return self.forward_function(*inputs)
 
@@ -125,13 +125,13 @@ class NetworkTask(Task[Network, list[Part]]):
             self._pool = None
 
     def read(self, step: int) -> list[Part]:
-        dealt = [items[replica :: self.replicas] for items in self.batching.batches_at(step - 1)
+        parts = [items[replica :: self.replicas] for items in self.batching.batches_at(step - 1)
                  for replica in range(min(self.replicas, len(items)))]
-        return [self.batch(items, Place(step, part)).to(self.device) for part, items in enumerate(dealt)]
+        return [self.batch(items, Place(step, part)).to(self.device) for part, items in enumerate(parts)]
 
     def step(self, step: int, batch: list[Part]) -> dict[str, float]:
-        """One optimizer step on the step's batches, each counted by its share of their sizes. What is a mean over what
-        `size` counts is then exactly that of one larger batch, with its gradient.
+        """One optimizer step on the step's batches, each weighted by its share of their sizes. A loss that is a mean
+        over what `size` counts, and its gradient, are then exactly those of one larger batch.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
@@ -144,22 +144,23 @@ class NetworkTask(Task[Network, list[Part]]):
         self.scaler.unscale_(self.optimizer)
         limit = self.training.gradient_clip or float("inf")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
-        *means, length = torch.stack([*torch.stack(losses).sum(dim=0), norm]).tolist()  # the only wait for the GPU
+        totals = torch.stack(losses).sum(dim=0)
+        *means, gradient_norm = torch.stack([*totals, norm]).tolist()  # the only wait for the GPU
         values = dict(zip(names[0], means, strict=True))
-        if not self._is_left_out(values, length):
-            values["gradient_norm"] = length
-            self.check(step, values)  # here, so that the weights are still whole
+        if not self._skipped_by_scaler(values, gradient_norm):
+            values["gradient_norm"] = gradient_norm
+            self.check(step, values)  # before the optimizer's step, while the weights are still finite
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return values
 
     def _scaled_loss(self, batch: Part, place: Place, share: Tensor) -> tuple[Tensor, tuple[list[str], Tensor]]:
-        """The sum to differentiate; and the losses' names and their values, without weights."""
+        """The sum to differentiate, and the names and unweighted values of the losses."""
         losses = self.losses(batch, place)
         values = share * torch.stack([loss.detach() for loss in losses.values()])
         return self.scaler.scale(self.total(losses) * share), (list(losses), values)
 
-    def _is_left_out(self, losses: Mapping[str, float], norm: float) -> bool:
-        """Whether the scaler leaves this step out, for float16, and lowers its scale: it alone was too high."""
-        return (self.scaler.is_enabled() and bool(np.isfinite([*losses.values()]).all()) and not np.isfinite(norm)
-                and self.scaler.get_scale() >= 1)
+    def _skipped_by_scaler(self, losses: Mapping[str, float], gradient_norm: float) -> bool:
+        """Whether the scaler of float16 skips this step and lowers its scale, which alone made gradients overflow."""
+        return (self.scaler.is_enabled() and bool(np.isfinite([*losses.values()]).all())
+                and not np.isfinite(gradient_norm) and self.scaler.get_scale() >= 1)

@@ -20,9 +20,9 @@ class OptimizerParams(Section):
 
     def contradictions(self, name: str) -> Iterator[str]:
         if self.name == "adam" and self.weight_decay:
-            yield f"{name}.weight_decay: {self.weight_decay:g} with adam; decoupled decay is adamw's, so 0"
+            yield f"{name}.weight_decay: {self.weight_decay:g} with adam; only adamw decouples it, set it to 0"
         if not all(0 <= beta < 1 for beta in self.betas):
-            yield f"{name}.betas: {list(self.betas)}; both at least 0 and below 1"
+            yield f"{name}.betas: {list(self.betas)}; both must be at least 0 and below 1"
 
 
 class ScheduleParams(Section):
@@ -46,7 +46,7 @@ class ScheduleParams(Section):
 
 
 class TrainingSettings(Protocol):
-    """What the section of every training has, whatever else is in it (see `TrainingParams`)."""
+    """What the section of every training run has, whatever else is in it (see `TrainingParams`)."""
 
     @property
     def optimizer(self) -> OptimizerParams: ...
@@ -80,16 +80,16 @@ class TrainingSettings(Protocol):
 
 
 class TrainingParams(Section):
-    """How one network is trained: the section of a task that needs no parameters of its own."""
+    """How one network is trained: the section of a task without parameters of its own."""
 
     steps: Positive  # optimizer steps
     batch_size: Positive  # items in a batch
     optimizer: OptimizerParams
     schedule: ScheduleParams
-    gradient_clip: Annotated[float, Field(gt=0)] | None  # largest norm of all gradients together; null: any
-    ema: Annotated[float, Field(ge=0, lt=1)] | None  # decay a step of the weights' moving average; null: none
+    gradient_clip: Annotated[float, Field(gt=0)] | None  # largest norm of all gradients together; null: no limit
+    ema: Annotated[float, Field(ge=0, lt=1)] | None  # decay per step of the weights' moving average; null: no average
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    log_every: Positive  # steps, as are the following
+    log_every: Positive  # steps, as in the following
     validate_every: Positive
     checkpoint_every: Positive  # for a killed run to continue from
     keep_every: Positive | None  # checkpoints for other runs to start from
@@ -100,7 +100,7 @@ class TrainingParams(Section):
 
 
 def warmup_contradictions(schedule: ScheduleParams, steps: int | None, training: str) -> Iterator[str]:
-    """Of a schedule with the steps of its training, where they are known; `training`: that section's name."""
+    """Contradictions between a schedule and the steps of its run, if known; `training`: the name of that section."""
     if steps is not None and schedule.warmup_steps >= steps:
         yield (f"{training}.schedule.warmup_steps: {schedule.warmup_steps} is not below {training}.steps ({steps})")
 

@@ -1,15 +1,15 @@
-"""Pictures of mels for looking at a training: small PNGs, one pixel a frame and band."""
+"""Pictures of mels to follow a training run by: small PNGs, one pixel per frame and band."""
 
 import numpy as np
 from PIL import Image
 
 _RANGE = 9.0  # natural-log units below the target's loudest point: 78 dB
 _COLOURS = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]])  # dark to bright
-_GAP = 4  # rows between the two
+_GAP = 4  # rows between the two mels
 
 
 def mel_picture(converted: np.ndarray, target: np.ndarray) -> Image.Image:
-    """Log-mels (frames, n_mels), the converted one above the target's, low bands at the bottom, in one scale."""
+    """Log-mels (frames, n_mels), the converted one above the target's, low bands at the bottom, on one scale."""
     top = float(target.max())
     bands, width = target.shape[1], max(len(converted), len(target))
     shades = np.full((2 * bands + _GAP, width), 255, dtype=np.uint8)
@@ -22,7 +22,7 @@ def mel_picture(converted: np.ndarray, target: np.ndarray) -> Image.Image:
 
 
 def _palette() -> np.ndarray:
-    """255 colours (256, 3) between `_COLOURS`, and white for what is neither mel."""
-    places = np.linspace(0, len(_COLOURS) - 1, 255)
-    shades = [np.interp(places, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T]
+    """255 colours (256, 3) between `_COLOURS`, and white for the background."""
+    positions = np.linspace(0, len(_COLOURS) - 1, 255)
+    shades = [np.interp(positions, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T]
     return np.concatenate([np.stack(shades, axis=1), [[255, 255, 255]]]).astype(np.uint8)

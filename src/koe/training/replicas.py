@@ -19,8 +19,8 @@ Kept = TypeVar("Kept")
 def replicas(count: int) -> Iterator[Executor | None]:
     """Threads that compute `count` parts at once and share the cores out between them; None for a single part.
 
-    A part's operations are on as many threads as its share of the cores is, so that one and two cores compute two
-    parts with the same bits.
+    A part's operations use as many threads as its share of the cores, so that one core and two cores compute two parts
+    with the same bits.
     """
     if count == 1:
         yield None
@@ -58,7 +58,7 @@ def add_gradients(
 
 def _accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
     """Adds gradients to those that the parameters have. The first are copied: fused optimizers and clipping expect
-    tensors of their own, laid out as the parameters are, and gradients need be neither.
+    tensors of their own, laid out as the parameters are, and gradients need not be either.
     """
     first: list[tuple[Tensor, Tensor]] = []
     later: list[tuple[Tensor, Tensor]] = []

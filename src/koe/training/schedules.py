@@ -11,8 +11,8 @@ from koe.training.params import ScheduleParams
 def rate(schedule: ScheduleParams, step: int, epoch: int, total_steps: int, hidden: int) -> float:
     """Learning rate of the optimizer step after `step` steps, in a run of `total_steps`.
 
-    All but noam_per_step, which has its own, rise in a straight line during `schedule.warmup_steps`. After each of
-    `schedule.anneal_steps` steps the rate is multiplied by `schedule.anneal_rate`. `hidden` counts for noam alone.
+    All but noam_per_step, which has a warm-up of its own, rise linearly during `schedule.warmup_steps`. After each of
+    `schedule.anneal_steps` steps the rate is multiplied by `schedule.anneal_rate`. Only noam_per_step uses `hidden`.
     """
     peak, warmup = schedule.learning_rate, schedule.warmup_steps
     annealed = schedule.anneal_rate ** sum(step >= each for each in schedule.anneal_steps)
@@ -30,7 +30,7 @@ def rate(schedule: ScheduleParams, step: int, epoch: int, total_steps: int, hidd
 
 
 def warmup_per_step(step: int, warmup_steps: int) -> float:
-    """Factor that rises in a straight line to 1 over `warmup_steps`; the first step's is already above 0."""
+    """Factor that rises linearly to 1 over `warmup_steps`; the first step's is already above 0."""
     return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
 
 

@@ -1,9 +1,9 @@
 """A training run's state: where its checkpoints live, how it resumes, its curves, pictures and sounds.
 
-A running training keeps its state in `work/<stage>-<key>/`, outside DVC and git. The key is a hash of everything
+A running training stage keeps its state in `work/<stage>-<key>/`, outside DVC and git. The key is a hash of everything
 that decides the result (parameters, inputs, code), so a killed run finds its own checkpoint again, from the
-workspace or from a temporary one, and a run with other parameters never sees it (design: live checkpoints).
-When the run ends its checkpoint is removed: running again, by force, trains again.
+workspace or from a temporary one, and a run with other parameters never sees it.
+When the run ends its checkpoint is removed: forcing the stage to run again trains from the start.
 
 A run can be killed between any two writes. Curves, pictures and sounds are written before the checkpoint and so may be
 ahead of it, never behind; what is ahead is left out on resuming, and written again.
@@ -30,8 +30,8 @@ from koe.workspace import work_root
 def fingerprint(paths: list[Path]) -> str:
     """Hash of the names and contents of files, and of all files in folders; order does not matter."""
     total = hashlib.blake2b(digest_size=16)
-    found = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])}
-    files = sorted(file for file in found if file.is_file())
+    entries = {entry for path in paths for entry in (path.rglob("*") if path.is_dir() else [path])}
+    files = sorted(entry for entry in entries if entry.is_file())
     if not files:
         raise KoeError(f"nothing to read in {', '.join(map(str, paths))}; run the stages before this one (dvc repro)")
     for file in files:
@@ -47,7 +47,7 @@ class Session:
     Args:
         name: names the run in messages and its work folder (`acoustic`, `vocoder`).
         identity: everything that decides the result, JSON-able.
-        curves: DVCLive's folder, written anew.
+        curves: DVCLive's folder; its old contents are replaced.
         root: where work folders live; `work_root()` if not given.
         tensorboard: write the curves for TensorBoard too, in `curves`/tensorboard. Raises KoeError if it is missing.
     """
@@ -59,8 +59,8 @@ class Session:
         self.name = name
         self.folder = (root or work_root()) / f"{name}-{key}"
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
-        self._heard = curves / "players"
-        for folder in (curves / "tensorboard", self._heard):
+        self._curve_players = curves / "players"
+        for folder in (curves / "tensorboard", self._curve_players):
             shutil.rmtree(folder, ignore_errors=True)
         self._tensorboard = _tensorboard_writer(name, curves / "tensorboard") if tensorboard else None
         self._history: list[dict[str, Any]] = []
@@ -82,8 +82,8 @@ class Session:
         return self.folder / "players"
 
     def resume(self, objects: Mapping[str, Stateful]) -> int:
-        """Continues from this run's own checkpoint if a killed run left one: gives `objects` (models, optimizers and
-        what else decides a step) the states of then. Returns the steps already done.
+        """Continues from the checkpoint that a killed run left, if there is one: restores the states of `objects`
+        (models, optimizers and what else decides a step). Returns the number of steps already done.
         """
         for half_written in self.folder.rglob(".*"):
             half_written.unlink()
@@ -99,40 +99,40 @@ class Session:
                 self._live.log_image(path.relative_to(self._pictures).as_posix(), path)
         for path in sorted(self._players.rglob("*.flac")):
             if int(path.stem) <= step:
-                self._offer(path)
+                self._publish(path)
         print(f"{self.name}: continuing a run that was interrupted, from step {step} ({self.folder})")
         return step
 
     def note(self, values: Mapping[str, float]) -> None:
-        """Puts values that have no course, such as sizes, among the metrics. Call it before `resume`."""
+        """Adds values that do not change during the run, such as sizes, to the metrics. Call it before `resume`."""
         for name, value in values.items():
             self._live.log_metric(name, value, plot=False)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Puts values on the curves at `step` (optimizer steps done)."""
+        """Adds values to the curves at `step` (optimizer steps done)."""
         self._record(step, {name: float(value) for name, value in values.items()})
 
     def show(self, step: int, folder: str, picture: Image.Image) -> None:
-        """Puts a picture beside the curves, one of a series in `folder`, named by its step."""
+        """Adds a picture to those beside the curves, one of a series in `folder`, named by its step."""
         name = f"{folder}/{step:08d}.png"
         with replacing(self._pictures / name) as temporary:
             picture.save(temporary)
         self._live.log_image(name, self._pictures / name)
 
     def play(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None:
-        """Puts a sound, float32 (samples,), beside the curves: `players/<name>/<step>.flac`, one of a series.
+        """Adds a sound, float32 (samples,), to those beside the curves: `players/<name>/<step>.flac`, one of a series.
 
         What is outside [-1, 1] is clipped.
         """
         path = self._players / name / f"{step:08d}.flac"
         with replacing(path) as temporary:
             soundfile.write(temporary, wave, sample_rate, format="FLAC", subtype="PCM_16")
-        self._offer(path)
+        self._publish(path)
 
-    def _offer(self, path: Path) -> None:
-        place = self._heard / path.relative_to(self._players)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+    def _publish(self, path: Path) -> None:
+        copy = self._curve_players / path.relative_to(self._players)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
     def latest(self, prefix: str = "") -> dict[str, float]:
         """The newest value of every curve whose name starts with `prefix`."""
@@ -155,7 +155,7 @@ class Session:
         self._live.make_summary()
 
     def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
-        """Writes the checkpoint that a killed run continues from. The curves first: they may run ahead of it."""
+        """Writes the checkpoint that a killed run continues from. Curves are written first: they may be ahead of it."""
         with replacing(self._curves) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
         save_checkpoint(self._last, step, objects)

@@ -1,4 +1,4 @@
-"""Weights of one model for another: what fits and what does not, said before training (lessons 14, 19 and 27)."""
+"""Transfer of weights between models: what fits and what does not, reported before training (lessons 14, 19, 27)."""
 
 import re
 from collections import Counter
@@ -10,18 +10,16 @@ from torch import Size, Tensor
 
 @dataclass(frozen=True)
 class Transfer:
-    """Names of tensors: `taken` are in both models with one shape, `missing` only in the model to be filled, `unused`
-    only in the other; `differing` are in both, with the other's and its own shape.
-    """
+    """Names of the tensors of two models: one to be filled, and the other from which it is."""
 
-    taken: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-    differing: Mapping[str, tuple[Size, Size]]
+    taken: tuple[str, ...]  # in both, with the same shape
+    missing: tuple[str, ...]  # only in the model to be filled
+    unused: tuple[str, ...]  # only in the other
+    differing: Mapping[str, tuple[Size, Size]]  # in both: the other's shape, and that of the model to be filled
 
     @classmethod
     def between(cls, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> "Transfer":
-        """What of the state `theirs` fits into `ours`."""
+        """Which tensors of the state `theirs` fit into `ours`."""
         both = [name for name in ours if name in theirs]
         differing = {name: (theirs[name].shape, ours[name].shape) for name in both
                      if theirs[name].shape != ours[name].shape}
@@ -34,7 +32,7 @@ class Transfer:
         return not (self.missing or self.unused or self.differing)
 
     def table(self) -> list[str]:
-        """Lines to print: how many tensors of each module are what; then each pair of shapes that differ, once."""
+        """Lines to print: counts of tensors, a module a line; then each pair of shapes that differ, once."""
         groups = {"taken": self.taken, "missing": self.missing, "unused": self.unused, "shape differs": self.differing}
         counts = {title: Counter(name.partition(".")[0] for name in names) for title, names in groups.items()}
         modules = sorted(set().union(*counts.values()))
@@ -53,7 +51,7 @@ def _shape(size: Size) -> str:
 
 
 def differing_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> str:
-    """How many tensors only one state has, or differ in shape, and the first of them; empty if none do."""
-    found = Transfer.between(left, right)
-    names = sorted([*found.missing, *found.unused, *found.differing])
+    """How many tensors are in one state only or differ in shape, and the first of them; empty if there are none."""
+    transfer = Transfer.between(left, right)
+    names = sorted([*transfer.missing, *transfer.unused, *transfer.differing])
     return f"{len(names)} tensors, {', '.join(names[:6])}" if names else ""

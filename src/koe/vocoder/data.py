@@ -27,17 +27,14 @@ Item = tuple[str, str]  # name of a generated mel (a pair) or of the utterance i
 
 @dataclass(frozen=True)
 class SegmentBatch:
-    """mel (batch, frames, n_mels), natural log; wave (batch, frames * hop_length); present like wave; source (batch,
-    frames * hop_length, 2), of networks that take F0.
-
-    `present` is 1 where the utterance has samples. Only an utterance shorter than a segment is padded: its mel with
-    silence (the floor), its wave with zeros, its F0 with 0 (unvoiced), and `present` is 0 there.
+    """A batch of segments. Only an utterance shorter than a segment is padded: its mel with silence (the floor), its
+    wave with zeros, its F0 with 0 (unvoiced).
     """
 
-    mel: Tensor
-    wave: Tensor
-    present: Tensor
-    source: Tensor | None = None
+    mel: Tensor  # (batch, frames, n_mels), natural log
+    wave: Tensor  # (batch, frames * hop_length)
+    present: Tensor  # (batch, frames * hop_length): 1 where the utterance has samples, 0 in the padding
+    source: Tensor | None = None  # (batch, frames * hop_length, 2), for networks that take F0
 
     def to(self, device: torch.device) -> "SegmentBatch":
         source = None if self.source is None else self.source.to(device)
@@ -45,16 +42,16 @@ class SegmentBatch:
 
 
 class Piece(NamedTuple):
-    """Mel (frames, n_mels), F0 (frames,) in Hz, 0 = unvoiced, or empty, and wave (frames * hop_length,)."""
+    """An utterance or a part of one."""
 
-    mel: np.ndarray
-    f0: np.ndarray
-    wave: np.ndarray
+    mel: np.ndarray  # (frames, n_mels), natural log
+    f0: np.ndarray  # (frames,) in Hz, 0 = unvoiced; or empty
+    wave: np.ndarray  # (frames * hop_length,)
 
 
 class MelAudio:
-    """Recordings with their F0 and with a mel: the one that `generated` has under the item's name, so that a vocoder
-    learns to mend an acoustic model's faults, or the recording's own where `generated` is None.
+    """Recordings with their F0 and a mel: the one that `generated` has under the item's name, so that a vocoder learns
+    to mend the faults of an acoustic model, or the recording's own if `generated` is None.
 
     Raises StoreError if mel, F0 and waveform do not agree frame by frame (lesson 6), ContractError if `generated` was
     made under other mel settings (lesson 13).
@@ -69,24 +66,24 @@ class MelAudio:
         self.frames = [self._checked_frames(name, utterance) for name, utterance in self.items]
 
     def _checked_frames(self, name: str, utterance: str) -> int:
-        dataset, made_by = self.dataset, self.generated
+        dataset = self.dataset
         dataset.require_grid(utterance, "f0")
         hop, samples = dataset.mel_params.hop_length, dataset.samples(utterance)
         lengths = {"its mel": dataset.frames(utterance)}
-        if made_by is not None:
-            lengths["its generated mel"] = made_by.shape(name, "mel")[0]
-        for what, frames in lengths.items():
+        if self.generated is not None:
+            lengths["its generated mel"] = self.generated.shape(name, "mel")[0]
+        for description, frames in lengths.items():
             if frames * hop != samples:
                 raise StoreError(
-                    f"{name!r}: {what} has {frames} frames, so {utterance!r} should have {frames * hop} samples, but "
-                    f"has {samples}; rebuild data/features and data/generated (dvc repro generate_mels)")
+                    f"{name!r}: {description} has {frames} frames, so {utterance!r} should have {frames * hop} "
+                    f"samples, but has {samples}; rebuild data/features and data/generated (dvc repro generate_mels)")
         return samples // hop
 
     def read(
         self, index: int, first: int = 0, frames: int | None = None, true_mel: bool = False, f0: bool = True
     ) -> Piece:
-        """The item at `index`, or a part of it by frames: nothing else is read. `true_mel`: with the recording's mel in
-        any case; `f0`: without it F0 is empty.
+        """The item at `index`, or `frames` of it from `first` on: nothing else is read. `true_mel`: with the
+        recording's own mel even if there is a generated one; `f0`: if false, F0 is empty.
         """
         name, utterance = self.items[index]
         frames = self.frames[index] - first if frames is None else frames
@@ -99,17 +96,17 @@ class MelAudio:
 
     @cached_property
     def hours(self) -> float:
-        """Length of all different recordings together."""
+        """Total length of the recordings, each counted once."""
         samples = sum(self.dataset.samples(utterance) for utterance in {utterance for _, utterance in self.items})
         return samples / self.dataset.mel_params.sample_rate / 3600
 
 
 class SegmentSampler:
-    """Random segments: in an epoch every item gives one, the last batch being smaller if need be (lesson 36).
+    """Random segments: one of every item in an epoch, whose last batch may be smaller (lesson 36).
 
     A share `training.true_mels` of the segments has the recording's own mel, and of these a share `training.blur` a
     smooth one. `takes_f0`: batches have a source.
-    The batch of a step depends on the seed and the step alone, so that a continued run sees what it would have seen.
+    The batch of a step depends on the seed and the step alone, so that a resumed run trains on the same batches.
     """
 
     def __init__(self, data: MelAudio, training: VocoderTraining, seed: int, takes_f0: bool) -> None:
@@ -156,11 +153,11 @@ class SegmentSampler:
 
 
 def hold_out(utterances: Iterable[str], count: int, seed: int) -> tuple[list[str], list[str]]:
-    """Utterances to train on, and `count` to validate on, one of each speaker after the other, drawn under the seed.
+    """Utterances to train on, and `count` to validate on, from each speaker in turn, drawn under the seed.
 
-    Sentences that are validated on are trained on of nobody, so that neither a copy of a recording at another pitch nor
-    another voice that says the same gives them away. Speakers share sentences as far as they can. Raises KoeError if
-    nothing is left to train on.
+    A sentence that is validated on is not trained on in any voice, so that neither a copy of a recording at another
+    pitch nor another speaker of the sentence gives it away. Speakers share sentences as far as they can. Raises
+    KoeError if nothing is left to train on.
     """
     drawn: dict[str, list[str]] = defaultdict(list)
     names = sorted(utterances)

@@ -27,14 +27,14 @@ _SCALE_LAYERS = (
 
 
 class Judgement(NamedTuple):
-    """What one discriminator says of a batch of waveforms."""
+    """Output of one discriminator for a batch of waveforms."""
 
     score: Tensor  # (batch, positions): 1 is real, 0 is generated
     features: list[Tensor]  # every layer's output, for feature matching
 
 
 class PeriodDiscriminator(nn.Module):
-    """Looks at every `period`-th sample together."""
+    """Judges every `period`-th sample of a waveform together."""
 
     def __init__(self, period: int, channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """Looks at a waveform as it is; the layers are grouped, so that long kernels stay cheap."""
+    """Judges a waveform as it is; the layers are grouped, so that long kernels stay cheap."""
 
     def __init__(self, channels: int, spectral: bool) -> None:
         super().__init__()
@@ -115,11 +115,15 @@ class MultiSpectrumDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(SpectrumDiscriminator(size, channels) for size in fft_sizes)
 
     def forward(self, wave: Tensor) -> list[Judgement]:
-        return [Judgement(*discriminator(wave)) for discriminator in self.discriminators]
+        judgements = []
+        for discriminator in self.discriminators:
+            score, features = discriminator(wave)
+            judgements.append(Judgement(score, features))
+        return judgements
 
 
 class Discriminators(nn.Module):
-    """All discriminators: waveforms (batch, samples) to one judgement by each. Any kind may have none."""
+    """All discriminators: waveforms (batch, samples) → one judgement by each. Any kind may be absent."""
 
     def __init__(self, params: DiscriminatorParams) -> None:
         super().__init__()

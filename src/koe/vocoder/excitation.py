@@ -42,7 +42,7 @@ def _pulses(f0: np.ndarray, hop_length: int, sample_rate: int, phase: float) -> 
         return pulses, voicing
     log_f0, voiced = continuous_log_f0(f0)
     frames = np.arange(len(f0))
-    for start in range(0, samples, _BLOCK):  # an hour of double precision would not fit
+    for start in range(0, samples, _BLOCK):  # an hour in double precision would not fit into memory
         part = slice(start, min(start + _BLOCK, samples))
         time = (np.arange(part.start, part.stop) + 0.5) / hop_length - 0.5
         frequency = np.exp(np.interp(time, frames, log_f0))

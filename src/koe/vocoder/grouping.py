@@ -1,4 +1,4 @@
-"""Groups of utterances of similar length: what vocoders compute together, with little padding and bounded memory."""
+"""Groups of utterances of similar length, which vocoders compute together with little padding and bounded memory."""
 
 from collections.abc import Sequence
 

@@ -6,10 +6,10 @@ construction, as in source-filter vocoders (Wang et al. 2019, NSF; Engel et al. 
 blocks at the frame rate, as in Vocos (Siuzdak 2023). Magnitudes start from the envelope that the mel itself is, so that
 the network has corrections to learn.
 
-What comes out is then brought to the mel: its own mel is taken, and its spectra are multiplied by what is missing, a
-few times. That is Griffin and Lim's idea with the phase left alone; it needs no training, and the network learns
-through it. The mel to be reached is the given one and what the network adds to it: nothing much to that of a recording,
-the detail that is missing to that of an acoustic model.
+The result is then brought nearer to the mel: its own mel is computed, and its spectra are multiplied by what is
+missing, a few times. That is Griffin and Lim's idea with the phase left alone; it needs no training, and gradients flow
+through it. The mel to be reached is the given one plus what the network adds to it: almost nothing to that of a
+recording, the missing detail to that of an acoustic model.
 """
 
 import numpy as np
@@ -27,13 +27,13 @@ from koe.vocoder.short_time import ShortTime
 _MEL_MEAN, _MEL_DEVIATION = -5.0, 2.5  # of log-mels of speech, roughly: inputs of the network are small numbers
 _LOUDEST = 6.0  # log factor on a source's spectrum
 _LARGEST_CORRECTION = 2.0  # log factor, each time
-# Outputs of the exported graph; the first has its real and imaginary parts last.
+# Outputs of the exported graph; the last axis of the first is its real and imaginary part.
 _FILTERS = ("pulse_filter", "noise_filter", "detail")
 _START = (-2.5, -3.5)  # log gain of pulses and of noise before training, at which speech is about as loud as its mel
 
 
 class HarmonicNoise(VocoderNetwork):
-    """The network, its filters and what brings their output to the mel."""
+    """The network, the filters that it draws, and the corrections of their output towards the mel."""
 
     takes_f0 = True
 
@@ -69,7 +69,7 @@ class HarmonicNoise(VocoderNetwork):
     def forward(self, mel: Tensor, source: Tensor | None = None) -> Tensor:
         """mel (batch, frames, n_mels) and source (batch, frames * hop_length, 2) → (batch, frames * hop_length)."""
         if source is None:
-            raise TypeError("HarmonicNoise needs the source that koe.vocoder.excitation.source_of makes of F0")
+            raise TypeError("HarmonicNoise needs the source that koe.vocoder.excitation.source_of makes from F0")
         pulses, noise = source.unbind(-1)
         pulse_filter, noise_filter, detail = self.draw(mel, pulses)
         with _exactly(mel):
@@ -95,7 +95,7 @@ class HarmonicNoise(VocoderNetwork):
             return torch.polar(pulse_size, 10 * phase), noise_filter, self.detail(hidden.float())
 
     def _hidden(self, mel: Tensor, pulses: Tensor) -> Tensor:
-        power = pulses.unflatten(-1, (mel.shape[1], -1)).square().mean(dim=-1, keepdim=True)  # says what is voiced
+        power = pulses.unflatten(-1, (mel.shape[1], -1)).square().mean(dim=-1, keepdim=True)  # 0 where unvoiced
         features = torch.cat([(mel - _MEL_MEAN) / _MEL_DEVIATION, power.clamp(max=2.0)], dim=-1)
         hidden: Tensor = self.input_norm(self.input(features))
         for block in self.blocks:
@@ -103,7 +103,7 @@ class HarmonicNoise(VocoderNetwork):
         return self.output_norm(hidden)
 
     def exported(self, mel: Tensor, source: Tensor) -> Exported:
-        """The network, which draws the filters: short-time spectra are complex, and ONNX has no such numbers."""
+        """The network, which draws the filters: short-time spectra are complex, and ONNX has no complex numbers."""
         return Exported(_Filters(self), {"mel": mel, "pulses": source[..., 0]}, _FILTERS)
 
     @classmethod
@@ -113,7 +113,7 @@ class HarmonicNoise(VocoderNetwork):
         return _GraphHarmonicNoise(graph, sizes, mel_params)
 
     def context_frames(self) -> int:
-        network = (len(self.blocks) + 1) * (self.kernel // 2) + 1  # and one that mels are interpolated with
+        network = (len(self.blocks) + 1) * (self.kernel // 2) + 1  # one more to interpolate mels
         samples = self.filtering.reach + self.corrections * self.correction.reach
         return network - (-samples // self.hop_length)
 
@@ -131,7 +131,7 @@ class _Filters(nn.Module):
 
 
 class _GraphHarmonicNoise(HarmonicNoise):
-    """The vocoder whose filters a graph draws; weights of the class are there, and unused."""
+    """The vocoder whose filters a graph draws; the weights of the class are present and unused."""
 
     def __init__(self, graph: Graph, params: HarmonicNoiseParams, mel_params: MelParams) -> None:
         super().__init__(params, mel_params)
@@ -143,7 +143,7 @@ class _GraphHarmonicNoise(HarmonicNoise):
 
 
 def _exactly(tensor: Tensor) -> torch.autocast:
-    """Where mixed precision does not reach: spectra and logarithms in bfloat16 would be heard."""
+    """Switches mixed precision off: the errors of spectra and logarithms in bfloat16 would be audible."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -161,7 +161,7 @@ class MelCorrection(nn.Module):
     to_bins: Tensor
 
     def forward(self, wave: Tensor, mel: Tensor) -> Tensor:
-        """wave (batch, frames * hop_length) and mel (batch, frames, n_mels) → wave; wants float32."""
+        """wave (batch, frames * hop_length) and mel (batch, frames, n_mels) → wave, all in float32."""
         spectra = self.short_time(wave)
         magnitudes = torch.sqrt(spectra.real.square() + spectra.imag.square() + MAGNITUDE_EPSILON)
         own = (magnitudes @ self.filterbank).clamp(min=self.floor).log()

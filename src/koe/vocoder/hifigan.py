@@ -62,7 +62,7 @@ RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 def _upsampling(channels: int, rate: int, kernel: int) -> nn.Module:
     """Makes exactly `rate` samples of one, whether rate and kernel are odd or even.
 
-    Where they are of equal parity this is the published padding; where not, the public forks' for odd rates
+    If they have the same parity this is the published padding; if not, that of the public forks for odd rates
     (ParallelWaveGAN's, kernel = 2 * rate).
     """
     excess = kernel - rate
@@ -74,8 +74,8 @@ def _upsampling(channels: int, rate: int, kernel: int) -> nn.Module:
 class Generator(VocoderNetwork):
     """Log-mel (batch, frames, n_mels) to waveform (batch, frames * hop_length) in [-1, 1].
 
-    `mel_mean` (n_mels,) is subtracted first. In published models it is 0; one that was trained on normalised mels has
-    their mean there, for what the first convolution sees beyond the edges is the mean.
+    `mel_mean` (n_mels,) is subtracted first. In published models it is 0; in one that was trained on normalised mels
+    it is their mean, so that the zeros beyond the edges stand for the mean.
     """
 
     mixed_precision = True
@@ -116,7 +116,7 @@ class Generator(VocoderNetwork):
             x = upsample(F.leaky_relu(x, LEAKY_SLOPE))
             blocks = self.resblocks[stage * parallel : (stage + 1) * parallel]
             x = functools.reduce(torch.add, (block(x) for block in blocks)) / parallel
-        with torch.autocast(x.device.type, enabled=False):  # the last digits of weak sounds, at no cost
+        with torch.autocast(x.device.type, enabled=False):  # keeps the last digits of weak sounds, at no cost
             return torch.tanh(self.conv_post(F.leaky_relu(x).float())).squeeze(1)
 
     def fold_weight_norm(self) -> Self:
@@ -148,6 +148,6 @@ class Generator(VocoderNetwork):
 
 
 def _complete(generator: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Published state dicts say nothing of a mean: theirs is 0."""
+    """Adds the mean, which published state dicts lack: 0."""
     assert isinstance(generator, Generator)
     state.setdefault(f"{prefix}mel_mean", torch.zeros(generator.n_mels))

@@ -1,7 +1,7 @@
-"""What a vocoder's training starts from: random weights, or another vocoder's, its discriminators and its optimizers.
+"""The start of a vocoder's training run: random weights, or another vocoder's, its discriminators and its optimizers.
 
-`vocoder.init` says from which (koe.training.references), what of it is kept, and whether everything must fit
-(`strict`). What was decided is told in lines to print.
+`vocoder.init` names the other vocoder (koe.training.references), what of it is kept, and whether everything must fit
+(`strict`). The result has a report of the decisions, as lines to print.
 """
 
 from collections import defaultdict
@@ -28,23 +28,21 @@ from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderInit, VocoderParams
 
 State = Mapping[str, Tensor]
-Layers = Mapping[str, list[str]]  # of lists of layers, by name, what each one is for
+Layers = Mapping[str, list[str]]  # names of lists of layers → purpose of each layer
 
 
 @dataclass(frozen=True)
 class Initial:
-    """The networks to train, the states of the optimizers to go on with, by `generator` and `discriminators` (absent: a
-    new one), and what there is to tell.
-    """
+    """Start of a training run."""
 
     generator: VocoderNetwork
     discriminators: Discriminators
-    optimizer_states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    report: list[str] = field(default_factory=list)
+    optimizer_states: dict[str, dict[str, Any]] = field(default_factory=dict)  # by network; absent: a new optimizer
+    report: list[str] = field(default_factory=list)  # lines to print
 
 
-class _Found(NamedTuple):
-    """What there is to start from: weights and optimizer states, by `generator` and `discriminators`."""
+class _States(NamedTuple):
+    """States of the vocoder to start from, by `generator` and `discriminators`."""
 
     weights: dict[str, State]
     optimizers: dict[str, dict[str, Any]]
@@ -70,29 +68,29 @@ def initial_models(
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
               *_compared_mels(model, mel_params, start.name, init.strict)]
-    found = _states(model, start, init)
+    states = _states(model, start, init)
     for part, network in networks.items():
         if getattr(init, part) == "reset":
             report.append(f"{part}: random, as vocoder.init.{part} asks for")
         elif not network.state_dict():
             report.append(f"{part}: none")
-        elif part not in found.weights:
+        elif part not in states.weights:
             report.append(f"{part}: {start.name} has none, so they start at random")
         elif init.strict:
             _require_the_same(part, start.name, model.params, params)
-            network.load_state_dict(found.weights[part])
+            network.load_state_dict(states.weights[part])
             report.append(f"{part}: taken")
         else:
-            meanings = [_numbered_layers(part, *sides) for sides in (
-                (model.generator, model.params), (generator, params))]
-            report += _take_what_fits(part, start.name, _placed(found.weights[part], *meanings), network)
-            report += _without_counterpart(*meanings)
-    optimizers = {part: state for part, state in found.optimizers.items() if getattr(init, part) == "keep"}
+            theirs = _numbered_layers(part, model.generator, model.params)
+            ours = _numbered_layers(part, generator, params)
+            report += _take_what_fits(part, start.name, _placed(states.weights[part], theirs, ours), network)
+            report += _without_counterpart(theirs, ours)
+    optimizers = {part: state for part, state in states.optimizers.items() if getattr(init, part) == "keep"}
     return Initial(generator, discriminators, optimizers, report)
 
 
 def _compared_mels(model: VocoderModel, mel_params: MelParams, name: str, strict: bool) -> list[str]:
-    """Nothing if the mel settings are the same; else lines that say so, or with `strict` a ContractError."""
+    """Lines on the mel settings that differ, if any do; with `strict` they raise ContractError."""
     try:
         compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel),
                           "params.yaml", mel_contract(mel_params))
@@ -103,7 +101,7 @@ def _compared_mels(model: VocoderModel, mel_params: MelParams, name: str, strict
     return []
 
 
-def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _Found:
+def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _States:
     """The weights to start from, and the optimizers' states if they are to be kept."""
     keep = init.optimizer == "keep"
     if start.checkpoint is None:
@@ -112,13 +110,13 @@ def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _F
                            "kept checkpoints alone (vocoder.training.keep_every, keep_best); name one with "
                            "vocoder.init.from: <folder>@<step> or <folder>@best, or set it to reset")
         networks = {"generator": model.generator, "discriminators": model.discriminators}
-        return _Found({part: network.state_dict() for part, network in networks.items() if network is not None}, {})
+        return _States({part: network.state_dict() for part, network in networks.items() if network is not None}, {})
     parts = ("generator", "discriminators")
-    found = read_checkpoint(start.checkpoint, (*parts, "ema", *(f"{part}_optimizer" for part in parts)))
-    weights = {part: found[part] for part in parts if found[part]}
-    if "ema" in found and not keep:  # an optimizer's moments belong to the weights that it moved, not to their average
-        weights["generator"] = found["ema"]
-    return _Found(weights, {part: found[f"{part}_optimizer"] for part in weights} if keep else {})
+    kept = read_checkpoint(start.checkpoint, (*parts, "ema", *(f"{part}_optimizer" for part in parts)))
+    weights = {part: kept[part] for part in parts if kept[part]}
+    if "ema" in kept and not keep:  # an optimizer's moments belong to the weights that it moved, not to their average
+        weights["generator"] = kept["ema"]
+    return _States(weights, {part: kept[f"{part}_optimizer"] for part in weights} if keep else {})
 
 
 def _require_the_same(part: str, name: str, theirs: VocoderParams, ours: VocoderParams) -> None:
@@ -127,9 +125,9 @@ def _require_the_same(part: str, name: str, theirs: VocoderParams, ours: Vocoder
         rows = [f"vocoder.model: {theirs.model} there, {ours.model} here"]
     else:
         section = ours.model if part == "generator" else part
-        there, here = (getattr(params, section).model_dump() for params in (theirs, ours))
-        rows = [f"vocoder.{section}.{key}: {there[key]} there, {here[key]} here" for key in here
-                if there[key] != here[key]]
+        their_sizes, our_sizes = (getattr(params, section).model_dump() for params in (theirs, ours))
+        rows = [f"vocoder.{section}.{key}: {their_sizes[key]} there, {size} here" for key, size in our_sizes.items()
+                if their_sizes[key] != size]
     if rows:
         raise KoeError("\n  ".join([
             f"vocoder.init.from: {name} and the parameters of the {part} differ. Set them to that vocoder's, take what "
@@ -151,24 +149,26 @@ def _take_what_fits(part: str, name: str, theirs: State, network: nn.Module) -> 
 
 
 def _numbered_layers(part: str, generator: VocoderNetwork, params: VocoderParams) -> Layers:
-    """What the layers are for that are told apart by number, see `VocoderNetwork.numbered_layers`."""
+    """Purpose of the layers that only a number tells apart, see `VocoderNetwork.numbered_layers`."""
     if part == "generator":
         return generator.numbered_layers()
-    judges = params.discriminators
-    return {"mpd.discriminators": [f"period {period}" for period in judges.periods],
-            "msp.discriminators": [f"FFT size {size}" for size in judges.spectra]}
+    return {"mpd.discriminators": [f"period {period}" for period in params.discriminators.periods],
+            "msp.discriminators": [f"FFT size {size}" for size in params.discriminators.spectra]}
 
 
 def _placed(state: State, theirs: Layers, ours: Layers) -> State:
-    """The state of another network, under published names, with its numbered layers where ours of the same meaning
-    are; those that have no counterpart get names that nothing has.
+    """The state of another network, under published names, with its numbered layers at the numbers of our layers of the
+    same purpose; those that have no counterpart get names that do not exist.
     """
-    places: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in theirs}
+    free: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in theirs}
     for name in theirs.keys() & ours.keys():
-        for place, meaning in enumerate(ours[name]):
-            places[name][meaning].append(place)
-    moved = {f"{name}.{place}.": f"{name}.{free.pop(0) if (free := places[name][meaning]) else f'other {place}'}."
-             for name, meanings in theirs.items() for place, meaning in enumerate(meanings)}
+        for number, purpose in enumerate(ours[name]):
+            free[name][purpose].append(number)
+    moved = {}
+    for name, purposes in theirs.items():
+        for number, purpose in enumerate(purposes):
+            numbers = free[name][purpose]
+            moved[f"{name}.{number}."] = f"{name}.{numbers.pop(0)}." if numbers else f"{name}.other {number}."
     placed = {}
     for tensor, value in published_names(dict(state)).items():
         layer = next((layer for layer in moved if tensor.startswith(layer)), "")
@@ -177,9 +177,9 @@ def _placed(state: State, theirs: Layers, ours: Layers) -> State:
 
 
 def _without_counterpart(theirs: Layers, ours: Layers) -> list[str]:
-    """Lines on the numbered layers here that there are none of there."""
-    return [f"{name}.{place} ({meaning}): none there, so random" for name, meanings in ours.items()
-            for place, meaning in enumerate(meanings) if meaning not in theirs.get(name, [])]
+    """Lines on our numbered layers that have no counterpart among theirs."""
+    return [f"{name}.{number} ({purpose}): none there, so random" for name, purposes in ours.items()
+            for number, purpose in enumerate(purposes) if purpose not in theirs.get(name, [])]
 
 
 def _whole_layers(theirs: State, ours: State) -> State:
@@ -192,7 +192,7 @@ def _whole_layers(theirs: State, ours: State) -> State:
 
 
 def scratch_warning(params: VocoderParams, hours: float) -> str | None:
-    """What to expect of a network that starts from nothing, with the hours of speech there are (lesson 11)."""
+    """What to expect of a network that starts from random weights, on that many hours of speech (lesson 11)."""
     expected = network_class(params).from_scratch
     if expected is None or (params.init.origin is not None and params.init.generator == "keep"):
         return None

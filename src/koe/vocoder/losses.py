@@ -1,8 +1,8 @@
-"""What vocoders are trained by: HiFi-GAN's losses, and distances between spectrograms of several resolutions.
+"""Losses of vocoders: HiFi-GAN's, and distances between spectrograms of several resolutions.
 
 HiFi-GAN's (Kong, Kim and Bae 2020, equations 1 to 8; least squares after Mao et al. 2017) are summed over
 discriminators, and feature matching over layers too, as in the public implementation. All are computed in float32,
-whatever precision discriminators have run in.
+whatever the precision of the discriminators.
 """
 
 from collections.abc import Sequence

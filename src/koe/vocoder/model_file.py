@@ -31,18 +31,18 @@ GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safet
 
 @dataclass(frozen=True)
 class VocoderModel:
-    """A trained vocoder. `provenance` is JSON-able: data hashes, code revision and what else made the model."""
+    """A trained vocoder."""
 
     generator: VocoderNetwork
     discriminators: Discriminators | None
     params: VocoderParams
     mel: MelParams
-    steps: int
-    provenance: dict[str, Any] = field(default_factory=dict)
+    steps: int  # of the optimizer
+    provenance: dict[str, Any] = field(default_factory=dict)  # JSON: data hashes, code revision and all else
 
 
 def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) -> None:
-    """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that travel."""
+    """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that ship."""
     folder = Path(folder)
     _save_weights(folder / GENERATOR, model.generator, half)
     if model.discriminators is None:

@@ -1,4 +1,4 @@
-"""What names a trained model: apart from the code that reads one, for stages that do without PyTorch."""
+"""How a trained vocoder is named: apart from the code that reads one, for stages that run without PyTorch."""
 
 from koe.training.references import ModelKind
 

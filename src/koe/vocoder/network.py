@@ -1,4 +1,4 @@
-"""What the networks of trained vocoders have in common. Which there are: `koe.vocoder.networks`."""
+"""The base class of the networks of trained vocoders, which `koe.vocoder.networks` lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
@@ -11,7 +11,8 @@ Graph = Callable[..., Sequence[Tensor]]  # tensors by the names of a graph's inp
 
 
 class Exported(NamedTuple):
-    """The part of a network that becomes an ONNX graph. Every tensor has axes batch, and frames or samples, first."""
+    """The part of a network that becomes an ONNX graph. The first axes of every tensor are batch, and frames or
+    samples."""
 
     module: nn.Module  # real numbers in and out
     inputs: Mapping[str, Tensor]  # to trace with, by name, in the order of the module's arguments
@@ -21,17 +22,18 @@ class Exported(NamedTuple):
 class VocoderNetwork(nn.Module):
     """Log-mels to waveforms: mel (batch, frames, n_mels) → (batch, frames * hop_length).
 
-    Made by `build`, of its section of the parameters and those of the mel. A new one needs `forward`, `context_frames`,
-    its section and a line in `koe.vocoder.params`, and its line in `koe.vocoder.networks`; the rest has defaults.
+    `build` makes one from its section of the parameters and those of the mel. A new network needs `forward`,
+    `context_frames`, its section and a line in `koe.vocoder.params`, and a line in `koe.vocoder.networks`; the rest has
+    defaults.
     """
 
     # Whether `forward` needs the source (batch, frames * hop_length, 2), which `koe.vocoder.excitation.source_of` makes
     # of F0.
     takes_f0: bool = False
-    # Whether `koe.vocoder.synthesis` may compute it in bfloat16: for layers at the sample rate, which take long. What
-    # works at the frame rate takes no time, and spectra would lose digits.
+    # Whether `koe.vocoder.synthesis` may compute it in bfloat16: for layers at the sample rate, which take long. Layers
+    # at the frame rate take little time, and spectra would lose digits.
     mixed_precision: ClassVar[bool] = False
-    # What to expect of one that is trained from random weights, in a few sentences, if that is worth a warning.
+    # A warning of what to expect of training from random weights, in a few sentences; None if there is nothing to say.
     from_scratch: ClassVar[str | None] = None
 
     @classmethod
@@ -51,14 +53,14 @@ class VocoderNetwork(nn.Module):
         return self
 
     def numbered_layers(self) -> dict[str, list[str]]:
-        """What each layer is for that is told apart by a number, by the name of their list: shapes do not say it.
+        """The purpose of each layer that only a number tells apart, by the name of their list; shapes do not show it.
 
-        Training that starts from a network of other sizes puts layers where their like is.
+        A run that starts from a network of other sizes puts layers where those of the same purpose are.
         """
         return {}
 
     def exported(self, mel: Tensor, source: Tensor) -> Exported:
-        """What becomes a graph, with inputs made of a mel and a source; all of the network unless said otherwise."""
+        """The part that becomes a graph, with inputs made of a mel and a source; by default the whole network."""
         return Exported(self, {"mel": mel, "source": source} if self.takes_f0 else {"mel": mel}, ["wave"])
 
     @classmethod

@@ -34,7 +34,7 @@ from koe.vocoder.published import (
 _FLOOR = 1e-10
 _LN10 = math.log(10)
 
-_NAMES = (  # activations are layers there, and count
+_NAMES = (  # activations are numbered layers there
     (r"^input_conv\.", "conv_pre."),
     (r"^upsamples\.(\d+)\.1\.", r"ups.\1."),
     (r"^blocks\.(\d+)\.convs([12])\.(\d+)\.1\.", r"resblocks.\1.convs\2.\3."),
@@ -69,14 +69,15 @@ def import_parallel_wavegan(checkpoint: Path, config: Path, statistics: Path) ->
 
 @torch.no_grad()
 def _normalise(network: Generator, mean: np.ndarray, scale: np.ndarray) -> None:
-    """Makes a network of (log10 mel - mean) / scale one of natural log-mels, exactly, edges too.
+    """Turns a network that takes (log10 mel - mean) / scale into one that takes natural log-mels, exactly, edges too.
 
-    The scale goes into the first convolution; the mean is subtracted before it, for beyond the edges there it is 0.
+    The scale goes into the first convolution; the mean is subtracted before it, for zeros beyond the edges stand for
+    the mean.
     """
     network.mel_mean.copy_(torch.from_numpy(mean * _LN10))
     factor = torch.from_numpy(1 / (scale * _LN10))
     convolution = network.conv_pre
-    convolution.weight = (convolution.weight.double() * factor[:, None]).float()  # the norm's parts follow
+    convolution.weight = (convolution.weight.double() * factor[:, None]).float()  # sets both parts of the weight norm
 
 
 def read_statistics(path: Path, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,9 +128,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         kind = values.get("generator_type") if isinstance(values, dict) else None
         raise StoreError(f"{path}: generator_type is {kind}; HiFiGANGenerator can be imported")
     sizes = values.get("generator_params", {})
-    wanted = _FIXED | {"in_channels": values.get("num_mels")}
+    expected = _FIXED | {"in_channels": values.get("num_mels")}
     wrong = [f"generator_params.{name}: {sizes[name]}, only {value} can be imported"
-             for name, value in wanted.items() if sizes.get(name, value) != value]
+             for name, value in expected.items() if sizes.get(name, value) != value]
     if values.get("window", "hann") != "hann":
         wrong.append(f"window: {values['window']}, only hann can be imported")
     if "sampling_rate_for_feats" in values:

@@ -22,18 +22,18 @@ class GriffinLimParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
-# For where there is no params.yaml, whose values a test compares. No defaults: what a file leaves out is an error.
+# Used where there is no params.yaml; a test compares the two. No defaults: what a file leaves out is an error.
 GRIFFIN_LIM = GriffinLimParams(iterations=60, f0_iterations=2, momentum=0.99)
 
 
 class NetworkParams(Section):
     """Sizes of a trained vocoder's network (`koe.vocoder.network`): a section of `VocoderParams`, by its name."""
 
-    label: ClassVar[str]  # as pages call the vocoder
-    linear_layers: ClassVar[bool] = True  # which the optimizer muon is for
+    label: ClassVar[str]  # name of the vocoder on pages
+    linear_layers: ClassVar[bool] = True  # that the optimizer muon can train
 
     def mel_contradictions(self, mel_params: MelParams, name: str) -> Iterator[str]:
-        """What the mel asks of these sizes; `name`: the section's, as in `contradictions`."""
+        """Contradictions between these sizes and the mel; `name`: of the section, as in `contradictions`."""
         yield from ()
 
 
@@ -94,11 +94,11 @@ class HarmonicNoiseParams(NetworkParams):
         step = mel_params.hop_length // count
         if mel_params.hop_length % count:
             near = max(divisor for divisor in range(1, count) if mel_params.hop_length % divisor == 0)
-            yield (f"{name}.filters_per_frame: mel.hop_length ({mel_params.hop_length}) over {count} is no whole "
-                   f"number; e.g. {near}")
+            yield (f"{name}.filters_per_frame: mel.hop_length ({mel_params.hop_length}) over {count} is not a "
+                   f"whole number; e.g. {near}")
         elif self.n_fft < 2 * step or (self.n_fft - step) % 2:
             yield (f"{name}.n_fft: {self.n_fft}; filters that change every {step} samples (mel.hop_length over "
-                   f"filters_per_frame) take at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
+                   f"filters_per_frame) need at least twice as many, of the same parity, e.g. {4 * step - step % 2}")
 
 
 class DiscriminatorParams(Section):
@@ -131,14 +131,14 @@ class VocoderLossParams(Section):
         if not self.stft_sizes:
             yield f"{name}.stft_sizes: none, and validation measures by them whatever their weight; name some"
         if not self.weights.mel and not self.weights.stft:
-            yield f"{name}.weights.mel, {name}.weights.stft: both are 0; one of them must say what to speak"
+            yield f"{name}.weights.mel, {name}.weights.stft: both are 0; one must tie the output to the recording"
 
 
 class GradientPenaltyParams(Section):
-    """R1 (Mescheder et al. 2018): weight 0 is none; else at every so many steps of the discriminators."""
+    """R1 (Mescheder et al. 2018), the gradient penalty of the discriminators."""
 
-    weight: Weight
-    every: Positive
+    weight: Weight  # 0: no penalty
+    every: Positive  # steps of the discriminators
 
 
 class VocoderValidation(Section):
@@ -149,11 +149,11 @@ class VocoderValidation(Section):
 
 
 class BlurParams(Section):
-    """Mels of recordings, made as smooth as an acoustic model's; largest deviations of a Gaussian."""
+    """Blurring, which makes mels of recordings as smooth as an acoustic model's."""
 
-    share: Share
-    frames: Annotated[float, Field(gt=0)]
-    bands: Annotated[float, Field(gt=0)]
+    share: Share  # of the recordings' mels
+    frames: Annotated[float, Field(gt=0)]  # largest standard deviation of the Gaussian over time
+    bands: Annotated[float, Field(gt=0)]  # and over mel bands
 
 
 class VocoderTraining(Section):
@@ -184,12 +184,12 @@ class VocoderTraining(Section):
             yield (f"{name}.schedule.name: noam_per_step goes by the width of a Transformer; use cosine_per_step, "
                    "exponential_per_epoch (published), exponential_per_step or constant")
         if self.validation.players > self.validation.utterances:
-            yield (f"{name}.validation.players: {self.validation.players} of {name}.validation.utterances "
-                   f"({self.validation.utterances}) can be heard; at most all")
+            yield (f"{name}.validation.players: {self.validation.players} is more than "
+                   f"{name}.validation.utterances ({self.validation.utterances})")
 
 
 class VocoderInit(Section):
-    """What a vocoder's training starts from (lessons 11 and 14); without `from` the rest has no effect."""
+    """Start of a vocoder's training run (lessons 11 and 14); without `from` the rest has no effect."""
 
     origin: str | None = Field(alias="from")
     generator: Literal["keep", "reset"]
@@ -203,11 +203,11 @@ class VocoderInit(Section):
             return
         for part in ("generator", "discriminators"):
             if getattr(self, part) == "reset":
-                yield f"{name}.optimizer: an optimizer goes with its weights, so with {name}.{part}: keep"
+                yield f"{name}.optimizer: an optimizer's state belongs to its weights; set {name}.{part}: keep"
         if not self.strict:
-            yield f"{name}.optimizer: an optimizer goes with all of its weights, so with {name}.strict: true"
+            yield f"{name}.optimizer: an optimizer's state belongs to all of its weights; set {name}.strict: true"
         if not names_checkpoint(self.origin):
-            yield (f"{name}.optimizer: what a training goes on with is in kept checkpoints alone; "
+            yield (f"{name}.optimizer: its state is in kept checkpoints alone; set "
                    f"{name}.from: {self.origin}@<step> or {self.origin}@best")
 
 
@@ -241,24 +241,25 @@ class VocoderParams(Choice):
         yield from warmup_contradictions(training.schedule, training.steps, f"{name}.training")
 
     def _discriminator_contradictions(self, name: str) -> Iterator[str]:
-        """Of the losses and the discriminators, and of what they make of a segment."""
-        weights, judges, segment = self.loss.weights, self.discriminators, self.training.segment_size
-        sizes = {f"{name}.loss.stft_sizes": self.loss.stft_sizes, f"{name}.discriminators.spectra": judges.spectra}
+        """Contradictions between the losses, the discriminators and the length of a segment."""
+        weights, discriminators, segment = self.loss.weights, self.discriminators, self.training.segment_size
+        sizes = {f"{name}.loss.stft_sizes": self.loss.stft_sizes,
+                 f"{name}.discriminators.spectra": discriminators.spectra}
         for parameter, fft_sizes in sizes.items():
             for size in fft_sizes:
                 if size % 4:
-                    yield (f"{parameter}: a quarter of {size} is the hop, and no whole number; e.g. "
+                    yield (f"{parameter}: a quarter of {size} is the hop, and not a whole number; e.g. "
                            f"{max(4, size // 4 * 4)}")
                 if size > segment:
                     yield f"{parameter}: {size} is longer than {name}.training.segment_size ({segment})"
-        for period in judges.periods:
+        for period in discriminators.periods:
             if period >= segment:
                 yield (f"{name}.discriminators.periods: {period} is not below {name}.training.segment_size "
                        f"({segment})")
         trained = weights.adversarial or weights.feature_matching
-        present = judges.periods or judges.scales or judges.spectra
+        present = discriminators.periods or discriminators.scales or discriminators.spectra
         if trained and not present:
-            yield (f"{name}.discriminators: periods, scales and spectra are all none, and {name}.loss.weights."
+            yield (f"{name}.discriminators: periods, scales and spectra are all empty, and {name}.loss.weights."
                    "adversarial or feature_matching is not 0; name some discriminators, or set both to 0")
         penalty = self.training.r1.weight
         if penalty and not (trained and present):
@@ -267,13 +268,13 @@ class VocoderParams(Choice):
 
 
 def vocoder_label(name: str) -> str:
-    """What pages call a vocoder; of one that this version does not know, its name."""
+    """Name of a vocoder on pages; that of the parameters for one that this version does not know."""
     kinds = {"griffin_lim": GriffinLimParams, **VocoderParams.kinds()}
     return str(getattr(kinds.get(name), "label", name))
 
 
 def vocoder_contradictions(vocoder: VocoderParams, mel_params: MelParams) -> Iterator[str]:
-    """Of a vocoder with the mel that it speaks from."""
+    """Contradictions between a vocoder and the mel that it takes."""
     yield from vocoder.network.mel_contradictions(mel_params, f"vocoder.{vocoder.model}")
     training = vocoder.training
     if training.segment_size % mel_params.hop_length:
@@ -292,13 +293,13 @@ def factorisations(hop_length: int, count: int = 2) -> list[list[int]]:
             primes.append(divisor)
             rest //= divisor
         divisor += 1
-    found: list[list[int]] = []
+    rate_lists: list[list[int]] = []
     for layers in (4, 3, 5):
         rates = [1] * layers
         for prime in sorted(primes, reverse=True):
             smallest = rates.index(min(rates))
             rates[smallest] *= prime
         candidate = sorted((rate for rate in rates if rate > 1), reverse=True)
-        if candidate and candidate not in found:
-            found.append(candidate)
-    return found[:count]
+        if candidate and candidate not in rate_lists:
+            rate_lists.append(candidate)
+    return rate_lists[:count]

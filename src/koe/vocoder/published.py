@@ -74,20 +74,21 @@ def import_hifigan(generator: Path, config: Path, discriminators: Path | None = 
     network = Generator(sizes, mel.n_mels)
     take_weights(network, part_of(read_checkpoint(generator), "generator", generator), generator, config)
     number = re.fullmatch(r"g_(\d+)(\.\w+)?", generator.name)
-    steps, judges = int(number[1]) if number else 0, None
+    steps, discriminator_network = int(number[1]) if number else 0, None
     if discriminators is not None:
         checkpoint = read_checkpoint(discriminators)
-        judges, steps = Discriminators(params.discriminators), int(checkpoint.get("steps", steps))
-        for name, module in (("mpd", judges.mpd), ("msd", judges.msd)):
+        steps = int(checkpoint.get("steps", steps))
+        discriminator_network = Discriminators(params.discriminators)
+        for name, module in (("mpd", discriminator_network.mpd), ("msd", discriminator_network.msd)):
             take_weights(module, part_of(checkpoint, name, discriminators), discriminators, config)
-    return VocoderModel(network, judges, params, mel, steps, provenance("hifi-gan", generator, values))
+    return VocoderModel(network, discriminator_network, params, mel, steps, provenance("hifi-gan", generator, values))
 
 
 def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
     """Writes `g_XXXXXXXX`, config.json and, if there are discriminators, `do_XXXXXXXX`; returns their paths.
 
-    The optimizers in `do_XXXXXXXX` are new ones. `caveats` says what the public code would do otherwise. Raises
-    KoeError if the model is no HiFi-GAN.
+    The optimizers in `do_XXXXXXXX` are new ones. `caveats` lists what the public code would do otherwise.
+    Raises KoeError if the model is not a HiFi-GAN.
     """
     if not isinstance(model.generator, Generator):
         raise KoeError(f"this vocoder is of model {model.params.model}; the public implementation has hifigan alone")
@@ -95,12 +96,14 @@ def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
     written = [generator, config]
     _save(generator, {"generator": published_state(model.generator)})
     if model.discriminators is not None:
-        judges = model.discriminators
+        discriminators = model.discriminators
         written.append(folder / f"do_{model.steps:08d}")
         _save(written[-1], {
-            "mpd": published_names(judges.mpd.state_dict()), "msd": published_names(judges.msd.state_dict()),
+            "mpd": published_names(discriminators.mpd.state_dict()),
+            "msd": published_names(discriminators.msd.state_dict()),
             "optim_g": _new_optimizer(model.generator.parameters(), model.params),
-            "optim_d": _new_optimizer([*judges.msd.parameters(), *judges.mpd.parameters()], model.params),
+            "optim_d": _new_optimizer(
+                [*discriminators.msd.parameters(), *discriminators.mpd.parameters()], model.params),
             "steps": model.steps, "epoch": 0,
         })
     write_json(config, _config_of(model))
@@ -108,32 +111,33 @@ def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
 
 
 def caveats(model: VocoderModel) -> list[str]:
-    """What the public code, as it stands, would do otherwise with an exported model; one sentence each."""
-    found, sizes = [], model.params.part(HiFiGANParams)
+    """What the public code, unchanged, would do otherwise with an exported model; one sentence each."""
+    lines, sizes = [], model.params.part(HiFiGANParams)
     if any((kernel - rate) % 2 for rate, kernel in zip(sizes.upsample_rates, sizes.upsample_kernels, strict=True)):
-        found.append("an upsampling kernel and its rate differ in parity: the public code makes samples too many; use "
+        lines.append("an upsampling kernel and its rate differ in parity: the public code makes too many samples; use "
                      "a fork that pads odd rates by output_padding")
     if model.mel.n_mels != 80:
-        found.append(f"the public code's Generator takes 80 bands whatever config.json says; here they are "
+        lines.append(f"the public code's Generator takes 80 bands whatever config.json says; here they are "
                      f"{model.mel.n_mels}")
     if isinstance(model.generator, Generator) and model.generator.mel_mean.any():
-        found.append("the mel's normalisation was folded into the first convolution: samples near both ends differ")
+        lines.append("the mel's normalisation was folded into the first convolution: samples near both ends differ")
     if model.mel.floor != _FLOOR:
-        found.append(f"the public code clips magnitudes at {_FLOOR:g}; this model knows mels clipped at "
+        lines.append(f"the public code clips magnitudes at {_FLOOR:g}; this model was trained on mels clipped at "
                      f"{model.mel.floor:g}")
-    wanted = VocoderParams.model_validate(PUBLISHED).discriminators
-    if model.discriminators is not None and model.params.discriminators != wanted:
-        found.append("the public code's discriminators have fixed sizes, which these have not")
-    return found
+    fixed = VocoderParams.model_validate(PUBLISHED).discriminators
+    if model.discriminators is not None and model.params.discriminators != fixed:
+        lines.append("the public code's discriminators have fixed sizes, and these differ from them")
+    return lines
 
 
 def published_state(generator: Generator) -> dict[str, Tensor]:
     """The generator's tensors as the public implementation names them, weight norm not folded.
 
-    A mean that the mel is freed of goes into the first bias: exact but where the convolution sees beyond the edges.
+    The mean that is subtracted from the mel goes into the first bias: exact except where the convolution sees beyond
+    the edges.
     """
-    wanted = published_names(Generator(generator.params, generator.n_mels).state_dict())
-    state = _weight_normed(published_names(generator.state_dict()), wanted)
+    template = published_names(Generator(generator.params, generator.n_mels).state_dict())
+    state = _weight_normed(published_names(generator.state_dict()), template)
     mean, weight = state.pop(_MEAN).double(), generator.conv_pre.weight.detach().double()
     state["conv_pre.bias"] = (state["conv_pre.bias"].double() - (weight.sum(dim=2) @ mean)).float()
     return state
@@ -144,34 +148,34 @@ def take_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path, con
 
     Raises StoreError listing what differs.
     """
-    wanted = published_names(module.state_dict())
-    wanted.pop(_MEAN, None)
-    given = _weight_normed({name: tensor.float() for name, tensor in state.items()}, wanted)
-    found = Transfer.between(given, wanted)
+    expected = published_names(module.state_dict())
+    expected.pop(_MEAN, None)
+    weights = _weight_normed({name: tensor.float() for name, tensor in state.items()}, expected)
+    transfer = Transfer.between(weights, expected)
     lines = [f"{name}: {tuple(theirs)} in the file, {tuple(ours)} by the config"
-             for name, (theirs, ours) in sorted(found.differing.items())]
-    lines += [f"{name}: missing" for name in sorted(found.missing)]
-    lines += [f"{name}: unknown" for name in sorted(found.unused)]
+             for name, (theirs, ours) in sorted(transfer.differing.items())]
+    lines += [f"{name}: missing" for name in sorted(transfer.missing)]
+    lines += [f"{name}: unknown" for name in sorted(transfer.unused)]
     if lines:
         shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
         raise StoreError(f"{path} does not fit {config}: {len(lines)} tensors differ; is it the config of this "
                          "model?\n  " + "\n  ".join(shown))
-    module.load_state_dict(internal_names(given))
+    module.load_state_dict(internal_names(weights))
 
 
-def _weight_normed(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Direction and length for each folded weight that `wanted` has in two."""
-    given = {}
+def _weight_normed(state: Mapping[str, Tensor], template: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state with each folded weight split into direction and length, if `template` has it split."""
+    weights = {}
     for name, tensor in published_names(dict(state)).items():
-        if name.endswith(".weight") and f"{name}_g" in wanted and tensor.dim() > 1:
-            given[f"{name}_g"] = torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.dim())), keepdim=True)
+        if name.endswith(".weight") and f"{name}_g" in template and tensor.dim() > 1:
+            weights[f"{name}_g"] = torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.dim())), keepdim=True)
             name += "_v"
-        given[name] = tensor.detach().cpu().contiguous()
-    return given
+        weights[name] = tensor.detach().cpu().contiguous()
+    return weights
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A PyTorch file of tensors, numbers and texts; nothing in it is run. Raises StoreError naming it."""
+    """A PyTorch file of tensors, numbers and texts; no code in it is run. Raises StoreError naming it."""
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -180,12 +184,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} cannot be read: not a PyTorch checkpoint, damaged, or it holds more than tensors "
                          f"({str(error).partition(chr(10))[0]})") from error
     if not isinstance(value, dict):
-        raise StoreError(f"{path} holds no named parts, but a {type(value).__name__}; expected a training's checkpoint")
+        raise StoreError(f"{path} holds a {type(value).__name__} and no named parts; expected a run's checkpoint")
     return value
 
 
 def part_of(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Tensor]:
-    """The state dict `name` of a checkpoint. Raises StoreError saying what there is instead."""
+    """The state dict `name` of a checkpoint. Raises StoreError listing its parts if it has none of that name."""
     state = checkpoint.get(name)
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise StoreError(f"{path} has no {name!r}, but {', '.join(map(str, checkpoint)) or 'nothing'}; expected "
@@ -196,7 +200,7 @@ def part_of(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, T
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Makes StoreErrors, naming the file, of settings that are missing or cannot be."""
+    """Turns errors about missing or invalid settings into StoreErrors that name the file."""
     try:
         yield
     except KeyError as error:
@@ -214,19 +218,19 @@ def read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise StoreError(f"{path} is no config of a HiFi-GAN: expected names with values")
+        raise StoreError(f"{path} is not a config of HiFi-GAN: expected names with values")
     return values
 
 
 def require_agreement(sizes: HiFiGANParams, mel_params: MelParams, config: Path) -> None:
-    """Raises StoreError if a model of these sizes cannot speak these mels."""
+    """Raises StoreError if a model of these sizes cannot take these mels."""
     of_sizes = (*all_contradictions(sizes, "vocoder.hifigan"), *sizes.mel_contradictions(mel_params, "vocoder.hifigan"))
     if wrong := [*all_contradictions(mel_params, "mel"), *of_sizes]:
         raise StoreError(f"{config}, in Koe's names:\n  " + "\n  ".join(wrong))
 
 
 def provenance(format: str, path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a card says of an imported model."""
+    """Provenance of an imported model, for its card."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"imported": {"format": format, "file": path.name, "sha256": digest, "config": dict(config)}}
@@ -242,8 +246,8 @@ def _mel_of(config: Mapping[str, Any]) -> MelParams:
 
 
 def _params_of(config: Mapping[str, Any]) -> VocoderParams:
-    """The published parameters with what the config says of them; forks have the periods in it too."""
-    training, judges = PUBLISHED["training"], PUBLISHED["discriminators"]
+    """The published parameters with those of the config, which in forks has the periods too."""
+    training, discriminators = PUBLISHED["training"], PUBLISHED["discriminators"]
     schedule, optimizer = training["schedule"], training["optimizer"]
     betas = [config.get("adam_b1", optimizer["betas"][0]), config.get("adam_b2", optimizer["betas"][1])]
     return VocoderParams.model_validate({
@@ -255,7 +259,8 @@ def _params_of(config: Mapping[str, Any]) -> VocoderParams:
             "resblock_kernels": config["resblock_kernel_sizes"],
             "resblock_dilations": config["resblock_dilation_sizes"],
         },
-        "discriminators": {**judges, "periods": config.get("discriminator_periods", judges["periods"])},
+        "discriminators": {
+            **discriminators, "periods": config.get("discriminator_periods", discriminators["periods"])},
         "training": {
             **training,
             "batch_size": config.get("batch_size", training["batch_size"]),
@@ -286,12 +291,12 @@ def _config_of(model: VocoderModel) -> dict[str, Any]:
 
 
 def _new_optimizer(parameters: Iterable[nn.Parameter], params: VocoderParams) -> dict[str, Any]:
-    """State of an AdamW that has not stepped, as the public code goes on with."""
+    """State of an AdamW before its first step, for the public code to continue from."""
     training = params.training
     rate = training.schedule.learning_rate
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=training.optimizer.betas)
     for group in optimizer.param_groups:
-        group["initial_lr"] = rate  # which its scheduler asks for in a run that goes on
+        group["initial_lr"] = rate  # which its scheduler needs in a run that continues
     return optimizer.state_dict()
 
 

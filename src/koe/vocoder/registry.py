@@ -16,20 +16,20 @@ __all__ = ["Vocoder", "load_vocoder"]
 
 
 def load_vocoder(
-    which: str | Path, mel_params: MelParams, griffin_lim: GriffinLimParams = GRIFFIN_LIM, seed: int = 0,
+    name: str | Path, mel_params: MelParams, griffin_lim: GriffinLimParams = GRIFFIN_LIM, seed: int = 0,
     device: str = "auto", precision: str = "auto",
 ) -> Vocoder:
-    """The vocoder `which`: "griffin_lim", or a folder written by `koe.vocoder.model_file.save_vocoder`.
+    """The vocoder `name`: "griffin_lim", or a folder written by `koe.vocoder.model_file.save_vocoder`.
 
     `griffin_lim` and `seed` matter to Griffin-Lim alone, `device` and `precision` (see `NeuralVocoder`) to trained
-    ones. Raises StoreError if the folder holds no vocoder, ContractError if its mel settings are not `mel`'s
-    (lesson 13).
+    ones. Raises StoreError if the folder holds no vocoder, ContractError if its mel settings differ from
+    `mel_params` (lesson 13).
     """
-    if str(which) == GriffinLim.name:
+    if str(name) == GriffinLim.name:
         return GriffinLim(mel_params, griffin_lim, seed)
-    if not (Path(which) / CARD).exists():
-        raise StoreError(f"{which} is neither {GriffinLim.name} nor the folder of a trained vocoder, which would have "
+    if not (Path(name) / CARD).exists():
+        raise StoreError(f"{name} is neither {GriffinLim.name} nor the folder of a trained vocoder, which would have "
                          f"{CARD} (dvc repro finetune_vocoder makes models/vocoder)")
-    model = read_vocoder(which)
-    compare_contracts(str(which), mel_contract(model.mel), "the mels", mel_contract(mel_params))
+    model = read_vocoder(name)
+    compare_contracts(str(name), mel_contract(model.mel), "the mels", mel_contract(mel_params))
     return NeuralVocoder(model.params.model, model.generator, mel_params, resolve_device(device), precision)

@@ -19,10 +19,10 @@ def train_vocoder(
     params: VocoderParams, data: MelAudio, validation: MelAudio, seed: int, start: ModelReference | None,
     pitch: SpeakerPitch, inputs: str, code: str, revision: str, curves: Path, folder: Path,
 ) -> None:
-    """Trains on `data`, with curves and players in `curves`, and writes the vocoder into `folder`. Prints what it does.
+    """Trains on `data`, with curves and players in `curves`, and writes the vocoder into `folder`. Prints a report.
 
     `start`: the vocoder that `init.from` names; `inputs`: fingerprint of the data; `code`: digest of the code that
-    runs; `revision`: the commit, for the model to say where it is from (lesson 1). A run that was killed continues if
+    runs; `revision`: the commit, which the model records (lesson 1). A run that was killed continues if
     neither data nor code nor any parameter has changed (koe.training.session).
     """
     mel = data.dataset.mel_params

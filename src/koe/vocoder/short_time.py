@@ -47,5 +47,5 @@ class ShortTime(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Samples before and after a sample on which it depends, once its spectra were changed and inverted."""
+        """Samples before and after a sample on which it depends after its spectra are changed and inverted."""
         return self.fft_size - 1

@@ -1,4 +1,4 @@
-"""A discriminator of spectrograms: what a vocoder at the frame rate is judged by, at little cost.
+"""A discriminator of spectrograms: it judges a vocoder at the frame rate at little cost.
 
 In the way of the multi-resolution discriminator of UnivNet (Jang et al. 2021), on log-magnitudes, and smaller: every
 layer halves the frequencies from the first on, which costs a third.
@@ -21,7 +21,7 @@ def magnitudes(wave: Tensor, fft_size: int) -> Tensor:
     """
     window = torch.hann_window(fft_size, device=wave.device, dtype=wave.dtype)
     spectrum = torch.stft(wave, fft_size, fft_size // 4, fft_size, window, return_complex=True).transpose(1, 2)
-    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-7)  # under the root: a gradient at silence
+    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-7)  # 1e-7: a finite gradient at silence
 
 
 class SpectrumDiscriminator(nn.Module):

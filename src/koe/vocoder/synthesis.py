@@ -1,4 +1,4 @@
-"""What every vocoder offers, and the trained ones: log-mels in, waveforms of exactly their length out."""
+"""The interface of vocoders, and the trained ones: log-mels in, waveforms of exactly their length out."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -19,15 +19,15 @@ from koe.vocoder.streaming import Chunk, chunks_of, silent_chunk, stream
 
 
 class Vocoder(Protocol):
-    """Log-mels to waveforms. `contract` is the mel contract (koe.params) of what it takes."""
+    """Log-mels to waveforms."""
 
     name: str
-    contract: dict[str, Any]
+    contract: dict[str, Any]  # of the mels that it takes (koe.audio.grid.mel_contract)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) to float32 waveforms (frames * hop_length,), in the same order.
 
-        `f0s` (frames,) in Hz, 0 = unvoiced, help the vocoders that can use them; some need them.
+        `f0s` (frames,) in Hz, 0 = unvoiced, improve the result of some vocoders, and others need them.
         """
 
 
@@ -49,30 +49,33 @@ class NeuralVocoder:
         self._precision = resolve_precision(precision, device, "precision")
         if not network.mixed_precision:
             self._precision = "float32"
-        # A frame at least, which batches are padded with, of networks that look at no others.
+        # At least one frame, which batches are padded with, even if the network needs no context.
         self._silence = silent_chunk(mel_params, max(1, network.context_frames()), network.takes_f0)
 
     def synthesize(self, mels: Sequence[np.ndarray], f0s: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Log-mels (frames, n_mels) and F0 (frames,) to waveforms (frames * hop_length,) in [-1, 1].
 
-        Each mel is followed by more silence than the network sees ahead, alone or in a batch, and the silence
-        is cut off again: how long the others in its batch are changes nothing (lesson 31). Long ones are made piece by
-        piece. Raises KoeError if the network takes F0 and there is none.
+        Each mel is followed by more silence than the network sees ahead, alone or in a batch, and the silence is cut
+        off again, so the lengths of the others in its batch change nothing (lesson 31). Long ones are synthesised piece
+        by piece. Raises KoeError if the network takes F0 and there is none.
         """
         if self._network.takes_f0 and f0s is None:
-            raise KoeError(f"vocoder {self.name} speaks from mel and F0, and F0 is missing; give f0s, in Hz, 0 where "
+            raise KoeError(f"vocoder {self.name} takes mel and F0, and F0 is missing; give f0s, in Hz, 0 where "
                            "unvoiced")
         inputs = [self._input(mel, None if f0s is None else f0s[index]) for index, mel in enumerate(mels)]
         waves: dict[int, np.ndarray] = {}
         for group in groups_by_length([len(mel) for mel in mels]):
             chosen = [inputs[index] for index in group]
-            long = len(chosen[0][0]) > BATCH_FRAMES  # such a one is alone
+            mel, source = chosen[0]
             with mixed_precision(self._precision, self._device):
-                waves |= zip(group, self._in_pieces(*chosen[0]) if long else self._together(chosen), strict=True)
+                if len(mel) > BATCH_FRAMES:  # alone in its group
+                    waves[group[0]] = self._in_pieces(mel, source)
+                else:
+                    waves |= zip(group, self._together(chosen), strict=True)
         return [waves[index] for index in range(len(mels))]
 
     def _input(self, mel: np.ndarray, f0: np.ndarray | None) -> Chunk:
-        """What the network takes. The same F0 gives the same source, whatever else is synthesised."""
+        """The network's input. The same F0 gives the same source, whatever else is synthesised."""
         mel = np.asarray(mel, dtype=np.float32)
         if not self._network.takes_f0 or f0 is None:
             return mel, None
@@ -93,12 +96,12 @@ class NeuralVocoder:
         return [wave[: len(mel) * hop].copy() for wave, (mel, _) in zip(waves, inputs, strict=True)]
 
     def _padded(self, arrays: list[np.ndarray], silence: np.ndarray, longest: int) -> Tensor:
-        """Arrays (length, width), each followed by `silence` and more of it: (batch, longest + len(silence), width)."""
+        """Arrays (length, width), each followed by at least `silence`: (batch, longest + len(silence), width)."""
         batch = np.broadcast_to(silence[:1], (len(arrays), longest + len(silence), silence.shape[1])).copy()
         for row, array in zip(batch, arrays, strict=True):
             row[: len(array)] = array
         return torch.from_numpy(batch).to(self._device)
 
-    def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None) -> list[np.ndarray]:
+    def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None) -> np.ndarray:
         chunks = chunks_of(mel, source, self._mel_params.hop_length)
-        return [np.concatenate([*stream(self._network, chunks, self._mel_params, self._device)])]
+        return np.concatenate(list(stream(self._network, chunks, self._mel_params, self._device)))

@@ -1,8 +1,8 @@
-"""Training a vocoder: what the loop (koe.training.loop) is told of it, and its step, which is of two networks.
+"""Training a vocoder: its task for the loop (koe.training.loop), whose step trains two networks.
 
 A step trains the discriminators, then the generator. Mels of real and generated segments are both computed from the
 segment, edges reflected alike, as HiFi-GAN's public implementation does: cut from the whole utterance's mel, the real
-one's edge frames would contain samples that the generator never saw. It costs a hundredth of a step.
+one's edge frames would contain samples that the generator never saw. This costs a hundredth of a step.
 """
 
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ from koe.vocoder.validation import ValidationItem, validate
 
 
 class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
-    """Trains `generator` and `discriminators` on `train`, watched on `validation`; the result is the generator.
+    """Trains `generator` and `discriminators` on `train`, validated on `validation`; the result is the generator.
 
     `pitch`: the speakers' ranges, for measuring F0 in validation. `optimizer_states`: of the run whose weights the
-    networks have, by `generator` and `discriminators`, to go on with its moments (`init.optimizer`).
+    networks have, by `generator` and `discriminators`, to continue with its moments (`init.optimizer`).
     """
 
     judged_by = "validation/mel"
@@ -85,7 +85,7 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         return scale * rate(self.training.schedule, step - 1, epoch, self.total_steps, hidden=1)
 
     def step(self, step: int, batch: SegmentBatch) -> dict[str, float]:
-        """One step of the discriminators, unless they are at rest, and one of the generator. Networks run in
+        """One step of the discriminators, if they take part, and one of the generator. Networks run in
         `precision`, losses and spectra are float32.
         """
         self.generator.train()
@@ -96,7 +96,9 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         with mixed_precision(self.precision, self.device):
             generated = self.generator(batch.mel, batch.source)
         generated = generated.float() * batch.present
-        values = self._discriminators_step(step, batch.wave, generated.detach()) if self.judged(step) else {}
+        values: dict[str, Tensor] = {}
+        if self.discriminators_take_part(step):
+            values |= self._discriminators_step(step, batch.wave, generated.detach())
         losses = self._generator_losses(step, batch.wave, generated)
         weights = self.params.loss.weights
         total = torch.stack([getattr(weights, part) * loss for part, loss in losses.items()]).sum()
@@ -104,17 +106,17 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         numbers = torch.stack([*values.values()]).detach().tolist()  # the only wait for the GPU
         return dict(zip(values, numbers, strict=True))
 
-    def judged(self, step: int) -> bool:
+    def discriminators_take_part(self, step: int) -> bool:
         """Whether the discriminators take part in a step, from 1."""
         weights = self.params.loss.weights
-        wanted = weights.adversarial > 0 or weights.feature_matching > 0
+        weighted = weights.adversarial > 0 or weights.feature_matching > 0
         present = next(self.discriminators.parameters(), None) is not None
-        return wanted and present and step > self.params.training.spectral_steps
+        return weighted and present and step > self.params.training.spectral_steps
 
     def _discriminators_step(self, step: int, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
         with mixed_precision(self.precision, self.device):
-            judgements = self.discriminators.compare(real, generated)
-        values = {"discriminator": discriminator_loss(*judgements)}
+            of_real, of_generated = self.discriminators.compare(real, generated)
+        values = {"discriminator": discriminator_loss(of_real, of_generated)}
         total = values["discriminator"]
         r1 = self.params.training.r1
         if r1.weight and (step - self.params.training.spectral_steps - 1) % r1.every == 0:
@@ -128,14 +130,14 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         losses = {"mel": mel_loss(log_mel(wave, self.mel), log_mel(generated, self.mel))}
         if self.params.loss.weights.stft:
             losses["stft"] = stft_loss(wave, generated, self.params.loss.stft_sizes)
-        if self.judged(step):
-            self.discriminators.requires_grad_(False)  # gradients flow through them to the generator, not to them
+        if self.discriminators_take_part(step):
+            self.discriminators.requires_grad_(False)  # gradients flow through them, but not into them
             with mixed_precision(self.precision, self.device):
                 with torch.no_grad():
-                    real = self.discriminators(wave)
-                judged = self.discriminators(generated)
-            losses["feature_matching"] = feature_matching_loss(real, judged)
-            losses["adversarial"] = adversarial_loss(judged)
+                    of_real = self.discriminators(wave)
+                of_generated = self.discriminators(generated)
+            losses["feature_matching"] = feature_matching_loss(of_real, of_generated)
+            losses["adversarial"] = adversarial_loss(of_generated)
             self.discriminators.requires_grad_(True)
         return losses
 
@@ -153,13 +155,16 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         settings, mel = self.params.training.validation, self.mel
         validation = validate(network, self._validation_items(), mel, settings, self.params.loss.stft_sizes,
                               self.device, self.pitch)
-        heard = list(zip(self.validation.items, validation.waves, strict=True))[: settings.players]
-        sounds = {name.replace("/", "_"): Sound(wave, mel.sample_rate) for (name, _), wave in heard}
+        played = list(zip(self.validation.items, validation.waves, strict=True))[: settings.players]
+        sounds = {name.replace("/", "_"): Sound(wave, mel.sample_rate) for (name, _), wave in played}
         return ValidationReport(validation.values, sounds=sounds)
 
     def _validation_items(self) -> list[ValidationItem]:
-        return [ValidationItem(name, speaker_key(utterance), *self.validation.read(index))
-                for index, (name, utterance) in enumerate(self.validation.items)]
+        items = []
+        for index, (name, utterance) in enumerate(self.validation.items):
+            piece = self.validation.read(index)
+            items.append(ValidationItem(name, speaker_key(utterance), piece.mel, piece.f0, piece.wave))
+        return items
 
     def sizes(self, step: int) -> str:
         names = [self.train.items[index][0] for index in self.sampler.batching.batch_at(step - 1)]

@@ -1,4 +1,4 @@
-"""What a vocoder in training does with whole utterances that it is not trained on: numbers, and what to listen to.
+"""Validation of a vocoder on whole utterances that it is not trained on: measures, and waveforms to listen to.
 
 `validate` is called by the trainer, always with the same utterances. The mel that goes in may be the recording's own
 or one that an acoustic model generated with the recording's timing; what comes out is compared to the recording.
@@ -30,26 +30,21 @@ from koe.vocoder.synthesis import NeuralVocoder
 
 @dataclass(frozen=True)
 class ValidationItem:
-    """`name` of a pair or an utterance; its speaker, `<corpus>/<speaker>`; mel (frames, n_mels); the recording's F0
-    (frames,) in Hz, 0 = unvoiced, and its waveform (frames * hop_length,).
-    """
+    """An utterance to synthesise and to compare to its recording."""
 
-    name: str
-    speaker: str
-    mel: np.ndarray
-    f0: np.ndarray
-    wave: np.ndarray
+    name: str  # of a pair or an utterance
+    speaker: str  # `<corpus>/<speaker>`
+    mel: np.ndarray  # (frames, n_mels)
+    f0: np.ndarray  # (frames,) of the recording in Hz, 0 = unvoiced
+    wave: np.ndarray  # (frames * hop_length,) of the recording
 
 
 @dataclass(frozen=True)
 class Validation:
-    """`values`: means over utterances, by `validation/<name>`; a measure that no utterance has is left out.
+    """Results of a validation."""
 
-    `waves`: what was synthesised, float32 (frames * hop_length,), in the order of the items.
-    """
-
-    values: dict[str, float]
-    waves: list[np.ndarray]
+    values: dict[str, float]  # means over utterances, by `validation/<name>`, without measures that no utterance has
+    waves: list[np.ndarray]  # synthesised, float32 (frames * hop_length,), in the order of the items
 
 
 def validate(
@@ -59,7 +54,7 @@ def validate(
     """Synthesises every item in full, as a finished vocoder does in float32, and compares it to its recording.
 
     Values: `mel` and `stft`, as in the training's loss; `log_f0_rmse` (natural logarithm) and `vuv_error` (share),
-    frame by frame; `mos`, estimated, and `pesq`, wide band, if `params` asks for them. PESQ hears 16 kHz: projects of
+    frame by frame; `mos`, estimated, and `pesq`, wide band, if `params` asks for them. PESQ is of 16 kHz: projects at
     a lower rate have none. The same network and items give the same values. The network stays as it is.
     """
     vocoder = NeuralVocoder("in training", deepcopy(network), mel_params, device, precision="float32")
@@ -67,19 +62,19 @@ def validate(
     if params.mos:
         mos_predictor()  # before threads could load it twice
 
-    def measured(item: ValidationItem, wave: np.ndarray) -> list[tuple[str, float | None]]:
+    def measure(item: ValidationItem, wave: np.ndarray) -> list[tuple[str, float | None]]:
         return list(_measures(item, wave, mel_params, params, stft_sizes, pitch))
 
-    found: dict[str, list[float]] = defaultdict(list)
+    values: dict[str, list[float]] = defaultdict(list)
     with one_thread(), ThreadPoolExecutor(cores()) as pool:
-        measures = list(pool.map(measured, items, waves))
-    for item, values in zip(items, measures, strict=True):
-        for name, value in values:
+        measures = list(pool.map(measure, items, waves))
+    for item, item_measures in zip(items, measures, strict=True):
+        for name, value in item_measures:
             if value is None:
                 print(f"validation: {name} of {item.name} is not defined and left out")
             else:
-                found[f"validation/{name}"].append(value)
-    return Validation({name: float(np.mean(values)) for name, values in found.items()}, waves)
+                values[f"validation/{name}"].append(value)
+    return Validation({name: float(np.mean(each)) for name, each in values.items()}, waves)
 
 
 def _measures(
@@ -95,8 +90,8 @@ def _measures(
     frame_by_frame = np.repeat(np.arange(len(f0))[:, None], 2, axis=1)
     compared = f0_metrics(f0, item.f0, frame_by_frame)
     yield from ((name, compared[name]) for name in ("log_f0_rmse", "vuv_error"))
-    heard = at_16_khz(wave, mel_params.sample_rate)
+    resampled = at_16_khz(wave, mel_params.sample_rate)
     if params.mos:
-        yield "mos", estimate_mos(heard)
+        yield "mos", estimate_mos(resampled)
     if params.pesq and mel_params.sample_rate >= SAMPLE_RATE:
-        yield "pesq", wide_band_pesq(heard, at_16_khz(item.wave, mel_params.sample_rate))
+        yield "pesq", wide_band_pesq(resampled, at_16_khz(item.wave, mel_params.sample_rate))

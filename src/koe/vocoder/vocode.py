@@ -11,7 +11,7 @@ from koe.vocoder.registry import load_vocoder
 
 
 def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, device: str = "auto") -> None:
-    """Speaks the .npy file of a log-mel (frames, n_mels) with a trained vocoder's folder.
+    """Synthesises the .npy file of a log-mel (frames, n_mels) with the vocoder in a folder.
 
     `f0`: .npy of (frames,) in Hz, 0 = unvoiced, which some vocoders need. Raises KoeError naming the file if an array
     has another shape or kind, or F0 is needed and not given.
@@ -19,7 +19,7 @@ def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, dev
     model = read_vocoder(vocoder)
     array = read_mel(mel, model.mel.n_mels)
     if f0 is None and model.generator.takes_f0:
-        raise KoeError(f"{vocoder} ({model.params.model}) speaks from mel and F0: give --f0, a .npy file of F0 in Hz, "
+        raise KoeError(f"{vocoder} ({model.params.model}) takes mel and F0: give --f0, a .npy file of F0 in Hz, "
                        f"one for each of the {len(array)} frames, 0 where unvoiced")
     f0s = None if f0 is None else [read_f0(f0, len(array))]
     exact = load_vocoder(vocoder, model.mel, device=device, precision="float32")  # to compare with other programs
