@@ -1,4 +1,4 @@
-"""evaluate: held-out sentences converted free-running, as `koe convert` does, through every vocoder, and measured."""
+"""evaluate: held-out sentences converted free-running, as by `koe convert`, with every vocoder, and measured."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ def test_of_a_model_that_is_not_here_the_record_stays(
     record = read_json(f"data/scan/{kind.section}.init.json")
     here.rename("elsewhere")
     scan_initial(kind, SHIPPED)
-    assert f"{kind.section}.init.from: {SHIPPED} is not here" in capsys.readouterr().out
+    assert f"{kind.section}.init.from: {SHIPPED} is not on this machine" in capsys.readouterr().out
     assert read_json(f"data/scan/{kind.section}.init.json") == record
     with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: models/other: there is no such folder"):
         scan_initial(kind, "models/other")

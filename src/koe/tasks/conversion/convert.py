@@ -145,7 +145,7 @@ class Converter:
         return SpeechFeatures(features.mel, features.f0, features.energy, embedding)
 
     def with_speaker(self, speaker: str, utterances: Sequence[SpeechFeatures]) -> "Converter":
-        """A converter that also knows `speaker`, from utterances. Raises KoeError if the model takes no new speakers."""
+        """A converter that also knows `speaker`, from utterances. Raises KoeError if the model takes no new ones."""
         known = self.model.speakers
         known.require_encoder(speaker)
         embeddings = [utterance.embedding for utterance in utterances if utterance.embedding is not None]

@@ -29,9 +29,12 @@ def embed_pairs(
     whose recordings are all silent.
     """
     folder = Path(folder)
-    enrolments = {speaker: names[:ENROLMENT_UTTERANCES] for speaker, names in enrolment_utterances(dataset, pairs).items()}
+    enrolments = {
+        speaker: names[:ENROLMENT_UTTERANCES] for speaker, names in enrolment_utterances(dataset, pairs).items()}
     each = conditioning.by == "encoder" and conditioning.level == "utterance"
-    utterances = {name for names in enrolments.values() for name in names} | (set(pairs["source"]) if each else set())
+    utterances = {name for names in enrolments.values() for name in names}
+    if each:
+        utterances |= set(pairs["source"])
     embeddings = embed_utterances(dataset, sorted(utterances))
     speakers = {speaker: _enrol(speaker, [embeddings[name] for name in names]) for speaker, names in enrolments.items()}
     write_embeddings(folder / SPEAKERS, speakers)

@@ -114,8 +114,8 @@ def _require_the_same(
     if learned and model.speakers.trained != own.trained:
         raise KoeError(
             f"acoustic.init.from: {name} learned {', '.join(model.speakers.trained)}, and the pairs have "
-            f"{', '.join(own.trained)}; its vectors would be those of other speakers. Use acoustic.conditioning.by: encoder, or "
-            "acoustic.init.strict: false, to take the vectors of speakers that both have and learn the others")
+            f"{', '.join(own.trained)}; its vectors would be those of other speakers. Use acoustic.conditioning.by: "
+            "encoder, or acoustic.init.strict: false, to take the vectors of speakers that both have and learn the others")
     if differing or not transfer.complete:
         raise KoeError("\n  ".join([
             f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's, or take what "
@@ -146,7 +146,7 @@ def _take_what_fits(
 def _vectors_by_name(
     state: State, theirs: tuple[str, ...], ours: State, own: tuple[str, ...]
 ) -> tuple[State, list[str]]:
-    """`state` with learned vectors in the order of the `own` speakers: those of `state`, or fresh ones if it has none."""
+    """`state` with learned vectors in the order of `own` speakers, fresh ones for speakers that it does not have."""
     both = [speaker for speaker in own if speaker in theirs]
     if state[VECTORS].shape[1] != ours[VECTORS].shape[1] or not both:
         return {name: tensor for name, tensor in state.items() if name != VECTORS}, [f"{VECTORS}: all fresh"]

@@ -71,8 +71,8 @@ def _conditioning_contradictions(params: Params) -> Iterator[str]:
                "for held-out speakers; use encoder")
     if by == "none" and (several := _several_directions(params)):
         yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed, and without the "
-               "speakers as input the model cannot learn any of them (lesson 22); use acoustic.conditioning.by: learned "
-               "or encoder, or pair.rule: one_way with one source and one target")
+               "speakers as input the model cannot learn any of them (lesson 22); use acoustic.conditioning.by: "
+               "learned or encoder, or pair.rule: one_way with one source and one target")
 
 
 def _role_contradictions(params: Params) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Windows:
 
     @classmethod
     def of_frames(cls, frames: int, overlap: int, factor: int) -> "Windows":
-        """Windows of `frames` frames, which overlap by `overlap` frames or by half of their length, whichever is less."""
+        """Windows of `frames` frames that overlap by `overlap` frames or more; `overlap` is capped at half a window."""
         steps = steps_of(frames, factor)
         return cls(steps, min(steps_of(overlap, factor), steps // 2))
 
