@@ -115,7 +115,7 @@ def _require_the_same(
         raise KoeError(
             f"acoustic.init.from: {name} learned {', '.join(model.speakers.trained)}, and the pairs have "
             f"{', '.join(own.trained)}; its vectors would be those of other speakers. Use acoustic.conditioning.by: "
-            "encoder, or acoustic.init.strict: false, to take the vectors of speakers that both have and learn the others")
+            "encoder, or acoustic.init.strict: false, which takes the vectors of common speakers and learns the others")
     if differing or not transfer.complete:
         raise KoeError("\n  ".join([
             f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's, or take what "
