@@ -34,7 +34,7 @@ from koe.onnx.files import (
 from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, load_acoustic, save_card
 from koe.tasks.conversion.nars2s import NARS2S, Control
-from koe.tasks.conversion.reduction import values_a_step
+from koe.tasks.conversion.reduction import values_per_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 
@@ -73,7 +73,7 @@ def export_acoustic(folder: Path, model: AcousticModel) -> None:
     }[model.params.conditioning.by]
     _export(_Encoder(network), [mel, mask, *voices], encoder_inputs(bool(voices)), ENCODER_OUTPUTS, folder / ENCODER)
     hidden = torch.randn(_BATCH, _STEPS, network.reduce.out_features)
-    source_prosody = torch.randn(_BATCH, _STEPS, 2 * values_a_step(network.reduction))
+    source_prosody = torch.randn(_BATCH, _STEPS, 2 * values_per_step(network.reduction))
     zero = torch.zeros(_BATCH)
     _export(_Decoder(network), [hidden, source_prosody, mask, zero, zero], DECODER_INPUTS, DECODER_OUTPUTS,
             folder / DECODER)

@@ -115,9 +115,9 @@ class Converter:
     ) -> np.ndarray:
         """Converts a recording: float32 (samples,) at any rate → float32 (samples,) at the model's rate.
 
-        `source` and `target` are speakers that the model knows, with or without corpus; None where training had only
-        one. If the model takes embeddings, a source of None is a new speaker, introduced by the recording itself. The
-        recording is prepared as those of training: resampled, checked, trimmed at head and tail; it may be longer.
+        `source` and `target` are speakers that the model knows, with or without corpus. None: the only one in training;
+        if there were several and the model takes embeddings, a source of None is introduced by the recording itself.
+        The recording is prepared as those of training: resampled, checked, trimmed at head and tail; it may be longer.
         Raises AudioError naming what is wrong with it, KoeError for a speaker that is not known or missing.
         """
         known_source, _ = self.direction(source, target)

@@ -15,7 +15,7 @@ from koe.names import Direction, Pair, speaker_key
 from koe.steps import average_frames, batch_steps, steps_of
 from koe.tasks.conversion.nars2s import Prosody, Source
 from koe.tasks.conversion.params import ReductionParams
-from koe.tasks.conversion.reduction import reduce_mel, reduce_prosody, steps_a_value, values_a_step, values_of
+from koe.tasks.conversion.reduction import reduce_mel, reduce_prosody, steps_per_value, values_of, values_per_step
 from koe.tasks.conversion.speakers import Speakers
 
 
@@ -74,8 +74,8 @@ def source_item(
     """
     statistics = speakers.of_source(direction.source)
     reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
-    values = len(reduced) * values_a_step(reduction)
-    pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
+    values = len(reduced) * values_per_step(reduction)
+    pitch, energy = (np.repeat(value, steps_per_value(reduction))[:values]
                      for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers, skipped))
     voiced = average_frames((f0[skipped:] > 0).astype(np.float32), reduction.factor) >= 0.5
     return SourceItem(

@@ -11,7 +11,7 @@ from koe.steps import steps_of
 from koe.tasks.conversion.data import SourceItem, pad, source_batch
 from koe.tasks.conversion.nars2s import NARS2S, Control, Output
 from koe.tasks.conversion.params import ReductionParams
-from koe.tasks.conversion.reduction import frames_a_value
+from koe.tasks.conversion.reduction import frames_per_value
 
 BATCH_SIZE = 8  # utterances computed together: enough to keep two cores busy, and bounded memory
 RANGES = {"pitch": (-24.0, 24.0), "energy": (0.1, 10.0), "speed": (0.25, 4.0)}
@@ -121,7 +121,7 @@ def _conversion(
 
 def _value_positions(frames: int, reduction: ReductionParams) -> np.ndarray:
     """Positions of values of pitch and energy, in frames: the first of their frames, or the middle of the real ones."""
-    first = np.arange(0, frames, frames_a_value(reduction))
+    first = np.arange(0, frames, frames_per_value(reduction))
     if reduction.prosody_by == "slice":
         return first
-    return (first + np.minimum(first + frames_a_value(reduction), frames) - 1) / 2
+    return (first + np.minimum(first + frames_per_value(reduction), frames) - 1) / 2

@@ -23,7 +23,7 @@ from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams, InitParams
-from koe.tasks.conversion.reduction import frames_a_value
+from koe.tasks.conversion.reduction import frames_per_value
 from koe.tasks.conversion.speakers import Speakers
 from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
@@ -36,7 +36,7 @@ MEANINGS: dict[str, Callable[[AcousticParams], Any]] = {
     **{name: attrgetter(name) for name in (
         "normalize_target", "reduction.by", "reduction.factor", "reduction.loss", "reduction.prosody_by",
         "encoder.heads", "encoder.positions", "decoder.heads", "decoder.positions")},
-    "reduction.prosody_factor": lambda params: frames_a_value(params.reduction),
+    "reduction.prosody_factor": lambda params: frames_per_value(params.reduction),
     "loss.duration": lambda params: "log" if params.loss.duration == "log" else "plain or guided",
 }
 

@@ -10,7 +10,7 @@ from koe.nn.layers import average_steps, length_mask, masked_mean
 from koe.tasks.conversion.data import Batch
 from koe.tasks.conversion.nars2s import Output
 from koe.tasks.conversion.params import AcousticLossParams, AcousticLossWeights, MelLossParams
-from koe.tasks.conversion.reduction import frames_a_value
+from koe.tasks.conversion.reduction import frames_per_value
 
 PARTS = ("mel", "postnet", "duration", "pitch", "energy")
 
@@ -22,7 +22,7 @@ def acoustic_losses(output: Output, batch: Batch, params: AcousticLossParams) ->
     Without a Postnet its part is the mel's, detached, so that the same error does not count twice.
     """
     source_mask = length_mask(batch.source.steps, batch.durations.shape[1])
-    value_mask = length_mask(-(-batch.target_frames // frames_a_value(batch.reduction)), output.pitch.shape[1])
+    value_mask = length_mask(-(-batch.target_frames // frames_per_value(batch.reduction)), output.pitch.shape[1])
     target, mask = _compared(batch.target_mel, batch, mean=batch.reduction.by == "mean")
     before, after = (_compared(mel, batch, mean=False)[0] for mel in (output.mel_before, output.mel))
     mel = mel_distance(before, target, mask, params.mel)

@@ -1,9 +1,9 @@
 """NARS2S: non-autoregressive sequence-to-sequence voice conversion (Hayashi et al., ICASSP 2021).
 
-    source mel, R frames a step → linear (+ source speaker) → Conformer encoder (+ target speaker) → duration predictor
-      → length regulator, applied to the hidden sequence and to the source's pitch and energy
+    source mel, R frames per step → linear (+ source speaker) → Conformer encoder (+ target speaker)
+      → duration predictor → length regulator, applied to the hidden sequence and to the source's pitch and energy
       → pitch and energy predictors (source prosody in, target prosody out), added to the hidden sequence
-      → Conformer decoder → linear → R frames a step → Postnet
+      → Conformer decoder → linear → R frames per step → Postnet
 
 Letters in shapes: B batch, S source steps, T target steps, R reduction factor, M mel bands, H the encoder's hidden
 size, W = M times the frames of mel per step, K values of pitch and of energy per step, V values of pitch and of energy
@@ -26,7 +26,7 @@ from koe.nn.postnet import Postnet
 from koe.nn.variance import VariancePredictor
 from koe.steps import batch_steps
 from koe.tasks.conversion.params import AcousticParams, ConditioningParams
-from koe.tasks.conversion.reduction import frames_predicted, steps_a_value, values_a_step
+from koe.tasks.conversion.reduction import frames_predicted, steps_per_value, values_per_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 
 
@@ -119,7 +119,7 @@ class NARS2S(nn.Module):
         self.source_prosody = nn.Linear(2, hidden)
         self.pitch_predictor = VariancePredictor(hidden, params.pitch)
         self.energy_predictor = VariancePredictor(hidden, params.energy)
-        kernel, values = params.prosody_embedding.kernel, values_a_step(params.reduction)
+        kernel, values = params.prosody_embedding.kernel, values_per_step(params.reduction)
         self.pitch_embedding = Convolution(values, hidden, kernel)
         self.energy_embedding = Convolution(values, hidden, kernel)
         self.embedding_dropout = Dropout(params.prosody_embedding.dropout)
@@ -198,7 +198,7 @@ class NARS2S(nn.Module):
         The predictors' rate is that of the values: a step is repeated for each of its values, or averaged with the
         other steps that its value stands for.
         """
-        finer, coarser = values_a_step(self.reduction), steps_a_value(self.reduction)
+        finer, coarser = values_per_step(self.reduction), steps_per_value(self.reduction)
         if finer > 1:
             hidden, mask = (x.repeat_interleave(finer, dim=1) for x in (hidden, mask))
             source_prosody = source_prosody.reshape(*mask.shape, 2)
@@ -212,7 +212,7 @@ class NARS2S(nn.Module):
         """Values (B, V) embedded for the hidden sequence (B, T, H): those of a step side by side; a value that stands
         for several steps is repeated for each.
         """
-        repeated = values.repeat_interleave(steps_a_value(self.reduction), dim=1)
+        repeated = values.repeat_interleave(steps_per_value(self.reduction), dim=1)
         by_step = repeated[:, : mask.shape[1] * embedding.in_channels].reshape(*mask.shape, embedding.in_channels)
         return self.embedding_dropout(embedding(by_step * mask[..., None]))
 

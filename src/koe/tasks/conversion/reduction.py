@@ -14,24 +14,24 @@ from koe.steps import average_frames, slice_frames, stack_frames, steps_of
 from koe.tasks.conversion.params import ReductionParams
 
 
-def frames_a_value(reduction: ReductionParams) -> int:
+def frames_per_value(reduction: ReductionParams) -> int:
     """Frames that one value of pitch and of energy stands for."""
     return reduction.factor if reduction.prosody_factor is None else reduction.prosody_factor
 
 
-def values_a_step(reduction: ReductionParams) -> int:
+def values_per_step(reduction: ReductionParams) -> int:
     """Values of pitch and of energy in one step; 1 where a value stands for a step or more."""
-    return max(1, reduction.factor // frames_a_value(reduction))
+    return max(1, reduction.factor // frames_per_value(reduction))
 
 
-def steps_a_value(reduction: ReductionParams) -> int:
+def steps_per_value(reduction: ReductionParams) -> int:
     """Steps that one value of pitch and of energy stands for; 1 where a step has one or more."""
-    return max(1, frames_a_value(reduction) // reduction.factor)
+    return max(1, frames_per_value(reduction) // reduction.factor)
 
 
 def values_of(steps: int, reduction: ReductionParams) -> int:
     """Values of pitch, and of energy, in `steps` steps."""
-    return steps_of(steps * reduction.factor, frames_a_value(reduction))
+    return steps_of(steps * reduction.factor, frames_per_value(reduction))
 
 
 def frames_predicted(reduction: ReductionParams) -> int:
@@ -51,6 +51,6 @@ def reduce_prosody(values: np.ndarray, reduction: ReductionParams) -> np.ndarray
     If a step has several values, the last one is repeated to fill the last step.
     """
     reduce = {"mean": average_frames, "slice": slice_frames}[reduction.prosody_by]
-    reduced = reduce(values, frames_a_value(reduction))
+    reduced = reduce(values, frames_per_value(reduction))
     filled = values_of(steps_of(len(values), reduction.factor), reduction)
     return np.concatenate([reduced, np.repeat(reduced[-1:], filled - len(reduced))])

@@ -67,7 +67,7 @@ def _conditioning_contradictions(params: Params) -> Iterator[str]:
     """Directions of conversion that `acoustic.conditioning` does not allow (lesson 22)."""
     pair, by = params.pair, params.acoustic.conditioning.by
     if by == "learned" and (pair.validation_speakers or pair.test_speakers):
-        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: learned vectors do not exist "
+        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: there are no learned vectors "
                "for held-out speakers; use encoder")
     if by == "none" and (several := _several_directions(params)):
         yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed, and without the "

@@ -70,7 +70,7 @@ def _cut(item: SourceItem, span: Span) -> SourceItem:
 
 
 def _by_step(values: np.ndarray, item: SourceItem) -> np.ndarray:
-    """Values of pitch or energy as (S, values a step)."""
+    """Values of pitch or energy as (S, values per step)."""
     return values.reshape(len(item.mel), -1)
 
 
