@@ -1,4 +1,4 @@
-"""align: durations of every pair's source steps in target steps; a second method's, for the report, aside."""
+"""align: durations of every pair's source steps, in target steps; a second method's, for the report only."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Inputs(StageFiles):
 
 class Outputs(StageFiles):
     alignment: Path = Path("data/alignment")
-    comparison: Path = Path("data/comparison")  # apart, so that nothing is trained again for the report
+    comparison: Path = Path("data/comparison")  # apart, so that align.compare causes no training
 
 
 STAGE = Stage("align", "how many target steps each source step lasts", Parameters, Inputs, Outputs)

@@ -1,4 +1,4 @@
-"""check: what the data stages kept, excluded and marked, as numbers for `dvc metrics`."""
+"""check: counts of what the data stages kept, excluded and marked, for `dvc metrics`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""evaluate: held-out sentences converted free-running, as `koe convert` does, through every vocoder, and measured."""
+"""evaluate: held-out sentences converted free-running, as by `koe convert`, with every vocoder, and measured."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from koe.evaluation.held_out import Condition, held_out_pairs, measure_condition
 from koe.evaluation.measure import DIRECTIONS, EVALUATION, REFERENCE, headline, summarize, summarize_directions
 from koe.evaluation.params import EvaluationParams
 from koe.files import write_json
-from koe.tasks.conversion.convert import Converter, Heard
+from koe.tasks.conversion.convert import Converter, SpeechFeatures
 from koe.tasks.conversion.embedding import SPEAKERS, UTTERANCES, read_embeddings
 from koe.vocoder.params import GriffinLimParams
 from koe.vocoder.registry import load_vocoder
@@ -56,12 +56,12 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     dataset = Dataset(list(params.corpora), params.mel)
     test = held_out_pairs(read_pairs(inputs.pairs), params.evaluation, params.seed)
     griffin_lim = load_vocoder("griffin_lim", params.mel, params.griffin_lim, params.seed)
-    # What bfloat16 makes of a mel depends on the processor, and metrics are not to.
+    # Not bfloat16, whose results depend on the processor: metrics should not.
     trained = load_vocoder(inputs.vocoder, params.mel, precision="float32")
     converter = Converter.load(inputs.acoustic, trained)
     embeddings = read_embeddings(inputs.speakers / UTTERANCES)
     conversions = converter.convert_features(
-        [Heard(dataset.mel(name), dataset.f0(name), dataset.energy(name), embeddings.get(name))
+        [SpeechFeatures(dataset.mel(name), dataset.f0(name), dataset.energy(name), embeddings.get(name))
          for name in test["source"]],
         directions_of(test),
     )
@@ -76,14 +76,13 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pitch = speaker_pitch(params.pitch, params.corpora)
     references = references_of(dataset, test, pitch, read_embeddings(inputs.speakers / SPEAKERS))
     rows = measure_conditions(references, conditions, params.evaluation, outputs.recordings, converted)
-    measured_before = REFERENCE.read(inputs.reference)
-    rows = pd.concat([measured_before, rows], ignore_index=True)
+    rows = pd.concat([REFERENCE.read(inputs.reference), rows], ignore_index=True)
     summary = summarize(rows)
     EVALUATION.write(outputs.utterances.parent, rows)
     write_json(outputs.summary, summary)
     DIRECTIONS.write(outputs.directions.parent, summarize_directions(rows, test))
-    standing = trained.name if params.evaluation.headline == "trained" else griffin_lim.name
-    write_json(outputs.headline, headline(summary, standing))
+    headline_vocoder = trained.name if params.evaluation.headline == "trained" else griffin_lim.name
+    write_json(outputs.headline, headline(summary, headline_vocoder))
     print(f"evaluate: {len(test)} held-out pairs converted and measured")
 
 

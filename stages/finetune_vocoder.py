@@ -54,11 +54,11 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
 
     start = find_model(VOCODER, params.vocoder.init.origin) if params.vocoder.init.origin else None
     validation = draw_pairs(pairs_in(pairs, "validation"), training.validation.utterances, params.seed)
-    recordings = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
+    data = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
                   for corpus in params.corpora]
     train_vocoder(
         params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed, start,
-        speaker_pitch(params.pitch, params.corpora), fingerprint([*recordings, inputs.pairs, inputs.generated]),
+        speaker_pitch(params.pitch, params.corpora), fingerprint([*data, inputs.pairs, inputs.generated]),
         code_digest(__file__), code_revision(), outputs.curves, outputs.vocoder,
     )
 

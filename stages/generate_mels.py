@@ -1,6 +1,6 @@
-"""generate_mels: every pair through the acoustic model with the target's durations → data/generated.
+"""generate_mels: every pair converted by the acoustic model with the target's durations → data/generated.
 
-The target's durations make the mel as long as the target's audio, so that the vocoder can be tuned on both.
+With the target's durations the mel is as long as the target's audio, so that the vocoder can be tuned on both.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""import: recordings, or the demo's sentences spoken, become an utterance table."""
+"""import: an utterance table of recordings, or of the demo's sentences, which are synthesized here."""
 
 from pathlib import Path
 

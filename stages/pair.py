@@ -1,4 +1,4 @@
-"""pair: recordings of one sentence become pairs, sentences become training, validation and test."""
+"""pair: pairs of recordings of one sentence, and the split of the sentences into training, validation and test."""
 
 from pathlib import Path
 

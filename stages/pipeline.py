@@ -1,4 +1,4 @@
-"""The pipeline of voice conversion, as commands and pages know it."""
+"""Declaration of the voice conversion pipeline."""
 
 from koe.pipeline.declaration import Pipeline
 from koe.tasks.conversion.declaration import EVALUATION, FACTS, IDEA, PAGE, SWEEP_METRIC, TITLE, TRAININGS

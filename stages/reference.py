@@ -1,4 +1,4 @@
-"""reference: what no model changes, measured once: source, target, and the target's mel through Griffin-Lim."""
+"""reference: conditions that no model changes, measured once: source, target, the target's mel by Griffin-Lim."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""report: the page to listen to, and where it is."""
+"""report: the page with players and results; prints its path."""
 
 from pathlib import Path
 
@@ -46,7 +46,6 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     page = write_page(PipelineFolder(PIPELINE, params), code_revision())
     print_summary(read_json(inputs.summary), PIPELINE.evaluation)
     print(f"listen: {page}")
-
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""resample: recordings are decoded, checked, brought to one rate and packed."""
+"""resample: recordings decoded, checked, resampled to one rate and packed."""
 
 from pathlib import Path
 

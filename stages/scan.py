@@ -1,5 +1,5 @@
-"""scan: what lies outside the project (recordings, and models to start from), so that a change there re-runs what
-depends on it and nothing else.
+"""scan: the state of recordings and of models to start from outside the project, so that a change of theirs re-runs
+the stages that depend on it and no others.
 """
 
 from pathlib import Path
@@ -34,9 +34,9 @@ STAGE = Stage("scan", "what lies outside, recordings and models to start from; l
 
 def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     for name, corpus in params.corpora.items():
-        found = scan_corpus(name, corpus, outputs.scan, work_root() / "scan")
-        print(f"{name}: {found['files']} files, {found['bytes'] / 2**20:.1f} MiB" if found else
-              f"{name}: no recordings at {corpus.path} here; its recorded state is used")
+        scan = scan_corpus(name, corpus, outputs.scan, work_root() / "scan")
+        print(f"{name}: {scan['files']} files, {scan['bytes'] / 2**20:.1f} MiB" if scan else
+              f"{name}: no recordings at {corpus.path} on this machine; its recorded state is used")
     starts = [ModelKind(training.section, training.card) for training in load_declaration().trainings if training.card]
     files = {kind: outputs.scan / f"{kind.section}.init.json" for kind in starts}  # no corpus has a dot in its name
     for path in outputs.scan.glob("*.json"):
@@ -48,13 +48,13 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def scan_initial(kind: ModelKind, name: str | None, file: Path) -> None:
-    """Writes {"from", "digest"} of the model to start from; of one that is not here, what is recorded stays."""
+    """Writes {"from", "digest"} of the model to start from; if it is not on this machine, the recorded state stays."""
     try:
         digest = find_model(kind, name).digest if name else None
     except KoeError:
         if not file.exists() or read_json(file)["from"] != name:
             raise
-        print(f"{kind.section}.init.from: {name} is not here; its recorded state is used")
+        print(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
         return
     write_json(file, {"from": name, "digest": digest})
 

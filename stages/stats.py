@@ -1,4 +1,4 @@
-"""stats: mean and standard deviation of features by side, speaker and over all, from training pairs only."""
+"""stats: mean and standard deviation of features by side, by speaker and over all, from training pairs only."""
 
 from pathlib import Path
 

@@ -51,23 +51,23 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pairs, acoustic = read_pairs(inputs.pairs), params.acoustic
     require_conditioning(pairs, acoustic.conditioning)
     dataset = Dataset(list(params.corpora), params.mel)
-    embeddings = read_embeddings(inputs.speakers / SPEAKERS) if acoustic.conditioning.by == "encoder" else {}
+    speaker_embeddings = read_embeddings(inputs.speakers / SPEAKERS) if acoustic.conditioning.by == "encoder" else {}
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
     data = AcousticData(
         dataset=dataset,
         train=pairs_in(pairs, "train"),
         validation=draw_pairs(pairs_in(pairs, "validation"), acoustic.training.validation_pairs, params.seed),
         speakers=Speakers(acoustic.conditioning, directions, read_statistics(inputs.stats, params.mel),
-                          acoustic.normalize_target, embeddings),
+                          acoustic.normalize_target, speaker_embeddings),
         durations=read_durations(inputs.alignment, dataset, pairs, acoustic.reduction.factor),
-        heard=read_embeddings(inputs.speakers / UTTERANCES),
+        embeddings=read_embeddings(inputs.speakers / UTTERANCES),
         positions=read_positions(inputs.alignment, pairs) if acoustic.training.shift else None,
     )
     preparation = Preparation(params.mel, params.resample, params.trim, speaker_pitch(params.pitch, params.corpora))
     start = find_model(ACOUSTIC, acoustic.init.origin) if acoustic.init.origin else None
-    read = (inputs.features, inputs.pairs, inputs.alignment, inputs.stats, inputs.speakers)
+    hashed = [inputs.features, inputs.pairs, inputs.alignment, inputs.stats, inputs.speakers]
     train_acoustic(
-        acoustic, preparation, data, params.seed, start, fingerprint([*read]), code_digest(__file__), code_revision(),
+        acoustic, preparation, data, params.seed, start, fingerprint(hashed), code_digest(__file__), code_revision(),
         outputs.curves, outputs.acoustic,
     )
 

@@ -50,7 +50,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def train(method: str, params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
-    # Here, because DTW needs no PyTorch, and this stage runs always.
+    # Imported here, because this stage always runs, and DTW does not need PyTorch.
     from koe.align.run import train_aligner
     from koe.align.steps import StepReader
     from koe.align.training import AlignedPairs

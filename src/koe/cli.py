@@ -91,14 +91,14 @@ def _require_files(paths: list[Path]) -> None:
 
 def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str | None]":
     """The converter and the name of the target: of the training's speakers, or somebody new, introduced by files."""
-    from koe.tasks.conversion.convert import hear_file
+    from koe.tasks.conversion.convert import features_of_file
 
     if len(names) < 2 and not any(Path(name).is_file() for name in names):
         return converter, names[0] if names else None
     recordings = [Path(name) for name in names]
     _require_files(recordings)
     name = recordings[0].stem
-    return converter.with_speaker(name, [hear_file(converter, path) for path in recordings]), name
+    return converter.with_speaker(name, [features_of_file(converter, path) for path in recordings]), name
 
 
 @app.command("export-onnx")

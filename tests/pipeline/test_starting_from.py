@@ -122,4 +122,4 @@ def test_dvc_notices_another_model_in_the_folder_to_start_from(project: Project,
     shutil.rmtree(other)  # as on a machine that never had it
     output = project.run("dvc", "repro")
     assert project.stages_run(output) == ["scan"]
-    assert "work/base is not here; its recorded state is used" in output
+    assert "work/base is not on this machine; its recorded state is used" in output

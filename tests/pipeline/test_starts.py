@@ -54,7 +54,7 @@ def test_of_a_model_that_is_not_here_the_record_stays(
     record = read_json(record_of(kind))
     here.rename("elsewhere")
     scan_initial(kind, SHIPPED, record_of(kind))
-    assert f"{kind.section}.init.from: {SHIPPED} is not here" in capsys.readouterr().out
+    assert f"{kind.section}.init.from: {SHIPPED} is not on this machine" in capsys.readouterr().out
     assert read_json(record_of(kind)) == record
     with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: models/other: there is no such folder"):
         scan_initial(kind, "models/other", record_of(kind))

@@ -73,7 +73,7 @@ def test_two_pipelines_do_not_meet(project: Project, below: Project) -> None:
     assert "slow" in below.run("koe", "exp", "list")
     below.set("vocoder.training.true_mels", 0.5)
     refused = below.run("dvc", "repro", "train_vocoder", check=False)
-    assert "vocoder.training.true_mels: 0.5, but there are recordings alone" in refused
+    assert "vocoder.training.true_mels: 0.5, but this pipeline has no generated mels" in refused
     below.run("git", "checkout", "-q", "params.yaml")
     below.run("koe", "exp", "run", "slow")
     difference = below.run("dvc", "metrics", "diff", "--json", "HEAD", "slow")

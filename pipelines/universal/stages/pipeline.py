@@ -1,4 +1,4 @@
-"""The pipeline of a vocoder for any voice, as commands and pages know it."""
+"""Declaration of the pipeline that trains a vocoder for any voice."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -29,8 +29,8 @@ class Params(Section):
         yield from pitch_contradictions(self.pitch, self.corpora, self.mel)
         yield from vocoder_contradictions(self.vocoder, self.mel)
         if self.vocoder.training.true_mels != 1:
-            yield (f"vocoder.training.true_mels: {self.vocoder.training.true_mels:g}, but there are recordings alone "
-                   "here, no generated mels; set it to 1")
+            yield (f"vocoder.training.true_mels: {self.vocoder.training.true_mels:g}, but this pipeline has no "
+                   "generated mels; set it to 1")
 
 
 _DATA = tuple(f"../../stages/{name}.py" for name in ("scan", "import_corpus", "resample", "trim", "extract"))

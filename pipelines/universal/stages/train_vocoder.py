@@ -42,13 +42,13 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     origin = params.vocoder.init.origin
     start = find_model(VOCODER, origin) if origin else None
     dataset = Dataset(list(params.corpora), params.mel)
-    chosen = hold_out(dataset.features["utterance"], params.vocoder.training.validation.utterances, params.seed)
-    train, validation = (MelAudio(dataset, [(name, name) for name in names]) for names in chosen)
-    recordings = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
+    split = hold_out(dataset.features["utterance"], params.vocoder.training.validation.utterances, params.seed)
+    train, validation = (MelAudio(dataset, [(name, name) for name in names]) for names in split)
+    data = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
                   for corpus in params.corpora]
     train_vocoder(
         params.vocoder, train, validation, params.seed, start, speaker_pitch(params.pitch, params.corpora),
-        fingerprint(recordings), code_digest(__file__), code_revision(), outputs.curves, outputs.vocoder,
+        fingerprint(data), code_digest(__file__), code_revision(), outputs.curves, outputs.vocoder,
     )
 
 

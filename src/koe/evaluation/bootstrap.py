@@ -1,7 +1,7 @@
-"""How far a difference between runs is to be trusted: the paired bootstrap over utterances.
+"""How far a difference between runs can be trusted: the paired bootstrap over utterances.
 
-Utterances are drawn with replacement, the same ones for every run, and the runs' aggregates are computed anew. What is
-hard or easy about an utterance is so for all runs, and does not count as uncertainty of their difference.
+Utterances are drawn with replacement, the same ones for every run, and the runs' aggregates are computed again. What
+makes an utterance hard or easy does so in all runs, and adds no uncertainty to their difference.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from scipy import stats
 
 RESAMPLES = 10_000
 LEVEL = 0.95
-FEWEST = 6  # utterances: of five, all say the same by chance in one of 16 cases
-_DRAWN_AT_ONCE = 2**20  # utterances: memory is bounded, however many there are
+FEWEST = 6  # utterances: with five, all differences have the same sign by chance in one of 16 cases
+_DRAWN_AT_ONCE = 2**20  # utterances; bounds the memory, however many utterances there are
 
 
 def paired_resamples(
@@ -32,11 +32,11 @@ def paired_resamples(
 
 
 def interval(differences: np.ndarray, utterances: int, level: float = LEVEL) -> tuple[float, float]:
-    """The confidence interval of a difference, from its values over resamples (resamples,) of so many utterances.
+    """The confidence interval of a difference, from its values (resamples,) over resamples of `utterances` utterances.
 
-    Percentiles, a little outside of the nominal ones, for those of few utterances are too narrow: the expanded
-    percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.1. Raises
-    ValueError for fewer than FEWEST, among which no resample is further out than the utterances themselves.
+    Percentiles a little outside the nominal ones, which are too narrow with few utterances: the expanded percentile
+    interval of Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.1. Raises ValueError for
+    fewer than FEWEST utterances, with which no resample lies further out than the utterances themselves.
     """
     if utterances < FEWEST:
         raise ValueError(f"an interval needs {FEWEST} utterances or more, got {utterances}")

@@ -1,6 +1,6 @@
-"""The held-out pairs of the test split: what they are measured against, and measuring conditions of them.
+"""The held-out pairs of the test split: their references, and the measurement of conditions against them.
 
-Two stages use this: `reference` for what no model changes, `evaluate` for what a model makes.
+Used by two stages: `reference`, for conditions that no model changes, and `evaluate`, for a model's output.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ from koe.store import ShardWriter
 def held_out_pairs(pairs: pd.DataFrame, evaluation: EvaluationParams, seed: int) -> pd.DataFrame:
     """The test pairs that are measured, at most `evaluation.pairs` and `pairs_per_direction` of each direction.
 
-    They are drawn under the seed: sentences for the directions, so that each gets the same ones where it has them and
-    they can be compared, and then pairs.
+    They are drawn under the seed: first the sentences of each direction, which are the same ones wherever directions
+    share sentences, so that directions can be compared; then the pairs.
     """
     test = pairs[pairs["split"] == "test"].reset_index(drop=True)
     if evaluation.pairs_per_direction is not None:
@@ -43,9 +43,9 @@ def held_out_pairs(pairs: pd.DataFrame, evaluation: EvaluationParams, seed: int)
 def references_of(
     dataset: Dataset, pairs: pd.DataFrame, pitch: SpeakerPitch, speakers: Mapping[str, np.ndarray]
 ) -> list[Reference]:
-    """What each of `pairs` is measured against.
+    """The reference of each of `pairs`.
 
-    F0 is looked for between the lower floor and the higher ceiling of the two speakers, in every condition.
+    F0 is searched between the lower floor and the higher ceiling of the two speakers, in every condition.
     """
     references = []
     for row in pairs.to_dict("records"):
@@ -66,21 +66,21 @@ def references_of(
 
 @dataclass(frozen=True)
 class Condition:
-    """A waveform for each pair, float32 (samples,), under a name such as `source` or `griffin_lim.ceiling`."""
+    """One waveform for each pair."""
 
-    name: str
-    waves: list[np.ndarray]
+    name: str  # such as `source` or `griffin_lim.ceiling`
+    waves: list[np.ndarray]  # float32 (samples,), in the order of the pairs
 
 
 def measure_conditions(
     references: list[Reference], conditions: list[Condition], evaluation: EvaluationParams, folder: str | Path,
     mels: list[np.ndarray] | None = None,
 ) -> pd.DataFrame:
-    """Writes the waveforms (and `mels`) as shards keyed by pair into `folder`, measures them, returns the rows.
+    """Writes the waveforms (and `mels`) as shards keyed by pair into `folder`, measures them and returns the rows.
 
-    Waveforms become 16 bit first: what is measured is what is heard. Samples out of range are counted and printed
-    (lesson 15), and so is what could not be measured. Raises StoreError for NaN in a mel, KoeError for NaN in a
-    waveform.
+    Waveforms are converted to 16 bit first, so that what is measured is what listeners hear. Samples out of range are
+    counted and printed (lesson 15), and so are metrics that could not be measured. Raises StoreError for NaN in a mel,
+    KoeError for NaN in a waveform.
     """
     jobs = []
     with ShardWriter(folder) as writer:
@@ -98,7 +98,7 @@ def measure_conditions(
 def _as_int16(condition: Condition, index: int, pair: str) -> np.ndarray:
     wave = condition.waves[index]
     if not np.isfinite(wave).all():
-        raise KoeError(f"{condition.name} of {pair}: NaN or infinity in the waveform; train the model anew")
+        raise KoeError(f"{condition.name} of {pair}: NaN or infinity in the waveform; train the model again")
     audio, outside = to_int16(wave)
     if outside:
         print(f"{condition.name} of {pair}: {outside} samples out of range, clipped")

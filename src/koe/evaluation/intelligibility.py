@@ -1,4 +1,4 @@
-"""How much of the text a speech recogniser still understands: word and character error rates, English only."""
+"""How much of the text a speech recogniser understands: word and character error rates, English only."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from koe.text.normalization import normalize
 
 @dataclass(frozen=True)
 class Errors:
-    """Substitutions, deletions and insertions, and what they are counted against. Rates pool over utterances."""
+    """Edits and lengths, which are summed over utterances before a rate is taken."""
 
-    word_errors: int
-    words: int
+    word_errors: int  # substitutions, deletions and insertions
+    words: int  # of the text
     character_errors: int
     characters: int
 
 
 def count_errors(text: str, transcript: str) -> Errors:
-    """Edits between a text and what was heard, both normalised; characters count the single spaces between words."""
-    wanted, heard = normalize(text), normalize(transcript)
-    words, characters = jiwer.process_words(wanted, heard), jiwer.process_characters(wanted, heard)
-    return Errors(_edits(words), len(wanted.split()), _edits(characters), len(wanted))
+    """Edits between a text and its transcript, both normalised; single spaces between words count as characters."""
+    text, transcript = normalize(text), normalize(transcript)
+    words, characters = jiwer.process_words(text, transcript), jiwer.process_characters(text, transcript)
+    return Errors(_edits(words), len(text.split()), _edits(characters), len(text))
 
 
 def _edits(output: jiwer.WordOutput | jiwer.CharacterOutput) -> int:

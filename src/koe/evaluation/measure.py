@@ -1,6 +1,6 @@
-"""Every measure of a pair's waveforms against its target, and their summary over a condition.
+"""Every metric of a pair's waveforms against its target, and their summary over a condition.
 
-A measure that cannot be taken is None, never NaN, and the row says why.
+A metric that cannot be measured is None, never NaN, and the row gives the reason.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,20 +56,16 @@ _SEPARATOR = "; "  # between a row's reasons
 
 @dataclass(frozen=True)
 class Reference:
-    """What the conditions of a pair are measured against.
-
-    `target`: the target's trimmed recording, int16 (samples,) at `sample_rate`. The embeddings (256,) are the two
-    speakers', from training utterances (`koe.listeners.speaker.enrol`).
-    """
+    """What the waveforms of a pair are measured against."""
 
     pair: str
     text: str
     language: str
-    target: np.ndarray
-    sample_rate: int
+    target: np.ndarray  # the target's trimmed recording, int16 (samples,)
+    sample_rate: int  # Hz
     pitch: PitchRange
-    target_embedding: np.ndarray
-    source_embedding: np.ndarray
+    target_embedding: np.ndarray  # (256,) of the speaker, from training utterances (koe.listeners.speaker.enrol)
+    source_embedding: np.ndarray  # (256,), likewise
 
 
 def measure(
@@ -77,7 +73,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Measures waveforms, int16 (samples,), named by their condition: a row of EVALUATION for each.
 
-    What is measured is what is stored and heard, 16 bit and trimmed.
+    These are the 16-bit, trimmed waveforms that are stored and that listeners hear.
     """
     target = _analysis(at_16_khz(from_int16(reference.target), reference.sample_rate), reference, evaluation)
     return [_row(condition, wave, target, reference, evaluation) for condition, wave in waves.items()]
@@ -88,14 +84,14 @@ def measure_pairs(
 ) -> Iterator[list[dict[str, Any]]]:
     """`measure` of each pair, in order, on all cores.
 
-    In threads, unlike the data stages: nearly all of the time goes to networks that let the interpreter go, and
-    processes would spend longer on loading them than on measuring.
+    In threads, unlike the data stages: nearly all of the time is spent in networks that release the interpreter's
+    lock, and processes would take longer to load the networks than to measure.
     """
-    for wanted, load in (
+    for enabled, load in (
         (evaluation.speaker, speaker_encoder), (evaluation.wer, speech_recognizer), (evaluation.mos, mos_predictor)
     ):
-        if wanted:
-            load()  # before threads could do it twice
+        if enabled:
+            load()  # here, so that no two threads load it
     with one_thread(), ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
@@ -187,9 +183,9 @@ def _naturalness(wave: np.ndarray, evaluation: EvaluationParams) -> tuple[dict[s
 def aggregate(rows: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> dict[str, Any]:
     """Summary of one condition's rows: each of `metrics`, `utterances`, and `missing` where something is.
 
-    Means over the rows that have the metric; `wer` and `cer` are all errors over all words or characters;
-    `nearer_to_target` is a share. A metric that no row has is None. `missing` maps a metric to how many rows lack it
-    and why.
+    Means over the rows that have the metric; `wer` and `cer` are the total of errors over the total of words or
+    characters; `nearer_to_target` is a share. A metric that no row has is None. `missing` maps a metric to the number
+    of rows without it and the reasons.
     """
     summary: dict[str, Any] = {}
     for metric in metrics:
@@ -221,12 +217,12 @@ def summarize_directions(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFram
 
 
 def headline(summary: Mapping[str, Any], vocoder: str) -> dict[str, float | None]:
-    """The few numbers that stand for a run in a table of runs: of `vocoder`'s converted speech."""
+    """The few metrics that represent a run in a table of runs: those of `vocoder`'s converted speech."""
     return headline_of(summary, f"{vocoder}.converted", HEADLINE)
 
 
 def headline_of(summary: Mapping[str, Any], condition: str, metrics: Sequence[str]) -> dict[str, float | None]:
-    """The few numbers that stand for a run, `metrics` of one condition: what a pipeline writes to metrics/summary.json.
+    """The few metrics that represent a run, those of one condition: a pipeline writes them to metrics/summary.json.
 
     `summary`: as `summarize` returns it.
     """
@@ -237,28 +233,28 @@ def headline_of(summary: Mapping[str, Any], condition: str, metrics: Sequence[st
 
 
 def evaluation_table(columns: Iterable[str]) -> Table:
-    """evaluation.csv of any task: these columns, of which `pair` (the item), `condition`, `text`, `transcript` and
-    `missing` hold text, and all others numbers.
+    """The table evaluation.csv of any task, with these columns: `pair` (the item), `condition`, `text`, `transcript`
+    and `missing` hold text, all others numbers.
     """
     texts = {name for name, kind in EVALUATION.columns.items() if kind is str}
     return Table(EVALUATION.file, {name: str if name in texts else float | None for name in columns})
 
 
 def read_evaluation(folder: str | Path) -> pd.DataFrame:
-    """evaluation.csv of any task in `folder`, whatever it has measured. Raises StoreError as `Table.read` does."""
+    """Reads a task's evaluation.csv in `folder`, whatever its metrics. Raises StoreError as `Table.read` does."""
     path = Path(folder) / EVALUATION.file
     header = list(pd.read_csv(path, nrows=0).columns) if path.exists() else EVALUATION.columns
     return evaluation_table(header).read(folder)
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:
-    """From a table's column `missing`: each metric that some row lacks, how many lack it, and why."""
+    """From a table's column `missing`: each metric that is missing in a row, in how many rows, and the reasons."""
     reasons: dict[str, list[str]] = {}
     for cell in cells:
         for entry in filter(None, cell.split(_SEPARATOR)):
             metric, _, reason = entry.partition(": ")
             reasons.setdefault(metric, []).append(reason)
-    return {metric: f"{len(found)}: {', '.join(sorted(set(found)))}" for metric, found in reasons.items()}
+    return {metric: f"{len(causes)}: {', '.join(sorted(set(causes)))}" for metric, causes in reasons.items()}
 
 
 def _rounded(value: float) -> float:

@@ -1,6 +1,6 @@
-"""Mel-cepstral distortion between two log-mels, without audio: what validation follows while training.
+"""Mel-cepstral distortion between two log-mels, without audio: the metric of validation during training.
 
-Not the evaluation's MCD, which is measured on waveforms (`koe.evaluation.mcd`); the two move together.
+Not the evaluation's MCD, which is measured on waveforms (`koe.evaluation.mcd`), but correlated with it.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ ORDER = 24
 def mel_cepstral_distortion_of_mels(converted: np.ndarray, target: np.ndarray) -> float:
     """Mean distance in dB along the best DTW path between mels (frames, M) and (frames, M).
 
-    Cepstra 1 to 24 of the log-mel (c0, loudness, left out); 10 / ln 10 * sqrt(2 * sum of squared differences),
+    Cepstra 1 to 24 of the log-mel (without c0, the loudness): 10 / ln 10 * sqrt(2 * sum of squared differences),
     where log-mel = c0 + 2 * sum of c_n cos(…), the scale of mel-cepstral analysis.
     """
     left, right = mel_cepstra(converted, ORDER), mel_cepstra(target, ORDER)

@@ -1,7 +1,7 @@
-"""A measure as a person reads it: its name, unit, which way is better, what it needs.
+"""Metrics as they are shown: name, unit, which direction is better, what they require.
 
-How each is taken is said where it is computed (`koe.evaluation.measure` and what that calls). Which of them a pipeline
-has, and in which order they stand in its tables, the pipeline declares (`koe.pipeline.declaration`).
+The code that computes a metric documents how (`koe.evaluation.measure` and the modules that it calls). A pipeline
+declares which metrics it has, and their order in its tables (`koe.pipeline.declaration`).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 
 from koe.evaluation.pooling import POOLED
 
-Values = Mapping[str, float | None]  # a condition's, by a metric's name
+Values = Mapping[str, float | None]  # of a condition, by the metric's name
 MISSING = "–"
 _Amount = TypeVar("_Amount", float, np.ndarray)
 
@@ -27,16 +27,16 @@ class Metric:
     digits: int
     better: Literal["lower", "higher", "one"]
     meaning: str
-    scale: float = 1.0  # from the value that is stored to the one that is shown: shares are stored, per cent are shown
-    needs: Literal["", "target", "text"] = ""  # beside the recording: the target's; a text to compare a transcript to
-    pooled: tuple[str, str] | None = None  # columns of counts the ratio of whose sums is the aggregate; None: a mean
+    scale: float = 1.0  # shown value over stored value: shares are stored, percentages are shown
+    needs: Literal["", "target", "text"] = ""  # beside the waveform: the target's, or a text to compare a transcript to
+    pooled: tuple[str, str] | None = None  # columns of counts; the aggregate is the ratio of their sums. None: a mean
 
     def text(self, value: float | None, sign: str = "") -> str:
-        """The value in the unit of the column, a dash where it was not measured. `sign="+"` for differences."""
+        """The value in the metric's unit, a dash where it was not measured. `sign="+"` for differences."""
         return MISSING if value is None else f"{value * self.scale:{sign}.{self.digits}f}".replace("-", "−")
 
     def badness(self, value: _Amount) -> _Amount:
-        """A number, for each of an array, that falls as the value gets better."""
+        """A number that falls as the value gets better; for an array, elementwise."""
         return {"lower": value, "higher": -value, "one": abs(value - 1)}[self.better]
 
 

@@ -1,3 +1,3 @@
-"""Measures that are ratios of counts: over many recordings, the ratio of all counts, not the mean of ratios."""
+"""Metrics that are ratios of counts: over many recordings, the ratio of the sums, not the mean of the ratios."""
 
-POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}  # columns, by measure
+POOLED = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}  # columns, by metric

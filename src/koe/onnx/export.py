@@ -1,7 +1,7 @@
-"""Trained models as ONNX graphs of dynamic batch sizes and lengths: `koe export-onnx`.
+"""Trained models as ONNX graphs with dynamic batch sizes and lengths: `koe export-onnx`.
 
-The acoustic model becomes two graphs, for between them stands the length regulator, whose lengths depend on the data.
-A vocoder becomes one graph: what its network says (`VocoderNetwork.exported`) of mel in, waveform out.
+The acoustic model becomes two graphs, because the length regulator between them has lengths that depend on the data.
+A vocoder becomes one graph, mel in, waveform or its parts out (`VocoderNetwork.exported`).
 """
 
 import warnings
@@ -34,29 +34,30 @@ from koe.onnx.files import (
 from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, load_acoustic, save_card
 from koe.tasks.conversion.nars2s import NARS2S, Control
-from koe.tasks.conversion.reduction import values_a_step
+from koe.tasks.conversion.reduction import values_per_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 from koe.vocoder.model_file import VocoderModel, read_vocoder
 
 OPSET = 17
-_BATCH, _STEPS = 2, 21  # of the tensors that exporting traces with; any would do
+_BATCH, _STEPS = 2, 21  # of the tensors to trace with; any sizes would do
 
 
 def export_onnx(folder: str | Path, acoustic: str | Path, vocoder: str | Path | None = None) -> None:
-    """Exports an acoustic model and a vocoder, each from its folder, into `folder`; for the layout see koe.onnx.files.
+    """Exports an acoustic model and a vocoder, each from its folder, into `folder`; see koe.onnx.files for its layout.
 
-    Raises KoeError if a package is missing, or if `folder` has an earlier vocoder and is to get none, for the two would
-    be taken for one export; StoreError for a folder that holds no model, ContractError if the mel settings of the two
-    differ.
+    Raises KoeError if a package is missing, or if no vocoder is exported and `folder` has one from an earlier export,
+    with which the new model would be mistaken for one export; StoreError for a folder that holds no model;
+    ContractError if the mel settings of the two differ.
     """
     if vocoder is None and (Path(folder) / VOCODER / NETWORK).exists():
         raise KoeError(f"{Path(folder) / VOCODER} was exported earlier, and this export has no vocoder: remove it, "
                        "name another folder, or give a vocoder")
     model = load_acoustic(acoustic)
     if vocoder is not None:
-        speaker = read_vocoder(vocoder)
-        compare_contracts(str(acoustic), mel_contract(model.preparation.mel), str(vocoder), mel_contract(speaker.mel))
-        export_vocoder(Path(folder) / VOCODER, speaker)
+        vocoder_model = read_vocoder(vocoder)
+        compare_contracts(str(acoustic), mel_contract(model.preparation.mel),
+                          str(vocoder), mel_contract(vocoder_model.mel))
+        export_vocoder(Path(folder) / VOCODER, vocoder_model)
     export_acoustic(Path(folder) / ACOUSTIC, model)
 
 
@@ -72,14 +73,15 @@ def export_acoustic(folder: Path, model: AcousticModel) -> None:
     }[model.params.conditioning.by]
     _export(_Encoder(network), [mel, mask, *voices], encoder_inputs(bool(voices)), ENCODER_OUTPUTS, folder / ENCODER)
     hidden = torch.randn(_BATCH, _STEPS, network.reduce.out_features)
-    spoken = torch.randn(_BATCH, _STEPS, 2 * values_a_step(network.reduction))
+    source_prosody = torch.randn(_BATCH, _STEPS, 2 * values_per_step(network.reduction))
     zero = torch.zeros(_BATCH)
-    _export(_Decoder(network), [hidden, spoken, mask, zero, zero], DECODER_INPUTS, DECODER_OUTPUTS, folder / DECODER)
+    _export(_Decoder(network), [hidden, source_prosody, mask, zero, zero], DECODER_INPUTS, DECODER_OUTPUTS,
+            folder / DECODER)
     save_card(folder, model)
 
 
 def export_vocoder(folder: Path, model: VocoderModel) -> None:
-    """Writes the graph and the card into `folder`. The generator's weight norm is folded away, for good."""
+    """Writes the graph and the card into `folder`. The weight norm of `model` itself is folded away."""
     network = model.generator.cpu().eval().fold_weight_norm()
     mel = torch.randn(_BATCH, _STEPS, model.mel.n_mels)
     exported = network.exported(mel, torch.randn(_BATCH, _STEPS * model.mel.hop_length, 2))
@@ -96,23 +98,25 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
 def _export(
     module: nn.Module, arguments: list[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
 ) -> None:
-    """Traces `module` into a file. The first axis of everything is the batch, the second one counts steps or samples,
-    but of `voices` it is the source and the target.
+    """Traces `module` into a file.
+
+    The first axis of every tensor is the batch; the second one counts steps or samples, except in `voices`, where it
+    is the source and the target.
     """
     require("onnx")
     axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: f"{name} length"} for name in (*inputs, *outputs)}
     axes |= {name: {0: "batch"} for name, value in zip(inputs, arguments, strict=True)
              if value.dim() == 1 or name == "voices"}
     with replacing(path) as temporary, warnings.catch_warnings():
-        # Sizes that are the same for every input are constants of the graph, which is meant; and this exporter is the
-        # old one: PyTorch's new one takes twenty times as long and needs a further package.
+        # The warnings are of sizes that become constants of the graph, which is intended, and of the old exporter:
+        # PyTorch's new one takes twenty times as long and needs a further package.
         warnings.simplefilter("ignore")
         torch.onnx.export(module.eval().requires_grad_(False), tuple(arguments), temporary, dynamo=False,
                           input_names=list(inputs), output_names=list(outputs), dynamic_axes=axes, opset_version=OPSET)
 
 
 class _Encoder(nn.Module):
-    """What of the acoustic model comes before its length regulator."""
+    """The part of the acoustic model before its length regulator."""
 
     def __init__(self, network: NARS2S) -> None:
         super().__init__()
@@ -123,22 +127,22 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """What of the acoustic model comes after its length regulator."""
+    """The part of the acoustic model after its length regulator."""
 
     def __init__(self, network: NARS2S) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, hidden: Tensor, spoken: Tensor, mask: Tensor, pitch: Tensor, energy: Tensor
+        self, hidden: Tensor, source_prosody: Tensor, mask: Tensor, pitch: Tensor, energy: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         control = Control(pitch, energy, torch.ones_like(pitch))
-        predicted, mel_before, mel = self.network.decode(hidden, spoken, mask, control=control)
-        return predicted.pitch, predicted.energy, mel_before, mel + 0  # without Postnet the same tensor as before
+        predicted, mel_before, mel = self.network.decode(hidden, source_prosody, mask, control=control)
+        return predicted.pitch, predicted.energy, mel_before, mel + 0  # without Postnet both are one tensor
 
 
 class _Affine(nn.Module):
-    """A trained batch norm: a factor and an offset for each channel, real step or not."""
+    """A trained batch norm as a factor and an offset for each channel, applied to real steps and padding alike."""
 
     def __init__(self, norm: MaskedBatchNorm) -> None:
         super().__init__()
@@ -153,7 +157,7 @@ class _Affine(nn.Module):
 
 
 def _affine_norms(network: NARS2S) -> NARS2S:
-    """`network` with its batch norms replaced: gathering real steps, as they do, is not for graphs."""
+    """`network` with its batch norms replaced: they gather the real steps, which cannot be exported."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, MaskedBatchNorm):
@@ -163,14 +167,14 @@ def _affine_norms(network: NARS2S) -> NARS2S:
 
 @contextmanager
 def _complex_as_pairs() -> Iterator[None]:
-    """Within it graphs hold complex numbers as pairs of real ones, as far as vocoders draw them: from polar ones."""
+    """Within it, complex numbers are exported as pairs of real ones, for the operations that vocoders use: `polar`."""
 
-    def pairs(graph: Any, value: Any) -> Any:
+    def pair_axis(graph: Any, value: Any) -> Any:
         return graph.op("Unsqueeze", value, graph.op("Constant", value_t=torch.tensor([-1])))
 
     def polar(graph: Any, magnitude: Any, phase: Any) -> Any:
-        parts = (graph.op("Mul", magnitude, graph.op(name, phase)) for name in ("Cos", "Sin"))
-        return graph.op("Concat", *(pairs(graph, part) for part in parts), axis_i=-1)
+        real, imaginary = (graph.op("Mul", magnitude, graph.op(name, phase)) for name in ("Cos", "Sin"))
+        return graph.op("Concat", pair_axis(graph, real), pair_axis(graph, imaginary), axis_i=-1)
 
     symbolics: dict[str, Callable[..., Any]] = {
         "aten::polar": polar, "aten::view_as_real": lambda graph, value: value}

@@ -1,9 +1,9 @@
-"""The folder of exported networks, and what reading and writing them needs.
+"""Layout of the folder of exported networks, and names of their inputs and outputs.
 
-`acoustic/` holds `encoder.onnx` and `decoder.onnx`, what comes before and after the length regulator, beside the card
-of the model they came from (koe.tasks.conversion.model_file). `vocoder/` holds `network.onnx` and `vocoder.json`: the
-vocoder's parameters and mel contract, and how far its network sees. `koe.onnx.export` writes them, `koe.onnx.runtime`
-reads them.
+`acoustic/` holds `encoder.onnx` and `decoder.onnx`, the parts before and after the length regulator, and the card of
+the model that was exported (koe.tasks.conversion.model_file). `vocoder/` holds `network.onnx` and `vocoder.json`: the
+vocoder's parameters and mel contract, and how many frames of context its network needs. `koe.onnx.export` writes
+them, `koe.onnx.runtime` reads them.
 """
 
 import importlib
@@ -16,17 +16,17 @@ ENCODER, DECODER, NETWORK, CARD = "encoder.onnx", "decoder.onnx", "network.onnx"
 
 # Names of the graphs' inputs and outputs; shapes as in koe.tasks.conversion.nars2s and koe.vocoder.
 ENCODER_OUTPUTS = ["encoded", "durations"]
-DECODER_INPUTS = ["hidden", "spoken", "mask", "pitch", "energy"]  # the last two: `Control`'s
+DECODER_INPUTS = ["hidden", "spoken", "mask", "pitch", "energy"]  # spoken: source's prosody; last two: `Control`'s
 DECODER_OUTPUTS = ["predicted_pitch", "predicted_energy", "mel_before", "mel"]
 
 
 def encoder_inputs(voices: bool) -> list[str]:
-    """`voices` only for models of more than one source and target."""
+    """With `voices` only for models of more than one source and target."""
     return ["mel", "mask", *(["voices"] if voices else [])]
 
 
 def require(package: str) -> Any:
-    """Imports a package of the extra `onnx`. Raises KoeError saying how to install it."""
+    """Imports a package of the extra `onnx`. Raises KoeError, with how to install it, if it is missing."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

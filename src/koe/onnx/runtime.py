@@ -1,6 +1,6 @@
 """Exported models, computed by ONNX Runtime on the CPU: `koe convert --onnx`.
 
-They stand where PyTorch's networks stand: batches, windows, streaming and what comes before and after are the same.
+They take the place of PyTorch's networks: batches, windows, streaming and the steps before and after are the same.
 """
 
 from pathlib import Path
@@ -37,8 +37,8 @@ CPU = torch.device("cpu")
 
 
 def load_converter(folder: str | Path, with_vocoder: bool = True) -> Converter:
-    """A converter of what `koe.onnx.export` wrote into `folder`; raises as `load_acoustic` does, and ContractError if
-    the mel settings of the two models differ.
+    """A converter with the models that `koe.onnx.export` wrote into `folder`. Raises as `load_acoustic` does, and
+    ContractError if the mel settings of the two models differ.
     """
     model = load_acoustic(folder)
     if not with_vocoder:
@@ -73,7 +73,7 @@ def load_vocoder(folder: str | Path) -> NeuralVocoder:
 
 
 class Graph:
-    """A graph in a file, tensors in and out."""
+    """A graph read from a file, which takes and returns tensors."""
 
     def __init__(self, path: Path) -> None:
         runtime = require("onnxruntime")
@@ -81,17 +81,17 @@ class Graph:
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own have no base but this
+        except Exception as error:  # ONNX Runtime's exceptions have no common base but this
             raise StoreError(f"{path} cannot be read ({error}); export the model again (koe export-onnx)") from error
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
-        """Inputs and outputs by the names and in the order of koe.onnx.files."""
-        found = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
-        return [torch.from_numpy(value) for value in found]
+        """Takes inputs by name, returns outputs in the order of koe.onnx.files."""
+        outputs = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        return [torch.from_numpy(value) for value in outputs]
 
 
 class OnnxNARS2S(NARS2S):
-    """The acoustic model, of which only the length regulator is computed by PyTorch. It has no weights of its own."""
+    """The acoustic model with exported encoder and decoder: PyTorch computes the length regulator only. No weights."""
 
     def __init__(self, folder: Path, params: AcousticParams, n_mels: int) -> None:
         nn.Module.__init__(self)
@@ -100,18 +100,18 @@ class OnnxNARS2S(NARS2S):
         self._encoder, self._decoder = Graph(folder / ENCODER), Graph(folder / DECODER)
 
     def encode(self, mel: Tensor, voices: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
-        given = [mel, mask, *([] if voices is None else [voices])]
-        encoded, durations = self._encoder(**dict(zip(encoder_inputs(voices is not None), given, strict=True)))
+        inputs = [mel, mask, *([] if voices is None else [voices])]
+        encoded, durations = self._encoder(**dict(zip(encoder_inputs(voices is not None), inputs, strict=True)))
         return encoded, durations
 
     def decode(
-        self, hidden: Tensor, spoken: Tensor, mask: Tensor, prosody: Prosody | None = None,
+        self, hidden: Tensor, source_prosody: Tensor, mask: Tensor, prosody: Prosody | None = None,
         forced: Tensor | None = None, control: Control | None = None,
     ) -> tuple[Prosody, Tensor, Tensor]:
         if prosody is not None:
-            raise NotImplementedError("exported models predict the target's prosody; they cannot be given it")
+            raise NotImplementedError("exported models predict the target's prosody and cannot take it as input")
         zero = torch.zeros(len(hidden))
         shifts = (zero, zero) if control is None else (control.pitch, control.energy)
-        given = dict(zip(DECODER_INPUTS, (hidden, spoken, mask, *shifts), strict=True))
-        pitch, energy, mel_before, mel = self._decoder(**given)
+        inputs = dict(zip(DECODER_INPUTS, (hidden, source_prosody, mask, *shifts), strict=True))
+        pitch, energy, mel_before, mel = self._decoder(**inputs)
         return Prosody(pitch, energy), mel_before, mel

@@ -1,4 +1,4 @@
-"""Conversion of recordings: who speaks, who is to speak, and people the model has never heard."""
+"""Conversion of recordings: source, target, and speakers that the model was not trained on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from koe.errors import AudioError, KoeError
 from koe.names import Direction
 from koe.statistics import Moments
 from koe.tasks.conversion import convert as module
-from koe.tasks.conversion.convert import Converter, Heard, convert_file, convert_files, hear_file
+from koe.tasks.conversion.convert import Converter, SpeechFeatures, convert_file, convert_files, features_of_file
 from koe.tasks.conversion.inference import Adjustment
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, build_network, save_acoustic
 from koe.tasks.conversion.schema import check_params
@@ -101,7 +101,7 @@ def test_one_direction_needs_no_names(make: Any, voice: Any) -> None:
 
 def test_several_directions_need_names(make: Any, voice: Any) -> None:
     converter = load(make("learned"))
-    with pytest.raises(KoeError, match=r"who speaks\? .*c/ann, c/bob.*--from"):
+    with pytest.raises(KoeError, match=r"which source speaker\? .*c/ann, c/bob.*--from"):
         converter.convert(voice(0.8), RATE, target="ann")
     with pytest.raises(KoeError, match=r"which voice\? .*c/ann, c/bob.*--to"):
         converter.convert(voice(0.8), RATE, source="ann")
@@ -110,8 +110,8 @@ def test_several_directions_need_names(make: Any, voice: Any) -> None:
 
 def test_the_named_target_decides_the_pitch(make: Any, voice: Any) -> None:
     converter = load(make("learned"))
-    heard = converter.listen(voice(0.8, 150.0), RATE, "c/ann")
-    high, low = converter.convert_features([heard] * 2, DIRECTIONS[::-1])
+    features = converter.features(voice(0.8, 150.0), RATE, "c/ann")
+    high, low = converter.convert_features([features] * 2, DIRECTIONS[::-1])
     pitch = [np.median(item.f0[item.f0 > 0]) for item in (high, low)]
     assert pitch[0] > 1.5 * pitch[1]  # 200 Hz and 100 Hz, the statistics of the two
 
@@ -120,15 +120,15 @@ def test_a_speaker_nobody_heard_in_training(make: Any, voice: Any) -> None:
     converter = load(make("encoder"))
     unnamed = converter.convert(voice(0.8, 180.0), RATE, target="bob")
     assert len(unnamed)
-    namesake = converter.with_speaker("bob", [converter.listen(voice(0.8), RATE)])
+    namesake = converter.with_speaker("bob", [converter.features(voice(0.8), RATE)])
     assert len(namesake.convert(voice(0.8), RATE, "ann", "bob"))
-    known = converter.with_speaker("eve", [converter.listen(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
-    heard = known.listen(voice(0.8), RATE, "c/ann")
-    [conversion] = known.convert_features([heard], [Direction("c/ann", "eve")])
+    known = converter.with_speaker("eve", [converter.features(voice(0.8, f0), RATE) for f0 in (230.0, 250.0)])
+    features = known.features(voice(0.8), RATE, "c/ann")
+    [conversion] = known.convert_features([features], [Direction("c/ann", "eve")])
     assert 200 < np.median(conversion.f0[conversion.f0 > 0]) < 280
     assert "eve" not in converter.model.speakers.known
     with pytest.raises(KoeError, match=r"cannot take a new speaker \(eve\)"):
-        load(make("learned")).with_speaker("eve", [heard])
+        load(make("learned")).with_speaker("eve", [features])
 
 
 def test_loudness_is_prepared_as_in_training(make: Any, voice: Any) -> None:
@@ -136,7 +136,7 @@ def test_loudness_is_prepared_as_in_training(make: Any, voice: Any) -> None:
     plain, normalised = load(make("none", DIRECTIONS[:1])), load(make("none", DIRECTIONS[:1], loudness_lufs=-23.0))
 
     def difference(converter: Converter) -> float:
-        one, other = (converter.listen(wave, RATE).energy for wave in (loud, quiet))
+        one, other = (converter.features(wave, RATE).energy for wave in (loud, quiet))
         return float(np.abs(one - other).mean())
 
     assert difference(plain) > 2 > 0.1 > difference(normalised)
@@ -163,15 +163,15 @@ def test_the_command_line_takes_names_or_recordings(make: Any, voice: Any, tmp_p
 def test_a_recording_that_cannot_introduce_anybody_is_named(make: Any, tmp_path: Path) -> None:
     write_audio(tmp_path / "nothing.wav", np.zeros(RATE, np.float32), RATE)
     with pytest.raises(AudioError, match=r"silence.*nothing\.wav"):
-        hear_file(load(make("encoder")), tmp_path / "nothing.wav")
+        features_of_file(load(make("encoder")), tmp_path / "nothing.wav")
 
 
 def test_recordings_longer_than_those_of_training_go_in_windows(make: Any, voice: Any) -> None:
     converter = load(make("none", DIRECTIONS[:1], max_seconds=1.0))
-    heard = {seconds: converter.listen(voice(seconds), RATE) for seconds in (1.0, 6.0)}
+    features = {seconds: converter.features(voice(seconds), RATE) for seconds in (1.0, 6.0)}
 
     def convert(seconds: float, converter: Converter) -> Any:
-        return converter.convert_features([heard[seconds]], DIRECTIONS[:1])[0]
+        return converter.convert_features([features[seconds]], DIRECTIONS[:1])[0]
 
     whole = replace(converter, window_seconds=60.0)
     assert np.array_equal(convert(1.0, converter).mel, convert(1.0, whole).mel)
@@ -188,15 +188,15 @@ def test_files_convert_together_as_they_do_alone(
 ) -> None:
     monkeypatch.setattr(module, "GROUP_SECONDS", group_seconds)
     converter = load(make(by))
-    speaks = "ann" if by == "learned" else None
+    source = "ann" if by == "learned" else None
     paths = [tmp_path / f"{name}.wav" for name in ("long", "broken", "short", "middle")]
     for path, seconds in zip(paths, (1.6, 0.1, 0.5, 0.9), strict=True):
         write_audio(path, voice(seconds, 150.0 + 50 * seconds), RATE)
-    results = list(convert_files(converter, paths, tmp_path / "together", speaks, "bob"))
+    results = list(convert_files(converter, paths, tmp_path / "together", source, "bob"))
     assert [path for path, _ in results] == paths
     assert isinstance(results[1][1], AudioError) and "broken.wav" in str(results[1][1])
     for path in (paths[0], *paths[2:]):
-        convert_file(converter, path, tmp_path / "alone.wav", speaks, "bob")
+        convert_file(converter, path, tmp_path / "alone.wav", source, "bob")
         together, alone = (read_audio(file)[0] for file in (tmp_path / "together" / path.name, tmp_path / "alone.wav"))
         assert len(together) == len(alone)
         assert np.allclose(together, alone, atol=1e-3)
@@ -300,8 +300,9 @@ def test_a_long_recording_is_spoken_in_pieces(
     converter = replace(converter, vocoder=vocoder)
     frames = 3000
     generator = np.random.default_rng(0)
-    heard = Heard(generator.normal(-5, 2, (frames, 80)).astype(np.float32), np.full(frames, 150.0, np.float32),
-                  generator.normal(-5, 2, frames).astype(np.float32))
+    features = SpeechFeatures(
+        generator.normal(-5, 2, (frames, 80)).astype(np.float32), np.full(frames, 150.0, np.float32),
+        generator.normal(-5, 2, frames).astype(np.float32))
     sizes: list[int] = []
     forward = Generator.forward
 
@@ -310,6 +311,6 @@ def test_a_long_recording_is_spoken_in_pieces(
         return forward(self, mel, source)
 
     monkeypatch.setattr(Generator, "forward", counting)
-    [wave] = converter.speak([heard], adjustment=Adjustment(speed=0.3))
+    [wave] = converter.convert_utterances([features], adjustment=Adjustment(speed=0.3))
     assert len(wave) > 2 * 256 * max(sizes)
     assert max(sizes) < 2000

@@ -13,7 +13,7 @@ from koe.steps import batch_steps, steps_of
 from koe.tasks.conversion.data import PairReader, pad, source_batch, source_item
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams, ReductionParams
-from koe.tasks.conversion.reduction import frames_predicted, values_a_step, values_of
+from koe.tasks.conversion.reduction import frames_predicted, values_of, values_per_step
 from koe.tasks.conversion.schema import check_params
 
 BANDS = 4
@@ -87,7 +87,7 @@ def test_lesson_30_a_batch_has_a_place_for_every_frame_and_value(
     source_steps = batch_steps(max(steps_of(source, reduction.factor) for source, _ in counts))
     target_steps = batch_steps(max(steps_of(target, reduction.factor) for _, target in counts))
     assert batch.source.mel.shape == (len(pairs), source_steps, frames_predicted(reduction) * BANDS)
-    assert batch.source.pitch.shape == (len(pairs), source_steps * values_a_step(reduction))
+    assert batch.source.pitch.shape == (len(pairs), source_steps * values_per_step(reduction))
     assert batch.target_mel.shape == (len(pairs), target_steps * reduction.factor, BANDS)
     assert batch.prosody.pitch.shape == batch.prosody.energy.shape == (len(pairs), values_of(target_steps, reduction))
     assert batch.target_frames.tolist() == [target for _, target in counts]

@@ -18,7 +18,7 @@ from koe.steps import steps_of
 from koe.tasks.conversion.data import SourceItem, source_batch, source_item
 from koe.tasks.conversion.inference import Adjustment, Conversion, convert_items
 from koe.tasks.conversion.nars2s import NARS2S, Control, Output, Source
-from koe.tasks.conversion.reduction import frames_a_value, reduce_prosody
+from koe.tasks.conversion.reduction import frames_per_value, reduce_prosody
 from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
 from koe.tasks.conversion.windows import FADE_FRAMES, Windows, convert_in_windows
@@ -127,7 +127,7 @@ def test_values_are_put_where_they_were_taken(values: dict[str, Any], reduction:
         taken = reduce_prosody(line, params.acoustic.reduction)
         item, ones = item_of(params, frames), np.ones(steps, np.int32)
         [conversion] = convert_items(Repeating(params, (taken + 4) / 2), [item], True, 1, CPU, [ones], [frames])
-        last = taken[steps_of(frames, frames_a_value(params.acoustic.reduction)) - 1]
+        last = taken[steps_of(frames, frames_per_value(params.acoustic.reduction)) - 1]
         assert np.allclose(conversion.energy, np.clip(line, taken[0], last), atol=1e-4)
 
 

@@ -16,7 +16,7 @@ from koe.tasks.conversion.data import Batch
 from koe.tasks.conversion.losses import PARTS, acoustic_losses, weighted_sum
 from koe.tasks.conversion.nars2s import NARS2S, Control, Prosody, Source
 from koe.tasks.conversion.params import AcousticParams
-from koe.tasks.conversion.reduction import frames_predicted, values_a_step, values_of
+from koe.tasks.conversion.reduction import frames_predicted, values_of, values_per_step
 from koe.tasks.conversion.schema import check_params
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 
@@ -46,7 +46,7 @@ def random_voices(batch: int, by: str) -> torch.Tensor | None:
 def random_source(steps: list[int], params: AcousticParams) -> Source:
     longest, reduction = max(steps), params.reduction
     mel = torch.randn(len(steps), longest, frames_predicted(reduction) * BANDS)
-    pitch, energy = torch.randn(2, len(steps), longest * values_a_step(reduction))
+    pitch, energy = torch.randn(2, len(steps), longest * values_per_step(reduction))
     return Source(mel, pitch, energy, torch.tensor(steps), random_voices(len(steps), params.conditioning.by))
 
 

@@ -13,9 +13,9 @@ from koe.tasks.conversion.reduction import (
     frames_predicted,
     reduce_mel,
     reduce_prosody,
-    steps_a_value,
-    values_a_step,
+    steps_per_value,
     values_of,
+    values_per_step,
 )
 
 frame_counts, factors = st.integers(1, 50), st.integers(1, 6)
@@ -71,20 +71,20 @@ def test_averages_are_over_real_frames(frames: int, factor: int) -> None:
 @given(frame_counts, st.sampled_from(RATES), st.sampled_from(["mean", "slice"]))
 def test_values_of_prosody_cover_the_steps(frames: int, rates: tuple[int, int], by: str) -> None:
     """Each value is made of its own real frames, and those that only fill the last step repeat the last real one."""
-    factor, frames_a_value = rates
-    params = reduction(factor, prosody_by=by, prosody_factor=frames_a_value)
+    factor, frames_per_value = rates
+    params = reduction(factor, prosody_by=by, prosody_factor=frames_per_value)
     values = np.random.default_rng(frames).normal(size=frames).astype(np.float32)
-    reduced, real = reduce_prosody(values, params), steps_of(frames, frames_a_value)
+    reduced, real = reduce_prosody(values, params), steps_of(frames, frames_per_value)
     assert len(reduced) == values_of(steps_of(frames, factor), params) >= real
     for index, value in enumerate(reduced[:real]):
-        piece = values[index * frames_a_value : (index + 1) * frames_a_value]
+        piece = values[index * frames_per_value : (index + 1) * frames_per_value]
         assert value == pytest.approx(piece.mean() if by == "mean" else piece[0], abs=1e-6)
     assert (reduced[real:] == reduced[real - 1]).all()
 
 
 @pytest.mark.parametrize("rates", RATES)
 def test_a_value_stands_for_frames_of_whole_steps_or_a_step_has_whole_values(rates: tuple[int, int]) -> None:
-    factor, frames_a_value = rates
-    params = reduction(factor, prosody_factor=frames_a_value)
-    assert factor * steps_a_value(params) == frames_a_value * values_a_step(params)
-    assert 1 in (steps_a_value(params), values_a_step(params))
+    factor, frames_per_value = rates
+    params = reduction(factor, prosody_factor=frames_per_value)
+    assert factor * steps_per_value(params) == frames_per_value * values_per_step(params)
+    assert 1 in (steps_per_value(params), values_per_step(params))

@@ -16,12 +16,12 @@ from koe.tasks.conversion.windows import FADE_FRAMES, Windows, convert_in_window
 FACTOR = 3
 
 
-def item_of(steps: int, values_a_step: int = 1, seed: int = 0) -> SourceItem:
+def item_of(steps: int, values_per_step: int = 1, seed: int = 0) -> SourceItem:
     """Steps of two bands that wander slowly, some of them unvoiced, and quiet at every 40th step."""
     generator = np.random.default_rng(seed)
     mel = np.cumsum(generator.normal(0, 0.1, (steps, 2)), axis=0).astype(np.float32)
-    energy = np.repeat(np.where(np.arange(steps) % 40 == 39, -3.0, 0.0), values_a_step)
-    return SourceItem(mel, np.repeat(mel[:, 0], values_a_step), energy, np.arange(steps) % 20 > 3, NOTHING, None)
+    energy = np.repeat(np.where(np.arange(steps) % 40 == 39, -3.0, 0.0), values_per_step)
+    return SourceItem(mel, np.repeat(mel[:, 0], values_per_step), energy, np.arange(steps) % 20 > 3, NOTHING, None)
 
 
 def local(items: list[SourceItem]) -> list[Conversion]:
@@ -52,9 +52,9 @@ def test_windows_cover_every_step_and_are_used_for_every_step_once(steps: int, l
         assert begin + windows.overlap // 4 - 1 <= joint <= end - windows.overlap // 4 + 1
 
 
-@pytest.mark.parametrize("values_a_step", [1, 3])
-def test_a_model_without_context_converts_the_same_in_windows(values_a_step: int) -> None:
-    item = item_of(500, values_a_step)
+@pytest.mark.parametrize("values_per_step", [1, 3])
+def test_a_model_without_context_converts_the_same_in_windows(values_per_step: int) -> None:
+    item = item_of(500, values_per_step)
     [whole] = local([item])
     [joined] = convert_in_windows(local, [item], Windows(100, 40), FACTOR)
     for field in ("mel", "f0", "energy", "durations"):

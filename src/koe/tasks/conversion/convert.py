@@ -1,7 +1,7 @@
-"""Conversion, the one path that evaluation, validation's numbers and `koe convert` share.
+"""Conversion with a trained model: one path for evaluation and `koe convert`.
 
-A ladder: `convert_features` → `speak` (what was heard of recordings) → `convert` (a waveform) → `convert_file` →
-`convert_files` (many, some at a time), each a few lines over the ones before.
+A ladder: `convert_features` → `convert_utterances` (features to waveforms) → `convert` (a waveform) → `convert_file` →
+`convert_files` (many, in groups), each a few lines over the ones before.
 """
 
 import math
@@ -35,35 +35,32 @@ from koe.tasks.conversion.windows import Windows, convert_in_windows
 from koe.vocoder.registry import Vocoder
 
 UNNAMED = "the speaker of recording"
-OVERLAP_SECONDS = 4.0  # speech pauses about every two, the half in which a joint is looked for
-GROUP_SECONDS = 300.0  # of speech that `convert_files` keeps in memory: some batches, to sort by length
+OVERLAP_SECONDS = 4.0  # a joint is searched in half of it, and speech has a pause about every two seconds
+GROUP_SECONDS = 300.0  # of speech that `convert_files` holds in memory: several batches, to sort by length
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What is taken from an utterance: log-mel (frames, M), F0 (frames,) in Hz, 0 = unvoiced, energy (frames,); and the
-    speaker embedding (256,) of models that are told of speakers by one, None otherwise or for silence.
-    """
+class SpeechFeatures:
+    """Features of an utterance that the model converts, not normalised."""
 
-    mel: np.ndarray
-    f0: np.ndarray
-    energy: np.ndarray
-    embedding: np.ndarray | None = None
+    mel: np.ndarray  # (frames, M) log-mel
+    f0: np.ndarray  # (frames,) Hz, 0 = unvoiced
+    energy: np.ndarray  # (frames,)
+    embedding: np.ndarray | None = None  # (256,) of the speaker; None: for silence, or `conditioning.by` is not encoder
 
 
 @dataclass(frozen=True)
 class Converter:
-    """A trained acoustic model, ready to convert; with a vocoder, to speak.
+    """A trained acoustic model, ready to convert features; with a vocoder, waveforms.
 
-    Recordings of up to `window_seconds` (None: as long as those of training may be) are converted whole, longer ones in
-    windows of that length, which overlap by `overlap_seconds` or more.
+    Recordings of up to `window_seconds` are converted whole, longer ones in windows of that length.
     """
 
     model: AcousticModel
     device: torch.device
     vocoder: Vocoder | None = None
-    window_seconds: float | None = None
-    overlap_seconds: float = OVERLAP_SECONDS
+    window_seconds: float | None = None  # None: `resample.max_seconds` of the model's training
+    overlap_seconds: float = OVERLAP_SECONDS  # smallest overlap of windows
 
     @classmethod
     def load(cls, folder: str | Path, vocoder: Vocoder | None = None, device: str = "auto") -> "Converter":
@@ -72,19 +69,19 @@ class Converter:
         if vocoder is not None:
             own = mel_contract(model.preparation.mel)
             compare_contracts("the acoustic model", own, f"the vocoder ({vocoder.name})", vocoder.contract)
-        where = resolve_device(device)
-        model.network.to(where)
-        return cls(model, where, vocoder)
+        resolved = resolve_device(device)
+        model.network.to(resolved)
+        return cls(model, resolved, vocoder)
 
     def convert_features(
-        self, utterances: Sequence[Heard], directions: Sequence[Direction], adjustment: Adjustment = NEUTRAL
+        self, utterances: Sequence[SpeechFeatures], directions: Sequence[Direction], adjustment: Adjustment = NEUTRAL
     ) -> list[Conversion]:
-        """Converts utterances, each from a source to a target speaker that the model knows, in batches."""
+        """Converts utterances in batches, each from a source to a target speaker that the model knows."""
         model = self.model
         items = [
-            source_item(heard.mel, heard.f0, heard.energy, model.speakers, direction, model.params.reduction,
-                        heard.embedding)
-            for heard, direction in zip(utterances, directions, strict=True)
+            source_item(utterance.mel, utterance.f0, utterance.energy, model.speakers, direction,
+                        model.params.reduction, utterance.embedding)
+            for utterance, direction in zip(utterances, directions, strict=True)
         ]
 
         def convert(items: list[SourceItem]) -> list[Conversion]:
@@ -93,24 +90,24 @@ class Converter:
 
         return convert_in_windows(convert, items, self._windows, model.params.reduction.factor)
 
-    def speak(
-        self, recordings: Sequence[Heard], source: str | None = None, target: str | None = None,
+    def convert_utterances(
+        self, utterances: Sequence[SpeechFeatures], source: str | None = None, target: str | None = None,
         adjustment: Adjustment = NEUTRAL,
     ) -> list[np.ndarray]:
-        """Converts what `listen` made of recordings, in batches: float32 (samples,) each, at the model's rate.
+        """Converts the features of recordings in batches to waveforms, float32 (samples,) at the model's rate.
 
-        `source` and `target`: see `convert`. Raises KoeError for a speaker.
+        `source` and `target`: see `convert`. Raises KoeError for a speaker that is not known or missing.
         """
         if self.vocoder is None:
             raise KoeError("this converter was loaded without a vocoder; give one to Converter.load")
-        speaks, is_to_speak = self.direction(source, target)
-        sources = [speaks or f"{UNNAMED} {number}" for number in range(1, len(recordings) + 1)]
+        source, target = self.direction(source, target)
+        sources = [source or f"{UNNAMED} {number}" for number in range(1, len(utterances) + 1)]
         converter = self
-        if speaks is None:
-            for name, heard in zip(sources, recordings, strict=True):
-                converter = converter.with_speaker(name, [heard])
-        found = converter.convert_features(recordings, [Direction(name, is_to_speak) for name in sources], adjustment)
-        return self.vocoder.synthesize([conversion.mel for conversion in found], [item.f0 for item in found])
+        if source is None:
+            for name, utterance in zip(sources, utterances, strict=True):
+                converter = converter.with_speaker(name, [utterance])
+        conversions = converter.convert_features(utterances, [Direction(name, target) for name in sources], adjustment)
+        return self.vocoder.synthesize([item.mel for item in conversions], [item.f0 for item in conversions])
 
     def convert(
         self, wave: np.ndarray, sample_rate: int, source: str | None = None, target: str | None = None,
@@ -118,23 +115,24 @@ class Converter:
     ) -> np.ndarray:
         """Converts a recording: float32 (samples,) at any rate → float32 (samples,) at the model's rate.
 
-        `source` and `target` are speakers the model knows, with or without corpus; not needed where training had one.
-        A source that is not given is introduced by the recording itself, if the model takes embeddings. The recording
-        is prepared as those of training were: resampled, checked, trimmed at head and tail; it may be longer. Raises
-        AudioError naming what is wrong with it, KoeError for a speaker.
+        `source` and `target` are speakers that the model knows, with or without corpus. None: the only one in training;
+        if there were several and the model takes embeddings, a source of None is introduced by the recording itself.
+        The recording is prepared as those of training: resampled, checked, trimmed at head and tail; it may be longer.
+        Raises AudioError naming what is wrong with it, KoeError for a speaker that is not known or missing.
         """
-        speaks, _ = self.direction(source, target)
-        return self.speak([self.listen(wave, sample_rate, speaks)], source, target, adjustment)[0]
+        known_source, _ = self.direction(source, target)
+        features = self.features(wave, sample_rate, known_source)
+        return self.convert_utterances([features], source, target, adjustment)[0]
 
-    def listen(self, wave: np.ndarray, sample_rate: int, speaker: str | None = None) -> Heard:
-        """Prepares a recording of any length as those of training were, and extracts what the model takes.
+    def features(self, wave: np.ndarray, sample_rate: int, speaker: str | None = None) -> SpeechFeatures:
+        """Prepares a recording of any length as those of training, and extracts the features that the model needs.
 
-        F0 is looked for in the range of `speaker`, or in the general one. Raises AudioError naming what is wrong.
+        F0 is searched in the range of `speaker`, or in the general one. Raises AudioError naming what is wrong.
         """
         preparation = self.model.preparation
         mel = preparation.mel
         wave = resample(wave, sample_rate, mel.sample_rate, preparation.resample.quality)
-        any_length = preparation.resample.model_copy(update={"max_seconds": math.inf})  # windows do not mind
+        any_length = preparation.resample.model_copy(update={"max_seconds": math.inf})  # windows are short enough
         check_content(wave, mel.sample_rate, any_length)
         if preparation.resample.loudness_lufs is not None:
             wave, _ = normalize_loudness(wave, mel.sample_rate, preparation.resample.loudness_lufs)
@@ -144,41 +142,42 @@ class Converter:
         features = extract_features(trimmed, mel, preparation.pitch, speaker or "")
         by_encoder = self.model.speakers.conditioning.by == "encoder"
         embedding = embed(at_16_khz(trimmed, mel.sample_rate)) if by_encoder else None
-        return Heard(features.mel, features.f0, features.energy, embedding)
+        return SpeechFeatures(features.mel, features.f0, features.energy, embedding)
 
-    def with_speaker(self, speaker: str, recordings: Sequence[Heard]) -> "Converter":
-        """A converter that also knows `speaker`, by recordings. Raises KoeError if the model takes nobody new."""
+    def with_speaker(self, speaker: str, utterances: Sequence[SpeechFeatures]) -> "Converter":
+        """A converter that also knows `speaker`, from utterances. Raises KoeError if the model takes no new ones."""
         known = self.model.speakers
         known.require_encoder(speaker)
-        embeddings = [heard.embedding for heard in recordings if heard.embedding is not None]
+        embeddings = [utterance.embedding for utterance in utterances if utterance.embedding is not None]
         if not embeddings:
             raise KoeError(f"{speaker}: the recordings are silent to the speaker encoder")
         statistics = reduce(Statistics.merge, (
-            statistics_of(heard.mel, heard.f0, heard.energy, known.normalization.levels.outliers)
-            for heard in recordings))
+            statistics_of(utterance.mel, utterance.f0, utterance.energy, known.normalization.levels.outliers)
+            for utterance in utterances))
         model = replace(self.model, speakers=known.with_speaker(speaker, enrol(embeddings), statistics))
         return replace(self, model=model)
 
     def direction(self, source: str | None, target: str | None) -> tuple[str | None, str]:
-        """The full names of who speaks, None for somebody the recording itself introduces, and who is to speak.
+        """The full names of the source, None for one that the recording itself introduces, and of the target.
 
         Raises KoeError for a name that is not known, or missing where there is a choice.
         """
-        speaks, is_to_speak = self._known(source, "source"), self._known(target, "target")
-        if is_to_speak is None:
-            raise KoeError(f"which voice? This model speaks as {', '.join(self.model.speakers.known)}; name one of "
-                           "them (koe convert --to), or introduce one with recordings")
-        return speaks, is_to_speak
+        known_source, known_target = self._known(source, "source"), self._known(target, "target")
+        if known_target is None:
+            raise KoeError("which voice? The target speakers of this model are "
+                           f"{', '.join(self.model.speakers.known)}; name one of them (koe convert --to), or introduce "
+                           "one with recordings")
+        return known_source, known_target
 
     def _known(self, name: str | None, side: Literal["source", "target"]) -> str | None:
-        """The full name of a speaker; the only one of the training where none is given, or None if there are more."""
+        """The full name of a speaker; for None the only one in training, or None if there are several."""
         speakers = self.model.speakers
         if name is not None:
             return find_speaker(name, speakers.known, "--from" if side == "source" else "--to")
         only = speakers.only(side)
         if only is None and side == "source" and speakers.conditioning.by != "encoder":
-            raise KoeError(f"who speaks? This model was trained on {', '.join(speakers.trained)}; name one of them "
-                           "(koe convert --from)")
+            raise KoeError(f"which source speaker? This model was trained on {', '.join(speakers.trained)}; name one "
+                           "of them (koe convert --from)")
         return only
 
     @property
@@ -191,21 +190,21 @@ class Converter:
 
     @property
     def sample_rate(self) -> int:
-        """Of converted waveforms, Hz."""
+        """Sample rate of converted waveforms, Hz."""
         return self.model.preparation.mel.sample_rate
 
 
-def hear_file(converter: Converter, path: str | Path, speaker: str | None = None) -> Heard:
-    """`Converter.listen` on a file. Raises AudioError naming the file."""
+def features_of_file(converter: Converter, path: str | Path, speaker: str | None = None) -> SpeechFeatures:
+    """`Converter.features` of a file. Raises AudioError naming the file."""
     with _naming(path):
-        return converter.listen(*read_audio(path), speaker)
+        return converter.features(*read_audio(path), speaker)
 
 
 def convert_file(
     converter: Converter, path: str | Path, destination: str | Path, source: str | None = None,
     target: str | None = None, adjustment: Adjustment = NEUTRAL,
 ) -> int:
-    """Converts one recording and writes it, 16 bit. Returns how many samples were clipped in writing."""
+    """Converts one recording and writes it, 16 bit. Returns the number of samples that were clipped in writing."""
     with _naming(path):
         converted = converter.convert(*read_audio(path), source, target, adjustment)
     return write_audio(destination, converted, converter.sample_rate)
@@ -225,24 +224,26 @@ def convert_files(
     converter: Converter, paths: list[Path], folder: str | Path, source: str | None = None, target: str | None = None,
     adjustment: Adjustment = NEUTRAL,
 ) -> Iterator[tuple[Path, Path | AudioError]]:
-    """Converts recordings into `folder`, keeping their names; yields each with where it went, or why it did not.
+    """Converts recordings into `folder` under their own names; yields each with the file written, or the error.
 
-    Some are read ahead and converted together, at most GROUP_SECONDS of speech and the recording that exceeds it.
-    Raises KoeError at once if two of them would take the same name, or for a speaker.
+    Recordings are read ahead and converted in groups, of at most GROUP_SECONDS of speech and the recording that exceeds
+    it. Raises KoeError before the first if two of them have the same name, or for a speaker that is not known or
+    missing.
     """
     folder = Path(folder)
     names = [path.stem for path in paths]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise KoeError(f"these names occur twice and would overwrite each other in {folder}: {', '.join(twice)}")
-    speaks, _ = converter.direction(source, target)
-    for group in _in_groups(converter, paths, speaks):
-        heard = {path: found for path, found in group.items() if isinstance(found, Heard)}
-        waves = dict(zip(heard, converter.speak(list(heard.values()), source, target, adjustment), strict=True))
-        for path, found in group.items():
+    known_source, _ = converter.direction(source, target)
+    for group in _in_groups(converter, paths, known_source):
+        features = {path: item for path, item in group.items() if isinstance(item, SpeechFeatures)}
+        waves = dict(zip(features, converter.convert_utterances(list(features.values()), source, target, adjustment),
+                         strict=True))
+        for path, item in group.items():
             destination = folder / f"{path.stem}.wav"
-            if isinstance(found, AudioError):
-                yield path, found
+            if isinstance(item, AudioError):
+                yield path, item
                 continue
             try:
                 write_audio(destination, waves[path], converter.sample_rate)
@@ -254,16 +255,16 @@ def convert_files(
 
 def _in_groups(
     converter: Converter, paths: list[Path], speaker: str | None
-) -> Iterator[dict[Path, Heard | AudioError]]:
-    """Recordings heard, or why they were not, in groups of about GROUP_SECONDS."""
-    group: dict[Path, Heard | AudioError] = {}
+) -> Iterator[dict[Path, SpeechFeatures | AudioError]]:
+    """Features of recordings, or what is wrong with them, in groups of about GROUP_SECONDS."""
+    group: dict[Path, SpeechFeatures | AudioError] = {}
     frames = 0
     for path in paths:
         try:
-            group[path] = found = hear_file(converter, path, speaker)
-            if speaker is None and found.embedding is None:
-                raise AudioError(SILENCE, f"{path}: silent to the speaker encoder, so nobody to convert from")
-            frames += len(found.mel)
+            group[path] = features = features_of_file(converter, path, speaker)
+            if speaker is None and features.embedding is None:
+                raise AudioError(SILENCE, f"{path}: silent to the speaker encoder, so there is no source speaker")
+            frames += len(features.mel)
         except AudioError as error:
             group[path] = error
         if frames >= GROUP_SECONDS * frame_rate(converter.model.preparation.mel):

@@ -1,4 +1,4 @@
-"""Pairs as the acoustic model sees them: normalised, reduced, padded into batches."""
+"""Pairs as input of the acoustic model: normalised, reduced, padded into batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,39 +15,31 @@ from koe.names import Direction, Pair, speaker_key
 from koe.steps import average_frames, batch_steps, steps_of
 from koe.tasks.conversion.nars2s import Prosody, Source
 from koe.tasks.conversion.params import ReductionParams
-from koe.tasks.conversion.reduction import reduce_mel, reduce_prosody, steps_a_value, values_a_step, values_of
+from koe.tasks.conversion.reduction import reduce_mel, reduce_prosody, steps_per_value, values_of, values_per_step
 from koe.tasks.conversion.speakers import Speakers
 
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One utterance's source features, normalised: mel (S, W), see `Source`; pitch and energy (S * values a step,);
-    voiced (S,) bool.
+    """Source features of one utterance, normalised; for the letters see `koe.tasks.conversion.nars2s`."""
 
-    target: statistics of the speaker it is converted to; voices: see `Speakers.voices`.
-    """
-
-    mel: np.ndarray
-    pitch: np.ndarray
-    energy: np.ndarray
-    voiced: np.ndarray
-    target: Statistics
-    voices: np.ndarray | None
+    mel: np.ndarray  # (S, W)
+    pitch: np.ndarray  # (S * K,)
+    energy: np.ndarray  # (S * K,)
+    voiced: np.ndarray  # (S,) bool
+    target: Statistics  # of the target speaker
+    voices: np.ndarray | None  # see `Speakers.voices`
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs, padded.
-
-    source: see `Source`; durations (B, S) whole target steps; target_mel (B, T * R, M); target_frames (B,) the true
-    lengths; prosody: the target's, see `Prosody`; reduction: how frames became steps.
-    """
+    """A batch of pairs, padded."""
 
     source: Source
-    durations: Tensor
-    target_mel: Tensor
-    target_frames: Tensor
-    prosody: Prosody
+    durations: Tensor  # (B, S) whole target steps
+    target_mel: Tensor  # (B, T * R, M)
+    target_frames: Tensor  # (B,) true lengths
+    prosody: Prosody  # the target's
     reduction: ReductionParams
 
     def to(self, device: torch.device) -> "Batch":
@@ -63,7 +55,8 @@ def prosody_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Normalised pitch and energy at the rate of `reduction`: (frames,) → (values,) each, see `reduce_prosody`.
 
-    F0 that the statistics left out (`stats.outliers`, octave errors) is bridged like unvoiced frames.
+    F0 that the statistics leave out (`stats.outliers`, octave errors) is interpolated over, like unvoiced frames; the
+    first `skipped` frames are left out afterwards.
     """
     pitch = statistics.normalize_log_f0(continuous_log_f0(without_octave_errors(f0, outliers))[0])
     energy = statistics.normalize_energy(energy)
@@ -72,25 +65,25 @@ def prosody_of(
 
 def source_item(
     mel: np.ndarray, f0: np.ndarray, energy: np.ndarray, speakers: Speakers, direction: Direction,
-    reduction: ReductionParams, heard: np.ndarray | None = None, skipped: int = 0,
+    reduction: ReductionParams, embedding: np.ndarray | None = None, skipped: int = 0,
 ) -> SourceItem:
     """Source features from an utterance's mel (frames, M), F0 (frames,) and energy (frames,).
 
-    `direction` is the source and the target speaker; `heard` (256,) the utterance's own speaker embedding, if known;
-    the first `skipped` frames are left out.
+    `direction` is the source and the target speaker; `embedding` (256,) the utterance's own speaker embedding, if
+    known; the first `skipped` frames are left out.
     """
     statistics = speakers.of_source(direction.source)
     reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
-    values = len(reduced) * values_a_step(reduction)
-    pitch, energy = (np.repeat(value, steps_a_value(reduction))[:values]
+    values = len(reduced) * values_per_step(reduction)
+    pitch, energy = (np.repeat(value, steps_per_value(reduction))[:values]
                      for value in prosody_of(f0, energy, statistics, reduction, speakers.outliers, skipped))
     voiced = average_frames((f0[skipped:] > 0).astype(np.float32), reduction.factor) >= 0.5
     return SourceItem(
-        reduced, pitch, energy, voiced, speakers.of_target(direction.target), speakers.voices(direction, heard))
+        reduced, pitch, energy, voiced, speakers.of_target(direction.target), speakers.voices(direction, embedding))
 
 
 def pad(arrays: list[np.ndarray], length: int | None = None) -> Tensor:
-    """Arrays (…, …) → (B, length, …), zeros behind each; without `length`, that of a batch of so many steps."""
+    """Arrays (length, …) → (B, length, …), padded with zeros; `length` None: that of a batch with the longest one."""
     if length is None:
         length = batch_steps(max(len(array) for array in arrays))
     padded = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
@@ -119,21 +112,21 @@ class PairReader:
     Args:
         dataset: features of both sides.
         durations: (S,) whole target steps of each pair, by its name.
-        speakers: everyone who speaks in the pairs.
+        speakers: the speakers of the pairs.
         reduction: how frames become steps.
-        heard: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
+        embeddings: speaker embeddings (256,) of source utterances, where `conditioning.level` is `utterance`.
         positions: (target frames,) of each pair, see `koe.align.aligner.Alignment`; for batches that skip frames.
     """
 
     def __init__(
         self, dataset: Dataset, durations: Mapping[str, np.ndarray], speakers: Speakers, reduction: ReductionParams,
-        heard: Mapping[str, np.ndarray] | None = None, positions: Mapping[str, np.ndarray] | None = None,
+        embeddings: Mapping[str, np.ndarray] | None = None, positions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.dataset = dataset
         self.durations = durations
         self.speakers = speakers
         self.reduction = reduction
-        self.heard = heard or {}
+        self.embeddings = embeddings or {}
         self.positions = positions or {}
 
     def source(self, pair: Pair, skipped: int = 0) -> SourceItem:
@@ -142,12 +135,12 @@ class PairReader:
         direction = Direction(speaker_key(pair.source), speaker_key(pair.target))
         return source_item(
             data.mel(source), data.f0(source), data.energy(source), self.speakers, direction, self.reduction,
-            self.heard.get(source), skipped,
+            self.embeddings.get(source), skipped,
         )
 
     def batch(self, pairs: list[Pair], skipped: np.ndarray | None = None) -> Batch:
-        """A batch of pairs. `skipped` (B, 2): so many frames of each source and target are left out at the beginning,
-        fewer than a step has.
+        """A batch of pairs. `skipped` (B, 2): frames left out at the beginning of each source and target, fewer than
+        those of a step.
         """
         data = self.dataset
         if skipped is None:
@@ -167,12 +160,13 @@ class PairReader:
                            for pair, starts in zip(pairs, skipped, strict=True)]),
             target_mel=pad([mel.astype(np.float32) for mel in mels], steps * self.reduction.factor),
             target_frames=torch.tensor([len(mel) for mel in mels]),
-            prosody=Prosody(*(pad(list(track), values) for track in zip(*prosody, strict=True))),
+            prosody=Prosody(pitch=pad([pitch for pitch, _ in prosody], values),
+                            energy=pad([energy for _, energy in prosody], values)),
             reduction=self.reduction,
         )
 
     def _durations(self, pair: Pair, source_start: int, target_start: int) -> np.ndarray:
-        """(S,) whole target steps, of what is left of the pair."""
+        """(S,) whole target steps of the pair without its skipped frames."""
         if not (source_start or target_start):
             return self.durations[pair.name]
         positions = np.maximum(self.positions[pair.name][target_start:] - source_start, 0)

@@ -1,7 +1,7 @@
-"""What the rest of the house is to know of voice conversion: its metrics, training runs, page and comparisons.
+"""Declaration of voice conversion for the rest of the project: metrics, training runs, page and comparisons.
 
-The door of this task. `stages/pipeline.py` makes the pipeline's declaration of it. It is read by every command, so what
-takes long to import is imported where it is needed.
+The one module of this task that `stages/pipeline.py` builds the pipeline's declaration from. Every command reads it, so
+modules that take long to import are imported inside functions.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ TRAININGS = (
 
 
 def headline(values: Tree) -> str:
-    """The condition that a run is judged by: of the trained vocoder, unless evaluation.headline asks for the other."""
+    """The condition that represents a run: the vocoder that evaluation.headline names, converted."""
     trained = values["evaluation"]["headline"] == "trained"
     return f"{values['vocoder']['model'] if trained else 'griffin_lim'}.converted"
 
@@ -75,9 +75,9 @@ EVALUATION = Evaluation(
         Compared("Ceiling: the target's own mel through the trained vocoder", "{vocoder.model}.ceiling"),
         Compared("Ceiling: the target's own mel through Griffin-Lim", "griffin_lim.ceiling"),
     ),
-    note=("Under a converted value: its difference to the source, and as a bar how much of the way from the source to "
-          "the\nceiling it has gone. The ceiling is the target's own mel through the same vocoder: no conversion with "
-          "this vocoder can be expected to be better."),
+    note=("Under a converted value: its difference from the source, and as a bar its share of the way from the source "
+          "to the\nceiling. The ceiling is the target's own mel through the same vocoder: no conversion with this "
+          "vocoder can be expected to be better."),
     beside=("mcd_db", "wer"),
     beside_compared=("mcd_db", "log_f0_rmse", "wer", "mos"),
     pairs="data/pairs",
@@ -99,7 +99,7 @@ IDEA = Idea(
         "report", "pair.across_corpora", "pair.train", "pair.validation", "pair.test", "evaluation.pairs",
         "evaluation.pairs_per_direction", "evaluation.wer", "vocoder.training.validation.utterances",
     }),
-    # No vocoder that was trained for other mels, or with another network, can be started from.
+    # A vocoder that was trained for other mels, or with another network, cannot be the start.
     starts={"vocoder.init.from": ("mel", "vocoder.model", "vocoder.{vocoder.model}")},
 )
 
@@ -123,10 +123,10 @@ PAGE = (
     LISTEN,
     TRAINING,
     pictures("trained", "metrics/train_acoustic/plots/images", "What the model made while training",
-             "Log-mels of validation pairs, converted with nothing of the target known, above the target's, after so "
-             "many optimizer steps."),
+             "Log-mels of validation pairs, converted with nothing of the target known, above the target's, by "
+             "optimizer steps."),
     players("heard", "metrics/finetune_vocoder/players", "What the vocoder sounded like while training",
-            "Validation pairs it is not trained on, each from the same mel, after so many optimizer steps, and the "
+            "Validation pairs, on which it is not trained, each from the same mel, by optimizer steps, and the "
             "target's recording.", "the vocoder"),
     ALIGNMENT,
     TRIMS,

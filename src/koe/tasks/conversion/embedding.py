@@ -1,4 +1,4 @@
-"""Speaker embeddings of what is paired: what evaluation compares with, and what can tell a model who speaks."""
+"""Speaker embeddings of the paired speakers, for evaluation and for a model's conditioning."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,20 +22,24 @@ SPEAKERS, UTTERANCES = "speakers", "utterances"  # folders of shards with field 
 def embed_pairs(
     dataset: Dataset, pairs: pd.DataFrame, conditioning: ConditioningParams, folder: str | Path
 ) -> dict[str, np.ndarray]:
-    """Embeddings (256,) of every speaker of the pairs, and of every source utterance where the model is told them.
+    """Writes embeddings (256,) of every speaker of the pairs into `folder`, and those of every source utterance if
+    `conditioning.level` is `utterance`. Returns the speakers'.
 
-    A speaker's is the mean over ENROLMENT_UTTERANCES recordings of training sentences. Written to `folder`; returns
-    the speakers'. Raises KoeError for a speaker whose recordings are all silent.
+    A speaker's is the mean over ENROLMENT_UTTERANCES recordings of training sentences. Raises KoeError for a speaker
+    whose recordings are all silent.
     """
     folder = Path(folder)
-    known = {speaker: names[:ENROLMENT_UTTERANCES] for speaker, names in enrolment_utterances(dataset, pairs).items()}
+    enrolments = {
+        speaker: names[:ENROLMENT_UTTERANCES] for speaker, names in enrolment_utterances(dataset, pairs).items()}
     each = conditioning.by == "encoder" and conditioning.level == "utterance"
-    wanted = sorted({name for names in known.values() for name in names} | (set(pairs["source"]) if each else set()))
-    heard = embed_utterances(dataset, wanted)
-    speakers = {speaker: _enrol(speaker, [heard[name] for name in names]) for speaker, names in known.items()}
+    utterances = {name for names in enrolments.values() for name in names}
+    if each:
+        utterances |= set(pairs["source"])
+    embeddings = embed_utterances(dataset, sorted(utterances))
+    speakers = {speaker: _enrol(speaker, [embeddings[name] for name in names]) for speaker, names in enrolments.items()}
     write_embeddings(folder / SPEAKERS, speakers)
     write_embeddings(folder / UTTERANCES, {
-        name: found for name, found in heard.items() if each and found is not None})
+        name: embedding for name, embedding in embeddings.items() if each and embedding is not None})
     return speakers
 
 
@@ -45,17 +49,17 @@ def embed_utterances(dataset: Dataset, utterances: list[str]) -> dict[str, np.nd
     def work(utterance: str) -> np.ndarray | None:
         return embed(at_16_khz(dataset.wave(utterance), dataset.mel_params.sample_rate))
 
-    speaker_encoder()  # before threads could load it twice
+    speaker_encoder()  # here, so that no two threads load it
     with one_thread():
-        found = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
-        return dict(zip(utterances, found, strict=True))
+        embeddings = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
+        return dict(zip(utterances, embeddings, strict=True))
 
 
 def _enrol(speaker: str, embeddings: Iterable[np.ndarray | None]) -> np.ndarray:
-    heard = [embedding for embedding in embeddings if embedding is not None]
-    if not heard:
+    audible = [embedding for embedding in embeddings if embedding is not None]
+    if not audible:
         raise KoeError(f"speaker {speaker}: all training recordings are silent to the speaker encoder, no embedding")
-    return enrol(heard)
+    return enrol(audible)
 
 
 def write_embeddings(folder: str | Path, embeddings: Mapping[str, np.ndarray]) -> None:
@@ -66,6 +70,6 @@ def write_embeddings(folder: str | Path, embeddings: Mapping[str, np.ndarray]) -
 
 
 def read_embeddings(folder: str | Path) -> dict[str, np.ndarray]:
-    """Embeddings as `write_embeddings` left them."""
+    """Embeddings as `write_embeddings` wrote them."""
     reader = ShardReader(folder)
     return {name: reader.get(name, "embedding") for name in reader.utterances()}

@@ -1,4 +1,4 @@
-"""Mels as the acoustic model makes them, on the target's own timing: what the vocoder is fine-tuned on."""
+"""Mels predicted by the acoustic model with the target's own timing, for fine-tuning the vocoder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,16 +25,15 @@ def generate_mels(
     pairs: list[Pair],
     folder: Path,
     device: torch.device,
-    heard: Mapping[str, np.ndarray] | None = None,
+    embeddings: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes shards keyed by pair with `mel` (target frames, M), exactly as long as the target's (lesson 31).
 
-    `heard`: see `PairReader`. Raises ContractError if the model and the features were
-    made under different mel settings.
+    `embeddings`: see `PairReader`. Raises ContractError if the mel settings of the model and of the features differ.
     """
     contract = mel_contract(dataset.mel_params)
     compare_contracts("the acoustic model", mel_contract(model.preparation.mel), "the parameters", contract)
-    reader = PairReader(dataset, durations, model.speakers, model.params.reduction, heard)
+    reader = PairReader(dataset, durations, model.speakers, model.params.reduction, embeddings)
     network = model.network.to(device)
     with ShardWriter(folder, {"mel": contract}) as writer:
         for start in progress(range(0, len(pairs), _GROUP), "generate_mels", unit="batch"):

@@ -1,7 +1,7 @@
-"""What a training of the acoustic model starts from: random weights, or another model's, with its statistics.
+"""Start of a training run of the acoustic model: random weights, or another model's, with its statistics.
 
-`acoustic.init` says from which model (koe.training.references), whether everything must fit (`strict`), whose
-statistics normalise, and what is not trained (`freeze`). What was decided is told in lines to print.
+`acoustic.init` names the model (koe.training.references), and says whether everything must fit (`strict`), whose
+statistics normalise, and what is not trained (`freeze`). The result reports these decisions as lines to print.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,20 +23,20 @@ from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams, InitParams
-from koe.tasks.conversion.reduction import frames_a_value
+from koe.tasks.conversion.reduction import frames_per_value
 from koe.tasks.conversion.speakers import Speakers
 from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
 
-VECTORS = "voices.voice.weight"  # with conditioning.by: learned, a row for each speaker
+VECTORS = "voices.voice.weight"  # a row for each speaker, with `conditioning.by: learned`
 
-# What weights mean under some parameters changes without any tensor's shape.
+# Parameters that change the meaning of weights, but no tensor's shape.
 MEANINGS: dict[str, Callable[[AcousticParams], Any]] = {
     **{name: attrgetter(name) for name in (
         "normalize_target", "reduction.by", "reduction.factor", "reduction.loss", "reduction.prosody_by",
         "encoder.heads", "encoder.positions", "decoder.heads", "decoder.positions")},
-    "reduction.prosody_factor": lambda params: frames_a_value(params.reduction),
+    "reduction.prosody_factor": lambda params: frames_per_value(params.reduction),
     "loss.duration": lambda params: "log" if params.loss.duration == "log" else "plain or guided",
 }
 
@@ -45,29 +45,27 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Initial:
-    """The network to train, the speakers with the statistics to train it with, the optimizer's state to go on with
-    (None: a new optimizer), the steps that its schedule has behind it, and what there is to tell.
-    """
+    """Start of a training run."""
 
     network: NARS2S
-    speakers: Speakers
-    optimizer_state: dict[str, Any] | None = None
-    steps_before: int = 0
-    report: list[str] = field(default_factory=list)
+    speakers: Speakers  # with the statistics to train with
+    optimizer_state: dict[str, Any] | None = None  # None: a new optimizer
+    steps_before: int = 0  # optimizer steps at which the schedule continues
+    report: list[str] = field(default_factory=list)  # lines to print
 
 
 def initial_network(
     params: AcousticParams, mel_params: MelParams, own: Speakers, seed: int, start: ModelReference | None = None
 ) -> Initial:
-    """What to train: from scratch random weights under `seed` and the data's `own` statistics; or from `start`.
+    """The network to train: random weights under `seed` with the data's `own` statistics, or the model `start`.
 
-    Of another model come the weights, and the statistics too, for its weights mean nothing under others (lesson 19),
-    unless `init.statistics` is `own`. With `init.strict` everything must be the same: parameters that give weights
-    their meaning, all tensors, and the speakers that learned vectors stand for. Otherwise what fits is taken, vectors
-    by their speakers' names, and the rest is random.
+    Another model's weights come with its statistics, without which they lose their meaning (lesson 19), unless
+    `init.statistics` is `own`. With `init.strict` everything must be the same: parameters that give weights their
+    meaning, all tensors, and the speakers of learned vectors. Otherwise the tensors that fit are taken, learned
+    vectors by their speakers' names, and the rest is random.
 
-    Raises ContractError if the model's mel settings are others (lesson 13); KoeError with a table of what differs, or
-    if nothing fits, if there is no optimizer to keep, or if `init.freeze` leaves nothing to train or names nothing.
+    Raises ContractError if the model's mel settings differ (lesson 13); KoeError with a table of what differs, or if
+    nothing fits, if there is no optimizer to keep, or if `init.freeze` leaves nothing to train or matches nothing.
     """
     torch.manual_seed(seed_for(seed, "acoustic"))
     network = build_network(params, mel_params.n_mels, len(own.trained))
@@ -91,18 +89,20 @@ def initial_network(
 def _states(
     model: AcousticModel, start: ModelReference, init: InitParams
 ) -> tuple[State, dict[str, Any] | None, int]:
-    """The weights to start from, the optimizer's state if it is to be kept, and the schedule's steps if they are."""
+    """The weights to start from, the optimizer's state if it is kept, and the schedule's steps if they are."""
     if start.checkpoint is None:
         for name in ("keep_optimizer", "keep_schedule"):
             if getattr(init, name):
-                raise KoeError(f"acoustic.init.{name}: {start.name} is a finished model, and what else a training goes "
-                               "on with is in kept checkpoints alone (acoustic.training.keep_every, keep_best); name "
-                               "one with acoustic.init.from: <model>@<step> or <model>@best")
+                raise KoeError(f"acoustic.init.{name}: {start.name} is a finished model, without the state that a "
+                               "training run continues with; only kept checkpoints have it "
+                               "(acoustic.training.keep_every, keep_best). Name one with acoustic.init.from: "
+                               "<model>@<step> or <model>@best")
         return model.network.state_dict(), None, 0
-    found = read_checkpoint(start.checkpoint, ("network", "ema", *(("optimizer",) if init.keep_optimizer else ())))
-    # An optimizer's moments belong to the weights that it moved, not to their average.
-    weights = found["network"] if init.keep_optimizer else found.get("ema", found["network"])
-    return weights, found.get("optimizer"), found["step"] if init.keep_schedule else 0
+    parts = ("network", "ema", "optimizer") if init.keep_optimizer else ("network", "ema")
+    checkpoint = read_checkpoint(start.checkpoint, parts)
+    # The optimizer's moments belong to the weights that it updated, not to their average.
+    weights = checkpoint["network"] if init.keep_optimizer else checkpoint.get("ema", checkpoint["network"])
+    return weights, checkpoint.get("optimizer"), checkpoint["step"] if init.keep_schedule else 0
 
 
 def _require_the_same(
@@ -114,8 +114,8 @@ def _require_the_same(
     if learned and model.speakers.trained != own.trained:
         raise KoeError(
             f"acoustic.init.from: {name} learned {', '.join(model.speakers.trained)}, and the pairs have "
-            f"{', '.join(own.trained)}; its vectors would stand for others. Use acoustic.conditioning.by: encoder, or "
-            "acoustic.init.strict: false, to take the vectors of speakers that both have and learn the others")
+            f"{', '.join(own.trained)}; its vectors would be those of other speakers. Use acoustic.conditioning.by: "
+            "encoder, or acoustic.init.strict: false, which takes the vectors of common speakers and learns the others")
     if differing or not transfer.complete:
         raise KoeError("\n  ".join([
             f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's, or take what "
@@ -124,13 +124,13 @@ def _require_the_same(
 
 def _differing_meanings(theirs: AcousticParams, ours: AcousticParams) -> list[str]:
     values = {name: (meaning(theirs), meaning(ours)) for name, meaning in MEANINGS.items()}
-    return [f"acoustic.{name}: {there} there, {here} here" for name, (there, here) in values.items() if there != here]
+    return [f"acoustic.{name}: {other} there, {own} here" for name, (other, own) in values.items() if other != own]
 
 
 def _take_what_fits(
     name: str, model: AcousticModel, state: State, params: AcousticParams, own: Speakers, network: nn.Module
 ) -> list[str]:
-    """Fills `network` with the tensors of `state` that it has in the same shape. Returns what was and was not taken."""
+    """Fills `network` with the tensors of `state` that it has in the same shape. Returns a report, line by line."""
     ours = network.state_dict()
     lines: list[str] = []
     if params.conditioning.by == "learned" == model.params.conditioning.by:
@@ -138,7 +138,7 @@ def _take_what_fits(
     transfer = Transfer.between(state, ours)
     if not transfer.taken:
         raise KoeError("\n  ".join([f"acoustic.init.from: nothing of {name} fits the acoustic parameters; train from "
-                                    "scratch with acoustic.init.from: null, or change sizes", *transfer.table()]))
+                                    "scratch with acoustic.init.from: null, or change the sizes", *transfer.table()]))
     network.load_state_dict({**ours, **{tensor: state[tensor] for tensor in transfer.taken}})
     return transfer.table() + lines + _differing_meanings(model.params, params)
 
@@ -146,7 +146,7 @@ def _take_what_fits(
 def _vectors_by_name(
     state: State, theirs: tuple[str, ...], ours: State, own: tuple[str, ...]
 ) -> tuple[State, list[str]]:
-    """`state` with the learned vectors in the order of `own` speakers: theirs where they know one, else fresh ones."""
+    """`state` with learned vectors in the order of `own` speakers, fresh ones for speakers that it does not have."""
     both = [speaker for speaker in own if speaker in theirs]
     if state[VECTORS].shape[1] != ours[VECTORS].shape[1] or not both:
         return {name: tensor for name, tensor in state.items() if name != VECTORS}, [f"{VECTORS}: all fresh"]
@@ -159,36 +159,36 @@ def _vectors_by_name(
 def _normalization(
     init: InitParams, own: Normalization, theirs: Normalization, name: str
 ) -> tuple[Normalization, list[str]]:
-    """The statistics to normalise with, and what to tell of them."""
+    """The statistics to normalise with, and lines that report them."""
     if init.statistics == "own":
         return own, [f"statistics: of this data, where {name} had others (natural log units)",
                      *_differences(theirs, own)]
     new = own.speakers.keys() - theirs.speakers.keys()
-    for speaker in sorted(new):  # whom that model never met
+    for speaker in sorted(new):  # on whom that model was not trained
         theirs = theirs.with_speaker(speaker, own.speakers[speaker])
     brought = f"; their own for {', '.join(sorted(new))}" if new else ""
     return theirs, [f"statistics: those of {name}{brought}"]
 
 
 def _differences(theirs: Normalization, own: Normalization) -> list[str]:
-    """For source and target, mean and deviation there and here; of the mel in the band where they differ most."""
-    lines = [f"{'':14}  {'mean there':>10}  {'here':>7}  {'std there':>10}  {'here':>7}"]
+    """For source and target, mean and deviation of both; of the mel in the band where they differ most."""
+    lines = [f"{'':14}  {'mean theirs':>11}  {'own':>7}  {'std theirs':>11}  {'own':>7}"]
     for side in ("source", "target"):
         for feature in ("mel", "log_f0", "energy"):
-            there, here = (getattr(getattr(normalization, side), feature) for normalization in (theirs, own))
+            moments = [getattr(getattr(normalization, side), feature) for normalization in (theirs, own)]
             columns, bands = [], []
             for moment in ("mean", "std"):
-                before, after = (np.atleast_1d(getattr(moments, moment)) for moments in (there, here))
+                before, after = (np.atleast_1d(getattr(each, moment)) for each in moments)
                 band = int(np.argmax(np.abs(after - before)))
-                columns.append(f"{before[band]:10.3f}  {after[band]:7.3f}")
+                columns.append(f"{before[band]:11.3f}  {after[band]:7.3f}")
                 bands.append(str(band))
-            where = f"  (bands {' and '.join(bands)}, where they differ most)" if feature == "mel" else ""
-            lines.append(f"{side + ' ' + feature:14}  {'  '.join(columns)}{where}")
+            note = f"  (bands {' and '.join(bands)}, where they differ most)" if feature == "mel" else ""
+            lines.append(f"{side + ' ' + feature:14}  {'  '.join(columns)}{note}")
     return lines
 
 
 def _freeze(network: nn.Module, beginnings: Iterable[str]) -> list[str]:
-    """Takes parameters whose names begin so out of the training, and stops what batch norms there measure."""
+    """Excludes parameters whose names have these beginnings from training, and stops their batch norms' averages."""
     beginnings = tuple(beginnings)
     parameters = dict(network.named_parameters())
     for beginning in beginnings:

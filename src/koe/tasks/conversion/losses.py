@@ -10,7 +10,7 @@ from koe.nn.layers import average_steps, length_mask, masked_mean
 from koe.tasks.conversion.data import Batch
 from koe.tasks.conversion.nars2s import Output
 from koe.tasks.conversion.params import AcousticLossParams, AcousticLossWeights, MelLossParams
-from koe.tasks.conversion.reduction import frames_a_value
+from koe.tasks.conversion.reduction import frames_per_value
 
 PARTS = ("mel", "postnet", "duration", "pitch", "energy")
 
@@ -19,10 +19,10 @@ def acoustic_losses(output: Output, batch: Batch, params: AcousticLossParams) ->
     """Each part's loss: distances of the mel before and after the Postnet (`mel_distance`), of durations
     (`duration_loss`), and mean squared errors of pitch and energy.
 
-    Without a Postnet its part is the mel's, but a constant to the gradient, for the same error must not count twice.
+    Without a Postnet its part is the mel's, detached, so that the same error does not count twice.
     """
     source_mask = length_mask(batch.source.steps, batch.durations.shape[1])
-    value_mask = length_mask(-(-batch.target_frames // frames_a_value(batch.reduction)), output.pitch.shape[1])
+    value_mask = length_mask(-(-batch.target_frames // frames_per_value(batch.reduction)), output.pitch.shape[1])
     target, mask = _compared(batch.target_mel, batch, mean=batch.reduction.by == "mean")
     before, after = (_compared(mel, batch, mean=False)[0] for mel in (output.mel_before, output.mel))
     mel = mel_distance(before, target, mask, params.mel)
@@ -37,8 +37,10 @@ def acoustic_losses(output: Output, batch: Batch, params: AcousticLossParams) ->
 
 
 def _compared(mel: Tensor, batch: Batch, mean: bool) -> tuple[Tensor, Tensor]:
-    """What is compared of mels (B, T * R, M) at frame rate, and which of it is real: frames, or, where
-    `reduction.loss` says so, steps: the mean of each, or its first frame, as all are the same in what is predicted.
+    """The parts of mels (B, T * R, M) that the loss compares, and the mask of the real ones.
+
+    Frames, or with `reduction.loss: steps` steps: the mean of a step's frames, or the first one, as in predictions all
+    frames of a step are equal.
     """
     reduction, frames = batch.reduction, batch.target_frames
     mask = length_mask(frames, mel.shape[1])
@@ -49,8 +51,8 @@ def _compared(mel: Tensor, batch: Batch, mean: bool) -> tuple[Tensor, Tensor]:
 
 
 def mel_distance(mel: Tensor, target: Tensor, mask: Tensor, params: MelLossParams) -> Tensor:
-    """Weighted sum of distances of mels (B, F, M) over real frames: mean absolute, mean squared, Huber's with its
-    corner at 1, and 1 - SSIM.
+    """Weighted sum of distances of mels (B, F, M) over real frames: mean absolute, mean squared, Huber (quadratic up
+    to 1), and 1 - SSIM.
     """
     distances = {
         "l1": lambda: masked_mean((mel - target).abs(), mask),
@@ -65,8 +67,8 @@ def mel_distance(mel: Tensor, target: Tensor, mask: Tensor, params: MelLossParam
 def structural_similarity(mel: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean structural similarity of mels (B, F, M) as images (Wang et al. 2004, equation 13; its window and constants).
 
-    Windows are cut at the image's edges and at padding, their weights adding up to 1. Images are compared on the scale
-    on which each target's real frames reach from 0 to 1, so that how mels are normalised makes no difference.
+    Windows are cut at the image's edges and at padding, and their weights add up to 1. Both images are scaled so that
+    the target's real frames range from 0 to 1, so that the mels' normalisation makes no difference.
     """
     real = mask[:, :, None]
     lowest = target.masked_fill(~real, torch.inf).amin(dim=(1, 2), keepdim=True)
@@ -94,8 +96,8 @@ def _windowed(images: Tensor) -> Tensor:
 def duration_loss(predicted: Tensor, true: Tensor, mask: Tensor, kind: str) -> Tensor:
     """Loss of durations (B, S) over real steps.
 
-    `plain`: Huber by step. `guided`: plus the relative error of the whole, for a converter that is 10 % too fast in
-    every step is worse than one whose steps jitter. `log`: squared error of log(d + 1) (FastSpeech 2), whose mean is
+    `plain`: Huber loss of each step. `guided`: plus the relative error of the total, because 10 % too fast in every
+    step is worse than steps that jitter. `log`: squared error of log(d + 1) (FastSpeech 2), with which the total is
     always too short.
     """
     true = true.to(predicted.dtype)
@@ -104,10 +106,10 @@ def duration_loss(predicted: Tensor, true: Tensor, mask: Tensor, kind: str) -> T
     by_step = masked_mean(F.smooth_l1_loss(predicted, true, reduction="none"), mask)
     if kind == "plain":
         return by_step
-    whole = (predicted.sum(dim=1) - true.sum(dim=1)).abs() / true.sum(dim=1)
-    return by_step + whole.mean()
+    total = (predicted.sum(dim=1) - true.sum(dim=1)).abs() / true.sum(dim=1)
+    return by_step + total.mean()
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: AcousticLossWeights) -> Tensor:
-    """The number that is minimised."""
+    """The loss that is minimised."""
     return torch.stack([getattr(weights, part) * losses[part] for part in PARTS]).sum()

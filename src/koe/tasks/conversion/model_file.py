@@ -1,8 +1,8 @@
-"""The acoustic model as a folder: `model.safetensors` and `model.json`, enough to convert with and nothing else.
+"""The acoustic model as a folder: `model.safetensors` and `model.json`, which is all that conversion needs.
 
-`model.json` carries the parameters, the mel contract, the speakers with their statistics, how recordings were prepared,
-and what the model came from (lesson 1); where the model is told who speaks by embeddings, `speakers.safetensors` holds
-those of its speakers. Never code or pickles.
+`model.json` holds the parameters, the mel contract, the speakers with their statistics, the preparation of recordings,
+and the model's provenance (lesson 1). With `conditioning.by: encoder`, `speakers.safetensors` holds the embeddings of
+its speakers. Neither code nor pickles.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.saf
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a recording becomes features: the same in training and in conversion."""
+    """Parameters by which a recording becomes features, the same in training and in conversion."""
 
     mel: MelParams
     resample: ResampleParams
@@ -56,11 +56,11 @@ class AcousticModel:
     params: AcousticParams
     speakers: Speakers
     preparation: Preparation
-    provenance: dict[str, Any]
+    provenance: dict[str, Any]  # of the training run: see `koe.tasks.conversion.run`
 
 
 def build_network(params: AcousticParams, n_mels: int, speakers: int) -> NARS2S:
-    """The network that `acoustic.model` names, for so many speakers in training."""
+    """The network that `acoustic.model` names; `speakers`: the number of speakers in training."""
     return {"nars2s": NARS2S}[params.model](params, n_mels, speakers)
 
 
@@ -88,7 +88,7 @@ def save_card(folder: str | Path, model: AcousticModel) -> None:
 
 
 def load_acoustic(folder: str | Path) -> AcousticModel:
-    """Reads a model. Raises StoreError naming the file if it is missing, damaged, or of another shape."""
+    """Reads a model. Raises StoreError naming the file if it is missing, damaged, or its tensors differ in shape."""
     folder = Path(folder)
 
     def read(params: AcousticParams, preparation: Preparation, speakers: Speakers) -> NARS2S:
@@ -105,7 +105,7 @@ def load_acoustic(folder: str | Path) -> AcousticModel:
 def load_with(
     folder: str | Path, read_network: Callable[[AcousticParams, Preparation, Speakers], NARS2S]
 ) -> AcousticModel:
-    """Reads the card and the network that fits it. Raises StoreError as `load_acoustic` does."""
+    """Reads the card, and the network by `read_network`. Raises StoreError as `load_acoustic` does."""
     folder = Path(folder)
     if not (folder / _CARD).exists():
         raise StoreError(f"{folder / _CARD} does not exist; train a model first (dvc repro train_acoustic)")

@@ -1,4 +1,4 @@
-"""What names a trained model: apart from the code that reads one, for stages that do without PyTorch."""
+"""The names of a trained acoustic model, in a module of its own for stages that do not need PyTorch."""
 
 from koe.training.references import ModelKind
 

@@ -1,4 +1,4 @@
-"""What is conversion's own on its page: alignments, methods of alignment compared, and each direction's results."""
+"""The page's blocks that only conversion has: alignments, alignment methods compared, results by direction."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,42 +23,42 @@ from koe.store import ShardReader
 
 Row = Mapping[Hashable, Any]  # a table's row, by column
 _DIAGNOSTICS = (("cost", "{:.3f}", "max"), ("longest_run", "{:.2f}", "max"), ("skipped", "{:.1%}", "max"),
-                ("focus", "{:.2f}", "min"))  # column, how it is written, which end is the worst
+                ("focus", "{:.2f}", "min"))  # column, format, the aggregate that is the worst value
 
 
 @dataclass(frozen=True)
 class DrawnAlignment:
-    """A pair's durations (source steps,) by method, the one in use first, with its row of alignment.csv."""
+    """The alignments of a pair."""
 
-    row: Row
-    direction: str  # who → whom
+    row: Row  # of alignment.csv
+    direction: str  # source → target
     text: str
     source: Clip
     target: Clip
-    durations: Mapping[str, np.ndarray]
+    durations: Mapping[str, np.ndarray]  # (source steps,) target steps, by method; the one in use first
 
 
 def load_results_by_direction(folder: PipelineFolder) -> dict[str, Any]:
-    """For directions.html.jinja: the results, and those of each direction where there are several."""
+    """Values for directions.html.jinja: the results, and those of each direction if there are several."""
     evaluation = folder.pipeline.evaluation
     rows = load_directions(folder.path / "metrics", evaluation.headline_of(folder.values))
     return {**load_results(folder), "directions": draw_directions(rows, evaluation)}
 
 
 def load_directions(folder: Path, condition: str) -> list[Row]:
-    """What was measured of `condition` from each speaker to each other; nothing where there is one direction."""
+    """Results of `condition` by source and target speaker; none if there is only one direction."""
     table = DIRECTIONS.read(folder)
     rows = table[table["condition"] == condition].astype(object).where(table.notna(), None).to_dict("records")
     return rows if len(rows) > 1 else []
 
 
 def draw_directions(rows: Sequence[Row], evaluation: Evaluation) -> list[dict[Hashable, Any]]:
-    """Rows with their metrics as texts."""
+    """Rows with their metrics formatted."""
     return [{**row, "cells": [metric.text(row[metric.name]) for metric in evaluation.metrics]} for row in rows]
 
 
 def load_alignment(folder: PipelineFolder) -> dict[str, Any]:
-    """For alignment.html.jinja: the worst pairs, and where align.compare names a second method, how far it is off."""
+    """Values for alignment.html.jinja: the worst pairs, and a second method's distances if align.compare names one."""
     params, dataset = folder.params, dataset_of(folder)
     return draw_alignment(
         load_alignments(dataset, params.align, params.report.alignments),
@@ -80,15 +80,15 @@ def load_alignments(dataset: Dataset, align: AlignParams, count: int) -> list[Dr
     for row in table.head(count).to_dict("records"):
         source, target = pairs.loc[row["pair"], ["source", "target"]]
         durations = {method: reader.get(row["pair"], "durations") for method, reader in readers.items()}
-        sides = trimmed_clip(dataset, source), trimmed_clip(dataset, target)
-        drawn.append(DrawnAlignment(row, direction_of(source, target), texts[target], *sides, durations))
+        drawn.append(DrawnAlignment(row, direction_of(source, target), texts[target], trimmed_clip(dataset, source),
+                                    trimmed_clip(dataset, target), durations))
     return drawn
 
 
 def draw_alignment(
     alignments: Sequence[DrawnAlignment], comparison: pd.DataFrame | None, params: Any
 ) -> dict[str, Any]:
-    """Drawings of alignments; `comparison`: the table of two methods' paths, `params`: the pipeline's."""
+    """Drawings of alignments; `comparison`: the table of two methods' paths; `params`: of the pipeline."""
     return {"alignments": [_alignment(item, params) for item in alignments],
             "comparison": None if comparison is None else _comparison(comparison)}
 

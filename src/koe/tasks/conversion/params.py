@@ -1,4 +1,4 @@
-"""Parameters of the acoustic model, its training and what it starts from."""
+"""Parameters of the acoustic model, its training and its start."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -18,12 +18,12 @@ class ConditioningParams(Section):
 
     def contradictions(self, name: str) -> Iterator[str]:
         if self.level == "utterance" and self.by != "encoder":
-            yield (f"{name}.level: utterance goes with by: encoder; with by: {self.by} there is nothing of an "
-                   "utterance to tell")
+            yield (f"{name}.level: utterance goes with by: encoder; with by: {self.by} the model has no input that "
+                   "depends on the utterance")
 
 
 class ReductionParams(Section):
-    """How frames become steps and steps frames; see `koe.tasks.conversion.reduction`."""
+    """Conversion of frames to steps and back; see `koe.tasks.conversion.reduction`."""
 
     by: Literal["reshape", "mean", "slice"]
     factor: Factor
@@ -114,11 +114,11 @@ class AcousticTraining(Section):
     def contradictions(self, name: str) -> Iterator[str]:
         for one, other in (("steps", "epochs"), ("batch_size", "batch_frames")):
             if (getattr(self, one) is None) == (getattr(self, other) is None):
-                yield f"{name}.{one}, {name}.{other}: one of them says, the other is null"
+                yield f"{name}.{one}, {name}.{other}: set exactly one of them, the other to null"
 
 
 class InitParams(Section):
-    """What a training starts from (lessons 14, 19, 21, 27); without `from` the rest has no effect."""
+    """Start of a training run (lessons 14, 19, 21, 27); without `from` the rest has no effect."""
 
     origin: str | None = Field(alias="from")
     keep_optimizer: bool
@@ -131,15 +131,15 @@ class InitParams(Section):
     def contradictions(self, name: str) -> Iterator[str]:
         if self.origin is None:
             if self.freeze:
-                yield (f"{name}.freeze: without {name}.from weights are random, and would stay so; name a model to "
-                       "start from")
+                yield (f"{name}.freeze: without {name}.from weights are random, and would stay random; name a model "
+                       "to start from")
             return
         if self.keep_optimizer and not self.strict:
             yield f"{name}.keep_optimizer: an optimizer goes with all of its weights, so with {name}.strict: true"
         for part in ("keep_optimizer", "keep_schedule"):
             if getattr(self, part) and not names_checkpoint(self.origin):
-                yield (f"{name}.{part}: what a training goes on with is in kept checkpoints alone; "
-                       f"{name}.from: {self.origin}@<step> or {self.origin}@best")
+                yield (f"{name}.{part}: only kept checkpoints hold the state that a training run continues with; "
+                       f"set {name}.from: {self.origin}@<step> or {self.origin}@best")
 
 
 class AcousticParams(Section):
@@ -162,8 +162,8 @@ class AcousticParams(Section):
     def contradictions(self, name: str) -> Iterator[str]:
         norms = {"encoder": self.encoder.norm, "decoder": self.decoder.norm, "postnet": self.postnet.norm}
         if "batch" in norms.values() and self.training.replicas > 1:
-            yield (f"{name}.training.replicas: {self.training.replicas} parts of a batch side by side, and batch norms "
-                   f"({', '.join(part for part, norm in norms.items() if norm == 'batch')}) want it whole; set it to "
-                   "1, or norm to layer")
+            yield (f"{name}.training.replicas: {self.training.replicas} parts of a batch in parallel, but batch norms "
+                   f"({', '.join(part for part, norm in norms.items() if norm == 'batch')}) need the whole batch; set "
+                   "it to 1, or norm to layer")
         steps = None if self.init.origin is not None and self.init.keep_schedule else self.training.steps
         yield from warmup_contradictions(self.training.schedule, steps, f"{name}.training")

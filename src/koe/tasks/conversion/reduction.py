@@ -1,11 +1,11 @@
-"""The reduction factor: R frames become one step, and steps become frames again (`acoustic.reduction`; seed log).
+"""The reduction factor: R frames become one step, and steps become frames again (`acoustic.reduction`).
 
-Three ways. `reshape` puts the frames of a step side by side and predicts all of them (Tacotron's). `mean` and `slice`
-keep one frame a step, their mean or the first; what is predicted for a step then stands for all its frames.
-Values of pitch and energy are made of frames too, at their own rate: of one frame each up to several steps each.
+There are three methods. `reshape` puts the frames of a step side by side and predicts all of them (as Tacotron does).
+`mean` and `slice` keep one frame per step, the mean or the first; the prediction for a step then stands for all of its
+frames. Values of pitch and energy are reduced from frames too, at their own rate: from one frame up to several steps.
 
-No frame is lost: `steps = ceil(frames / R)`; the last, partial step is filled with the last frame (`reshape`) or made
-of what is there, masked in losses, and cut again at the end (lesson 30).
+No frame is lost: `steps = ceil(frames / R)`; the last, partial step is filled up with the last frame (`reshape`) or
+reduced from the frames that it has, masked in losses, and cut again at the end (lesson 30).
 """
 
 import numpy as np
@@ -14,43 +14,43 @@ from koe.steps import average_frames, slice_frames, stack_frames, steps_of
 from koe.tasks.conversion.params import ReductionParams
 
 
-def frames_a_value(reduction: ReductionParams) -> int:
+def frames_per_value(reduction: ReductionParams) -> int:
     """Frames that one value of pitch and of energy stands for."""
     return reduction.factor if reduction.prosody_factor is None else reduction.prosody_factor
 
 
-def values_a_step(reduction: ReductionParams) -> int:
+def values_per_step(reduction: ReductionParams) -> int:
     """Values of pitch and of energy in one step; 1 where a value stands for a step or more."""
-    return max(1, reduction.factor // frames_a_value(reduction))
+    return max(1, reduction.factor // frames_per_value(reduction))
 
 
-def steps_a_value(reduction: ReductionParams) -> int:
+def steps_per_value(reduction: ReductionParams) -> int:
     """Steps that one value of pitch and of energy stands for; 1 where a step has one or more."""
-    return max(1, frames_a_value(reduction) // reduction.factor)
+    return max(1, frames_per_value(reduction) // reduction.factor)
 
 
 def values_of(steps: int, reduction: ReductionParams) -> int:
-    """Values of pitch, and of energy, that so many steps have."""
-    return steps_of(steps * reduction.factor, frames_a_value(reduction))
+    """Values of pitch, and of energy, in `steps` steps."""
+    return steps_of(steps * reduction.factor, frames_per_value(reduction))
 
 
 def frames_predicted(reduction: ReductionParams) -> int:
-    """Frames of mel that a step takes in and predicts: all of its frames, or one that stands for them."""
+    """Frames of mel in the input and in the prediction of a step: all of its frames, or one that stands for them."""
     return reduction.factor if reduction.by == "reshape" else 1
 
 
 def reduce_mel(mel: np.ndarray, reduction: ReductionParams) -> np.ndarray:
-    """(frames, n_mels) → (steps, n_mels times `frames_predicted`), as `reduction.by` says."""
+    """(frames, n_mels) → (steps, n_mels times `frames_predicted`), by `reduction.by`."""
     reduce = {"reshape": stack_frames, "mean": average_frames, "slice": slice_frames}[reduction.by]
     return reduce(mel, reduction.factor)
 
 
 def reduce_prosody(values: np.ndarray, reduction: ReductionParams) -> np.ndarray:
-    """(frames,) → the values of the steps that hold these frames, (values_of(steps),), as `reduction.prosody_by` says.
+    """(frames,) → the values of the steps that hold these frames, (values_of(steps),), by `reduction.prosody_by`.
 
-    Where a step has several values, the last one is repeated to fill the last step.
+    If a step has several values, the last one is repeated to fill the last step.
     """
     reduce = {"mean": average_frames, "slice": slice_frames}[reduction.prosody_by]
-    reduced = reduce(values, frames_a_value(reduction))
+    reduced = reduce(values, frames_per_value(reduction))
     filled = values_of(steps_of(len(values), reduction.factor), reduction)
     return np.concatenate([reduced, np.repeat(reduced[-1:], filled - len(reduced))])

@@ -1,4 +1,4 @@
-"""One training run of the acoustic model, from what it starts from to the folder that it leaves."""
+"""One training run of the acoustic model, from its start to the model's folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,32 +23,32 @@ from koe.training.session import Session
 
 @dataclass(frozen=True)
 class AcousticData:
-    """What a run is trained and validated on; the mappings are those of `PairReader`."""
+    """Data of a training run; for the mappings see `PairReader`."""
 
     dataset: Dataset
     train: list[Pair]
     validation: list[Pair]
     speakers: Speakers  # of these pairs, with the statistics of this data
     durations: Mapping[str, np.ndarray]
-    heard: Mapping[str, np.ndarray]
-    positions: Mapping[str, np.ndarray] | None  # None: with `training.shift` false
+    embeddings: Mapping[str, np.ndarray]
+    positions: Mapping[str, np.ndarray] | None  # None if `training.shift` is false
 
 
 def train_acoustic(
     params: AcousticParams, preparation: Preparation, data: AcousticData, seed: int, start: ModelReference | None,
     inputs: str, code: str, revision: str, curves: Path, folder: Path,
 ) -> None:
-    """Trains on `data`, with curves and pictures in `curves`, and writes the model into `folder`. Prints what it does.
+    """Trains on `data`, with curves and pictures in `curves`, and writes the model into `folder`. Prints its progress.
 
     `preparation`: how the recordings became features; `start`: the model that `init.from` names; `inputs`: fingerprint
-    of the data; `code`: digest of the code that runs; `revision`: the commit, for the model to say where it is from
-    (lesson 1). A run that was killed continues if neither data nor code nor any parameter has changed
-    (koe.training.session).
+    of the data; `code`: digest of the code that runs; `revision`: the commit, for the model's provenance (lesson 1). A
+    run that was killed continues if neither data nor code nor any parameter has changed (koe.training.session).
     """
     initial = initial_network(params, preparation.mel, data.speakers, seed, start)
     for line in initial.report:
         print(line)
-    reader = PairReader(data.dataset, data.durations, initial.speakers, params.reduction, data.heard, data.positions)
+    reader = PairReader(
+        data.dataset, data.durations, initial.speakers, params.reduction, data.embeddings, data.positions)
     task = AcousticTask(initial.network, params, reader, data.train, data.validation, seed, resolve_device(),
                         initial.optimizer_state, initial.steps_before)
     batching = task.batching

@@ -1,4 +1,4 @@
-"""The whole of the conversion pipeline's params.yaml, and what its sections must not say together."""
+"""The schema of the conversion pipeline's params.yaml, and contradictions between its sections."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,15 +64,15 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 def _conditioning_contradictions(params: Params) -> Iterator[str]:
-    """Of who is converted into whom with what the model is told of speakers (lesson 22)."""
+    """Directions of conversion that `acoustic.conditioning` does not allow (lesson 22)."""
     pair, by = params.pair, params.acoustic.conditioning.by
     if by == "learned" and (pair.validation_speakers or pair.test_speakers):
-        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: a vector that is learned says "
-               "nothing of speakers who are held out; use encoder")
+        yield ("pair.validation_speakers, pair.test_speakers, acoustic.conditioning.by: there are no learned vectors "
+               "for held-out speakers; use encoder")
     if by == "none" and (several := _several_directions(params)):
-        yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed and the model is not "
-               "told who speaks, so it cannot learn any of them (lesson 22); use acoustic.conditioning.by: learned or "
-               "encoder, or pair.rule: one_way with one source and one target")
+        yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed, and without the "
+               "speakers as input the model cannot learn any of them (lesson 22); use acoustic.conditioning.by: "
+               "learned or encoder, or pair.rule: one_way with one source and one target")
 
 
 def _role_contradictions(params: Params) -> Iterator[str]:
@@ -80,17 +80,18 @@ def _role_contradictions(params: Params) -> Iterator[str]:
     if params.pair.rule not in ("one_way", "both"):
         return
     if any(corpus.importer not in IMPORTERS for corpus in params.corpora.values()):
-        return  # which is refused; whether it has roles of its own, as the demo does, is not known
+        return  # refused elsewhere; whether it has roles of its own, as the demo does, is not known
     sources, targets = _corpora_with(params, "source"), _corpora_with(params, "target")
-    if not (sources and targets if params.pair.across_corpora else sources & targets):
-        where = "some corpora" if params.pair.across_corpora else "a corpus"
+    across = params.pair.across_corpora
+    meet = bool(sources and targets) if across else bool(sources & targets)
+    if not meet:
         yield (f"pair.rule: {params.pair.rule} converts corpora.<name>.source to corpora.<name>.target, and no corpus "
-               f"has {'them' if not (sources or targets) else 'both'}; name the two speakers in {where}, or use rule "
-               "all, sampled or chosen")
+               f"has {'both' if sources or targets else 'them'}; name the two speakers in "
+               f"{'some corpora' if across else 'a corpus'}, or use rule all, sampled or chosen")
 
 
 def _corpora_with(params: Params, role: str) -> set[str]:
-    """Corpora that have a speaker of this role; the demo has both without being told."""
+    """Corpora that have a speaker of this role; the demo has both by default."""
     return {name for name, corpus in params.corpora.items()
             if getattr(corpus, role) is not None or corpus.importer == "demo"}
 
@@ -98,7 +99,7 @@ def _corpora_with(params: Params, role: str) -> set[str]:
 def _several_directions(params: Params) -> str:
     """The parameters by which more than one source or target speaker meets one model; empty if none do.
 
-    What only the data shows is checked again where pairs are read: `koe.corpus.pairing.require_conditioning`.
+    The pairs themselves are checked before training: `koe.tasks.conversion.speakers.require_conditioning`.
     """
     pair = params.pair
     if pair.rule in ("both", "all", "sampled"):

@@ -1,8 +1,8 @@
-"""Everyone a model knows: whose statistics normalise what, and what tells the model who speaks (lesson 22).
+"""The speakers that a model knows: their statistics, and their vectors as input of the model (lesson 22).
 
-Three ways, `acoustic.conditioning.by`. `none`: one source and one target speaker, nothing to tell. `learned`: a vector
-for each speaker of the training. `encoder`: an embedding computed from audio (koe.listeners.speaker), so that a speaker
-who was not in the training can be converted from and to once `with_speaker` has introduced them.
+There are three methods, `acoustic.conditioning.by`. `none`: one source and one target speaker, no vectors. `learned`:
+a vector for each speaker of the training. `encoder`: an embedding computed from audio (koe.listeners.speaker), so that
+speakers who were not in the training can be converted from and to after `with_speaker` has introduced them.
 """
 
 from collections.abc import Mapping
@@ -24,21 +24,17 @@ EMBEDDING_SIZE = 256  # of koe.listeners.speaker's embeddings
 
 @dataclass(frozen=True)
 class Speakers:
-    """The speakers of a model, each by `<corpus>/<speaker>`.
-
-    directions: source and target of the training, sorted; normalization: their statistics; normalize_target: whether
-    the model predicts normalised mels (lesson 20); embeddings: (256,) of each speaker, for `encoder`.
-    """
+    """The speakers of a model, each by `<corpus>/<speaker>`."""
 
     conditioning: ConditioningParams
-    directions: tuple[Direction, ...]
+    directions: tuple[Direction, ...]  # of the training, sorted
     normalization: Normalization
-    normalize_target: bool
-    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    normalize_target: bool  # whether the model predicts normalised mels (lesson 20)
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)  # (256,) of each speaker, for `encoder`
 
     @cached_property
     def trained(self) -> tuple[str, ...]:
-        """Every speaker of the training, sorted: the order of learned vectors."""
+        """All speakers of the training, sorted: the order of learned vectors."""
         return tuple(sorted({speaker for direction in self.directions for speaker in direction}))
 
     @cached_property
@@ -47,13 +43,13 @@ class Speakers:
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Every speaker that can be named, sorted: those of the training, and those introduced since."""
+        """All speakers that can be named, sorted: those of the training, and those introduced since."""
         return tuple(sorted({*self.trained, *self.embeddings}))
 
     def only(self, side: Literal["source", "target"]) -> str | None:
         """The one source or target of the training; None if there are several."""
-        found = {getattr(direction, side) for direction in self.directions}
-        return found.pop() if len(found) == 1 else None
+        names = {getattr(direction, side) for direction in self.directions}
+        return names.pop() if len(names) == 1 else None
 
     @property
     def outliers(self) -> float | None:
@@ -66,25 +62,26 @@ class Speakers:
     def of_target(self, speaker: str) -> Statistics:
         return self.normalization.of_target(speaker)
 
-    def voices(self, direction: Direction, heard: np.ndarray | None = None) -> np.ndarray | None:
-        """What the model is told of a source and a target speaker: (2,) indices, or (2, 256) embeddings, or nothing.
+    def voices(self, direction: Direction, embedding: np.ndarray | None = None) -> np.ndarray | None:
+        """The model's input for a source and a target speaker: (2,) indices, (2, 256) embeddings, or None.
 
-        `heard` is the source utterance's own embedding, used where `conditioning.level` is `utterance`; the target's is
-        always the mean of what is known, for an utterance of the target does not exist when speech is converted.
+        `embedding` is the source utterance's own, used if `conditioning.level` is `utterance`; the target's is always
+        the speaker's mean, as there is no utterance of the target when speech is converted.
         """
         if self.conditioning.by == "none":
             return None
         if self.conditioning.by == "learned":
             return np.array([self._index(speaker) for speaker in direction], dtype=np.int64)
         vectors = [self._embedding(speaker) for speaker in direction]
-        if self.conditioning.level == "utterance" and heard is not None:
-            vectors[0] = heard
+        if self.conditioning.level == "utterance" and embedding is not None:
+            vectors[0] = embedding
         return np.stack(vectors).astype(np.float32)
 
     def _index(self, speaker: str) -> int:
         if speaker not in self._indices:
-            raise KoeError(f"speaker {speaker} was not in the training, and the model learned its speakers by name "
-                           f"(acoustic.conditioning.by: learned): {', '.join(self.trained)}. With encoder it could")
+            raise KoeError(f"speaker {speaker} was not in the training, and the model has learned vectors of its "
+                           f"speakers only (acoustic.conditioning.by: learned): {', '.join(self.trained)}. To convert "
+                           "other speakers, train with encoder")
         return self._indices[speaker]
 
     def _embedding(self, speaker: str) -> np.ndarray:
@@ -99,7 +96,7 @@ class Speakers:
                            f"{self.conditioning.by}; it knows {', '.join(self.trained)}. Train one with encoder")
 
     def with_speaker(self, speaker: str, embedding: np.ndarray, statistics: Statistics) -> "Speakers":
-        """The same, with a speaker introduced. Raises KoeError unless the model takes embeddings."""
+        """These speakers and a new one. Raises KoeError unless the model takes embeddings."""
         self.require_encoder(speaker)
         return replace(self, embeddings={**self.embeddings, speaker: embedding},
                        normalization=self.normalization.with_speaker(speaker, statistics))
@@ -121,9 +118,10 @@ class Speakers:
 
 
 def require_conditioning(pairs: pd.DataFrame, conditioning: ConditioningParams) -> None:
-    """Raises KoeError if more than one direction is mixed and nothing tells the model who speaks (lesson 22)."""
+    """Raises KoeError if several directions are mixed and speakers are not an input of the model (lesson 22)."""
     directions = sorted(set(directions_of(pairs)))
     if len(directions) > 1 and conditioning.by == "none":
         shown = ", ".join(f"{source} → {target}" for source, target in directions[:4])
-        raise KoeError(f"acoustic.conditioning.by: none, but the pairs have {len(directions)} directions ({shown}"
-                       f"{' …' if len(directions) > 4 else ''}); use learned or encoder, or a rule that leaves one")
+        more = " …" if len(directions) > 4 else ""
+        raise KoeError(f"acoustic.conditioning.by: none, but the pairs have {len(directions)} directions "
+                       f"({shown}{more}); use learned or encoder, or a pair.rule with one direction")

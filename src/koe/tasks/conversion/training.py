@@ -1,4 +1,4 @@
-"""Training the acoustic model: what the loop (koe.training.loop) is told of it. Validated as conversion works."""
+"""Training of the acoustic model, as a task of the training loop (koe.training.loop)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,10 +27,10 @@ from koe.training.schedules import rate
 
 
 class AcousticTask(NetworkTask[NARS2S, Batch]):
-    """Trains `network` on the pairs `train`, watched on `validation`.
+    """Trains `network` on the pairs `train`, and validates it on the pairs `validation`.
 
-    `optimizer_state`: of the run whose weights `network` has, to go on with its moments (`init.keep_optimizer`);
-    `steps_before`: where its schedule goes on (`init.keep_schedule`).
+    `optimizer_state`: of the run that `network`'s weights come from, to continue with its moments
+    (`init.keep_optimizer`); `steps_before`: step at which the schedule continues (`init.keep_schedule`).
     """
 
     judged_by = JUDGED_BY
@@ -54,7 +54,7 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         self.validation = validation
         self.steps_before = steps_before
         self.early_stopping = training.early_stopping
-        # GPUs and compiled networks take a batch whole.
+        # On a GPU, and when compiled, the network processes a batch whole.
         self.replicas = 1 if training.compile or device.type != "cpu" else training.replicas
         if optimizer_state is not None:
             take_optimizer_state(self.optimizer, optimizer_state, "acoustic.init.keep_optimizer", "false")
@@ -70,8 +70,8 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         return {"padding_ratio": self.batching.padding_ratio}
 
     def batch(self, items: list[int], place: Place) -> Batch:
-        """With `training.shift` utterances begin at a random frame of their first step, so that the same sounds are
-        seen in every position in a step.
+        """With `training.shift` utterances begin at a random frame of their first step, so that the model is trained
+        on the same sounds in every position within a step.
         """
         pairs, starts = [self.train[item] for item in items], None
         if self.params.training.shift:
@@ -80,13 +80,13 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         return self.reader.batch(pairs, starts)
 
     def size(self, batch: Batch) -> Tensor:
-        """Target frames: of accumulated batches, losses of the mel, pitch and energy are those of one larger batch;
-        durations, means over source steps, are nearly so.
+        """Target frames, by which accumulated batches are weighted: losses of the mel, pitch and energy are then those
+        of one larger batch; that of durations, a mean over source steps, nearly so.
         """
         return batch.target_frames.sum()
 
     def losses(self, batch: Batch, place: Place) -> dict[str, Tensor]:
-        """The parts' losses, some or all of the utterances teacher-forced."""
+        """The parts' losses, with some or all of the utterances teacher-forced."""
         share = teacher_forced_share(self.params.teacher_forcing, self.steps_before + place.step - 1)
         drawn = numpy_generator(self.seed, "teacher forcing", *place).random(len(batch.durations)) < share
         prosody = batch.prosody if drawn.any() else None

@@ -1,4 +1,4 @@
-"""Validation as conversion works: what a network in training does with pairs that it is not trained on."""
+"""Validation of the acoustic model during training: losses and free-running conversion of held-out pairs."""
 
 from collections import defaultdict
 
@@ -13,17 +13,18 @@ from koe.tasks.conversion.losses import PARTS, acoustic_losses
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
 
-JUDGED_BY = "validation/mcd_db"  # what makes a validation better than another
+JUDGED_BY = "validation/mcd_db"  # by which validations are compared
 
 
 @torch.no_grad()
 def validate(
     network: NARS2S, reader: PairReader, pairs: list[Pair], params: AcousticParams, device: torch.device
 ) -> dict[str, float]:
-    """Losses with the target's durations and nothing else of the target, as conversion would have them if it knew the
-    timing, `validation/<part>`; with the target's prosody too, `validation_teacher_forced/<part>`; and the
-    mel-cepstral distortion of free-running conversion, dB (lesson 28). Losses are means over the frames or
-    steps of a batch, and over batches by their pairs.
+    """Values by name: losses of each part with the target's durations and nothing else of the target
+    (`validation/<part>`), and with the target's prosody too (`validation_teacher_forced/<part>`); the mel-cepstral
+    distortion of free-running conversion, dB (lesson 28).
+
+    Losses are means over the frames or steps of a batch, and over batches weighted by their numbers of pairs.
     """
     network.eval()
     sums: dict[str, float] = defaultdict(float)

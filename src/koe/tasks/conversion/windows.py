@@ -1,9 +1,9 @@
 """Utterances longer than those of training: converted in overlapping windows, and joined where it is quiet.
 
-Attention over a minute of speech is something no training has shown the model, and its memory grows with the square
-of the length. So a long utterance is cut into windows of equal length, as long as training's longest recording. In the
-middle of each overlap the quietest source step is the joint: what was converted of the steps before it is taken from
-the earlier window, and from the later one what comes from there on, so that every source step is converted once.
+The model is not trained on attention over a minute of speech, whose memory grows with the square of the length. So a
+long utterance is cut into windows of equal length, as long as training's longest recording. The joint is the quietest
+source step in the middle of each overlap: steps before it are taken from the earlier window, steps from it on from the
+later one, so that every source step occurs once in the result.
 """
 
 from collections.abc import Callable
@@ -16,26 +16,26 @@ from koe.steps import steps_of
 from koe.tasks.conversion.data import SourceItem
 from koe.tasks.conversion.inference import Conversion
 
-FADE_FRAMES = 8  # over which one window's frames turn into the next one's, half of them on either side of a joint
+FADE_FRAMES = 8  # length of the crossfade at a joint, half of it on either side
 
-Span = tuple[int, int]
+Span = tuple[int, int]  # first and last (excluded) source step
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How long windows are and how far neighbours overlap at least, in source steps."""
+    """Size of windows."""
 
-    steps: int
-    overlap: int
+    steps: int  # length of a window, source steps
+    overlap: int  # smallest overlap of neighbours, source steps
 
     @classmethod
     def of_frames(cls, frames: int, overlap: int, factor: int) -> "Windows":
-        """Windows that take recordings of up to so many frames whole; they overlap by half at most."""
+        """Windows of `frames` frames that overlap by `overlap` frames or more; `overlap` is capped at half a window."""
         steps = steps_of(frames, factor)
         return cls(steps, min(steps_of(overlap, factor), steps // 2))
 
     def spans(self, steps: int) -> list[Span]:
-        """First and last (excluded) step of each window over so many steps, spread evenly."""
+        """The windows over `steps` steps, spread evenly."""
         if steps <= self.steps:
             return [(0, steps)]
         further = steps_of(steps - self.steps, self.steps - self.overlap)
@@ -46,19 +46,19 @@ class Windows:
 def convert_in_windows(
     convert: Callable[[list[SourceItem]], list[Conversion]], items: list[SourceItem], windows: Windows, factor: int
 ) -> list[Conversion]:
-    """Converts items by `convert`, those longer than a window in windows; the windows of all go in together.
+    """Converts items by `convert`, those longer than a window in windows; the windows of all items in one call.
 
-    `convert` returns conversions in the order of its items, of `factor` frames a step. An item that fits into a window
-    is passed on as it is.
+    `convert` returns conversions in the order of its items, of `factor` frames per step. An item that fits into one
+    window is passed on unchanged.
     """
     spans = [windows.spans(len(item.mel)) for item in items]
     pieces = iter(convert([
-        item if len(found) == 1 else _cut(item, span)
-        for item, found in zip(items, spans, strict=True) for span in found
+        item if len(item_spans) == 1 else _cut(item, span)
+        for item, item_spans in zip(items, spans, strict=True) for span in item_spans
     ]))
     return [
-        _join([next(pieces) for _ in found], found, _joints(item, found, windows.overlap), factor)
-        for item, found in zip(items, spans, strict=True)
+        _join([next(pieces) for _ in item_spans], item_spans, _joints(item, item_spans, windows.overlap), factor)
+        for item, item_spans in zip(items, spans, strict=True)
     ]
 
 
@@ -70,22 +70,23 @@ def _cut(item: SourceItem, span: Span) -> SourceItem:
 
 
 def _by_step(values: np.ndarray, item: SourceItem) -> np.ndarray:
-    """Values of pitch or energy as (S, values a step)."""
+    """Values of pitch or energy as (S, values per step)."""
     return values.reshape(len(item.mel), -1)
 
 
 def _joints(item: SourceItem, spans: list[Span], overlap: int) -> list[int]:
-    """The step from which on each window but the first is used: the quietest amid its overlap with the one before.
+    """The first step that is used of each window but the first: the quietest in the middle of its overlap with the
+    window before.
 
-    Half of `overlap` is searched: on both sides of a joint, both windows have heard a quarter of it and more.
+    Half of `overlap` is searched, so that on both sides of a joint both windows have a quarter of it or more.
     """
     loudness = _by_step(item.energy, item).mean(axis=1)
-    found = []
+    joints = []
     for (_, end), (begin, _) in pairwise(spans):
         middle, reach = (begin + end) // 2, overlap // 4
         candidates = np.arange(middle - reach, middle + reach + 1)
-        found.append(int(candidates[np.argmin(loudness[candidates])]))
-    return found
+        joints.append(int(candidates[np.argmin(loudness[candidates])]))
+    return joints
 
 
 def _join(windows: list[Conversion], spans: list[Span], joints: list[int], factor: int) -> Conversion:
@@ -97,7 +98,7 @@ def _join(windows: list[Conversion], spans: list[Span], joints: list[int], facto
 
 
 def _join_two(before: Conversion, after: Conversion, before_steps: int, after_steps: int, factor: int) -> Conversion:
-    """`before` for its first source steps, `after` without its first ones, faded into each other around the joint."""
+    """The first `before_steps` of `before` and `after` without its first `after_steps`, crossfaded at the joint."""
     left = int(before.durations[:before_steps].sum()) * factor
     right = int(after.durations[:after_steps].sum()) * factor
     reach = min(FADE_FRAMES // 2, left, right, len(before.mel) - left, len(after.mel) - right)
@@ -120,5 +121,5 @@ def _fade(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarra
 
 
 def _fade_f0(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Where both are voiced; elsewhere the one that has the larger share, for 0 Hz is no pitch."""
+    """Fades F0 where both are voiced; elsewhere the one with the larger share is taken, as 0 Hz is not a pitch."""
     return np.where((first > 0) & (second > 0), _fade(first, second, share), np.where(share < 0.5, first, second))
