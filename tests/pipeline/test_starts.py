@@ -57,12 +57,12 @@ def test_of_a_model_that_is_not_here_the_record_stays(
 @KINDS
 def test_what_the_training_writes_is_no_start(kind: ModelKind, here: Path) -> None:
     here.rename(f"models/{kind.section}")
-    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is what the training writes, and removed"):
+    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is the folder that the training run writes, which is removed"):
         find_model(kind, f"models/{kind.section}@best")
 
 
 def test_a_new_universal_vocoder_starts_a_fine_tuning_but_not_its_own_training(here: Path) -> None:
     here.rename("models/universal")
     assert find_model(VOCODER, "models/universal").folder == Path("models/universal")
-    with pytest.raises(KoeError, match="models/universal is what the training writes"):
+    with pytest.raises(KoeError, match="models/universal is the folder that the training run writes"):
         find_model(VOCODER, "models/universal", "models/universal")

@@ -64,7 +64,7 @@ DEFAULT = (RESULTS, LISTEN, TRAINING, PARAMETERS)
 
 
 def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
-    """Pictures of validation items, drawn during training: `place/<item, / as _>/<step>.png`. Omitted if there are none.
+    """Pictures of validation items, drawn during training: `place/<item, / as _>/<step>.png`. Left out without any.
 
     note: a sentence that says what they show.
     """

@@ -26,8 +26,7 @@ class Clip:
 
 
 def clip_of(audio: np.ndarray, mel_params: MelParams) -> Clip:
-    """16-bit samples and their log-mel. What is too short for one frame, as a failed conversion can be, is padded for it.
-    """
+    """16-bit samples and their log-mel. Audio too short for a mel, such as a failed conversion, is padded for it."""
     wave = from_int16(np.pad(audio, (0, max(0, minimum_samples(mel_params) - len(audio)))))
     return Clip(audio, log_mel(torch.from_numpy(wave), mel_params).numpy())
 
