@@ -101,7 +101,7 @@ def test_its_experiments_and_parameters_are_its_own(folder: Path) -> None:
     Path("experiments").mkdir()
     Path("experiments/wide.yaml").write_text("purpose: wider\nparameters: {copier.width: 16}\n")
     shown = CliRunner().invoke(koe.cli.app, ["check-params"])
-    assert shown.output == "params.yaml: every parameter is valid, and they agree with each other\n"
+    assert shown.output == "params.yaml: every parameter is valid, and none contradicts another\n"
     Path("experiments/wrong.yaml").write_text("purpose: wider\nparameters: {copier.width: many}\n")
     refused = CliRunner().invoke(koe.cli.app, ["exp", "show", "wrong"])
     assert isinstance(refused.exception, ParameterError) and "copier.width" in str(refused.exception)

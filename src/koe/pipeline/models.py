@@ -44,7 +44,7 @@ def find_model(kind: ModelKind, name: str, output: str | None = None) -> ModelRe
 
 
 def _work_roots(folder: Path) -> Iterator[Path]:
-    """Candidates for the work/ of the run that made the model in `folder`: this project's, and those above the folder."""
+    """Candidates for the work/ of the run that made the model in `folder`: this project's, and those above it."""
     yield work_root()
     yield from (parent / "work" for parent in folder.resolve().parents)
 
