@@ -377,8 +377,7 @@ def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[
 
 
 def largest_differences(tables: Sequence[pd.DataFrame], metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
-    """For each pair and metric, the largest distance of a run from the first; metrics that were not measured are left out.
-    """
+    """For each pair and metric, the largest distance of a run from the first. What was not measured is left out."""
     names = [metric.name for metric in metrics]
     values = np.stack([table[names].to_numpy(float) for table in tables])
     distances = np.abs(values[1:] - values[0])

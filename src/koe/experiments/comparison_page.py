@@ -68,8 +68,8 @@ def _audible_runs(comparison: Comparison) -> list[int]:
 
 
 def _identity(comparison: Comparison) -> str:
-    """The key under which votes are kept. It depends on the recordings, since other ones are another listening test, and
-    not on the names of the runs.
+    """The key under which votes are kept. It depends on the recordings, because other ones make another listening test,
+    and not on the names of the runs.
     """
     digest = hashlib.sha256()
     for sentence in comparison.sentences:
