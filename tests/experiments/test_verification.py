@@ -101,7 +101,7 @@ def test_each_metric_that_differs_is_told(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("workspace", "workspace is no revision"), ("HEAD~2", "has no metrics: dvc.lock is not in it"),
+    ("workspace", "workspace is not a revision"), ("HEAD~2", "has no metrics: dvc.lock is not in it"),
 ])
 def test_what_cannot_be_verified_is_told(project: Path, name: str, message: str) -> None:
     with pytest.raises(KoeError, match=message):

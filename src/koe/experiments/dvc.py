@@ -99,7 +99,7 @@ def run_references() -> list[RunReference]:
 
 
 def run_of(name: str) -> RunReference | None:
-    """The experiment that DVC keeps under this name, or as the run of experiments/`name`.yaml (`log/x` runs as `log-x`).
+    """The experiment that DVC keeps under this name or as the run of experiments/`name`.yaml (`log/x` runs as `log-x`).
 
     Of several with one name the nearest to HEAD is taken. Raises KoeError if none of them is in this branch.
     """
@@ -149,5 +149,5 @@ def _nearest(runs: list[RunReference]) -> RunReference:
     before = [run for run in runs if run.baseline in history]
     if before:
         return min(before, key=lambda run: history.index(run.baseline))
-    raise KoeError(f"{runs[0].name} is the name of experiments of several commits, none of them in this branch; give one "
-                   f"of these revisions: {', '.join(run.commit[:7] for run in runs)}")
+    raise KoeError(f"{runs[0].name} is the name of experiments of several commits, none of them in this branch; give "
+                   f"one of these revisions: {', '.join(run.commit[:7] for run in runs)}")

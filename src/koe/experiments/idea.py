@@ -1,7 +1,7 @@
 """The idea of one experiment at the size of another (`koe exp run --on`), such as a big run's on the demo's corpora.
 
-The idea of an experiment is the set of parameters in which it differs from the preset on which it is based (the first of
-its bases) or, without a base, from params.yaml. Run on another experiment, these parameters override that one's, except
+The idea of an experiment is the set of parameters in which it differs from the preset on which it is based (the first
+of its bases) or, without a base, from params.yaml. On another experiment, these parameters override that one's, except
 
  - what depends on the recordings: corpora that the other one does not have, the number of held-out sentences, language;
  - sizes and steps: duration of training, batches, and everything that counts steps;

@@ -102,8 +102,8 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
     if not isinstance(value, dict):
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values")
     if "pipeline" in value:
-        raise KoeError(f"{path}: pipeline: an experiment no longer names its pipeline, it belongs to the one whose folder "
-                       "contains it; move it to pipelines/<name>/experiments and remove this line")
+        raise KoeError(f"{path}: pipeline: an experiment no longer names its pipeline, it belongs to the one whose "
+                       "folder contains it; move it to pipelines/<name>/experiments and remove this line")
     if isinstance(base := value.get("base"), str):
         base_folder = _of_root(folder) if base.startswith("/") else folder
         value["base"] = read_experiment(base.removeprefix("/"), base_folder, (*above, name))
@@ -131,7 +131,7 @@ def experiment_names(folder: str | Path = FOLDER) -> list[str]:
 def compose(values: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
     """The content of params.yaml with the overrides of an experiment and of its bases.
 
-    A value that is a mapping replaces the whole section. Raises ParameterError for a name that params.yaml does not have.
+    A value that is a mapping replaces the whole section. Raises ParameterError for a name that params.yaml lacks.
     """
     composed = deepcopy(dict(values))
     for step in experiment.lineage:

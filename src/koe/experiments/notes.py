@@ -1,9 +1,9 @@
 """Notes: lines that are kept with an experiment, and travel with it.
 
-A note on an experiment is a commit on the experiment's own git reference that contains only the line, its author and its
-date. So `dvc exp push` and `pull` carry it, `dvc exp apply` leaves it alone, and a branch made from the experiment has it
-in its history. (In a tracked file the next `dvc exp apply` would undo it, and `dvc exp push` would leave it behind.) The
-notes on other revisions are git notes, in refs/notes/koe.
+A note on an experiment is a commit on the experiment's own git reference that contains only the line, its author and
+its date. So `dvc exp push` and `pull` carry it, `dvc exp apply` leaves it alone, and a branch made from the experiment
+has it in its history. (In a tracked file the next `dvc exp apply` would undo it, and `dvc exp push` would leave it
+behind.) The notes on other revisions are git notes, in refs/notes/koe.
 """
 
 import datetime
