@@ -121,8 +121,8 @@ def _workspace_file(path: str) -> Path:
 
 
 class RevisionFiles:
-    """Files of this folder in a revision, from git, DVC's cache or its remote. Copies are kept in `work/outcomes`, since
-    a revision never changes.
+    """Files of this folder in a revision, from git, DVC's cache or its remote. Copies are kept in `work/outcomes`,
+    because a revision never changes.
     """
 
     def __init__(self, name: str, commit: str) -> None:
