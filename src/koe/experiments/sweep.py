@@ -2,7 +2,7 @@
 
 A sweep is kept in `work/sweeps/<name>/`: `sweep.json` is its definition, `study.log` Optuna's journal of its trials.
 The sampling of a trial depends only on the seed, the trial's number and the trials before it, so a sweep that was
-stopped continues as if it had not been. The function that runs a trial is passed to `run_sweep` (koe.experiments.trials).
+stopped continues as if it had not been. `run_sweep` gets the function that runs a trial (koe.experiments.trials).
 """
 
 import fcntl

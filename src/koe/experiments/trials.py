@@ -1,8 +1,8 @@
 """A sweep's trial as a DVC experiment: `dvc exp run --temp`, watched while it trains, and stopped if it is hopeless.
 
 Trials keep their checkpoints in a folder of the sweep (KOE_WORK), not in work/, so that the curves of the running one
-are found without knowing its key, and what a stopped one leaves can be removed. Curves are updated whenever a checkpoint
-is written (`checkpoint_every`).
+are found without knowing its key, and what a stopped one leaves can be removed. Curves are updated whenever a
+checkpoint is written (`checkpoint_every`).
 """
 
 import json
