@@ -91,7 +91,7 @@ def test_its_sweeps_go_by_its_training_and_its_metrics(folder: Path) -> None:
     assert (sweep.objective.target, sweep.objective.curve) == ("fit", "validation/clarity")
     assert define("t", values, settings=["copier.width=1..8"], metric="wer").direction == "minimize"
     assert define("t", values, settings=["copier.width=1..8"], metric="clarity").objective.target == "judge"
-    with pytest.raises(KoeError, match="such as clarity, or <stage>/<curve> with a stage of fit, such as fit/validation"):
+    with pytest.raises(KoeError, match="such as clarity, or <stage>/<curve> with a stage of fit, such as fit/val"):
         define("t", values, settings=["copier.width=1..8"], metric="train_acoustic/validation/mcd_db")
     with pytest.raises(ParameterError, match="no such parameter"):
         define("t", values, settings=["acoustic.encoder.layers=1..8"])
