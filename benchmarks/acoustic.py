@@ -1,18 +1,18 @@
 """Training and running the acoustic model against a plain PyTorch implementation of the same.
 
     python benchmarks/acoustic.py
-    python benchmarks/acoustic.py --steps 200        # and the losses of both after so many steps of training
-    python benchmarks/acoustic.py --profile          # and what a training step of ours spends its time on
+    python benchmarks/acoustic.py --steps 200        # and the losses of both after 200 training steps
+    python benchmarks/acoustic.py --profile          # and where our training step spends its time
 
-Both have the sizes of the preset `log` and learn from the same batches with the same losses, at the same rates:
-16 pairs of about 420 and 430 frames, three frames a step. `plain` is written as the log's code was: float32, attention
-in separate products (relative positions as in Transformer-XL), batch norm over padding too, a length regulator that
-loops over utterances and steps in Python, PyTorch's own dropout, Adam as it comes. `koe` is what the
-stage `train_acoustic` runs. Their steps alternate in one process, so that a busy machine slows both.
+Both have the sizes of the preset `log` and are trained on the same batches with the same losses and learning rates: 16
+pairs of about 420 and 430 frames, three frames a step. `plain` is written like the research log's code: float32,
+attention in separate products (relative positions as in Transformer-XL), batch norm over padding too, a length
+regulator that loops over utterances and steps in Python, PyTorch's own dropout, Adam with its defaults. `koe` is the
+code of the stage `train_acoustic`. Their steps alternate in one process, so that a busy machine slows both.
 
-Without --data the speech is synthetic: smooth random tracks that both sides are made of, with another timing.
-On a GPU it also measures frames a second at the sizes of the presets `paper` and `large`. Prints, last, lines
-`ratio <name> <value>`: plain over koe, and on a GPU koe's frames a second over those published for FastPitch.
+Without --data the speech is synthetic: source and target are made from the same smooth random tracks, timed
+differently. On a GPU it also measures frames a second at the sizes of the presets `paper` and `large`. Prints, last,
+lines `ratio <name> <value>`: plain over koe, and on a GPU koe's frames a second over those published for FastPitch.
 """
 
 import argparse
@@ -51,7 +51,7 @@ from koe.tasks.conversion.schema import Params, check_params
 from koe.tasks.conversion.speakers import Speakers
 from koe.tasks.conversion.training import AcousticTask
 
-PEAK_RATE = 1.0e-3  # of both, after 40 steps of warm-up: the log's own warm-up of 4 000 steps would hardly begin
+PEAK_RATE = 1.0e-3  # of both, after 40 steps of warm-up; the log's own warm-up has 4 000 steps
 WARMUP_STEPS = 40
 LOOKS = (50, 100, 200)  # steps after which losses are compared
 WARM_STEPS = 3  # not measured
@@ -190,8 +190,8 @@ class PlainPostnet(nn.Module):
 
 
 class PlainNARS2S(nn.Module):
-    """The log's configuration and none other: relative positions, batch norm, logarithmic durations, reshaped frames,
-    one value of pitch and of energy a step, one width, one source and one target.
+    """The log's configuration only: relative positions, batch norm, logarithmic durations, reshaped frames, one value
+    of pitch and of energy per step, one width, one source and one target.
     """
 
     def __init__(self, params: AcousticParams, n_mels: int) -> None:
@@ -222,9 +222,9 @@ class PlainNARS2S(nn.Module):
                                  size)
         steps = durations.sum(dim=1)
         mask = self._mask(steps, size)
-        x, told = carried[..., :-2], self.source_prosody(carried[..., -2:])
-        pitch = self.pitch(self._input("pitch", x) + told, mask)
-        energy = self.energy(self._input("energy", x) + told, mask)
+        x, source_prosody = carried[..., :-2], self.source_prosody(carried[..., -2:])
+        pitch = self.pitch(self._input("pitch", x) + source_prosody, mask)
+        energy = self.energy(self._input("energy", x) + source_prosody, mask)
         x = x + self.pitch_embedding(prosody.pitch[:, None]).transpose(1, 2)
         x = x + self.energy_embedding(prosody.energy[:, None]).transpose(1, 2)
         for block in self.decoder:
@@ -271,7 +271,7 @@ class PlainTrainer:
 
 
 def preset_params(preset: str, steps: int, batch_size: int, precision: str, compiled: bool) -> Params:
-    """The acoustic model of a preset, and everything else as params.yaml has it."""
+    """The acoustic model of a preset, and everything else from params.yaml."""
     values = read_values()
     values["acoustic"] = compose(values, read_experiment(preset))["acoustic"]
     values["acoustic"]["conditioning"]["by"] = "none"
@@ -300,19 +300,19 @@ def synthetic_speech(folder: Path, params: Params) -> tuple[PairReader, list[Pai
             pairs.append(pair)
             tracks = gaussian_filter1d(generator.standard_normal((frames[0], 8)), 4, axis=0) * 4
             position = warp(tracks[:, 0], frames[1])
-            for name, basis, heard in ((pair.source, bases[0], tracks), (pair.target, bases[1], tracks[position])):
-                writer.add(name, **features(heard, basis, generator))
+            for name, basis, own in ((pair.source, bases[0], tracks), (pair.target, bases[1], tracks[position])):
+                writer.add(name, **features(own, basis, generator))
             durations[pair.name] = durations_of(position, frames, params.acoustic.reduction.factor)
     dataset = Dataset(["bench"], params.mel, folder)
     train, rest = pairs[: SENTENCES["train"]], pairs[SENTENCES["train"]:]
     sides = {"source": [pair.source for pair in train], "target": [pair.target for pair in train]}
-    found = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
-    normalization = Normalization(params.stats, found["source"], found["target"], found["overall"])
+    statistics = measure(dataset, {**sides, "overall": sides["source"] + sides["target"]}, params.stats.outliers)
+    normalization = Normalization(params.stats, statistics["source"], statistics["target"], statistics["overall"])
     return make_reader(dataset, durations, normalization, params), train, rest
 
 
 def features(tracks: np.ndarray, basis: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Mel, F0 and energy that hidden tracks (frames, 8) make with a speaker's basis (8, n_mels), and some noise."""
+    """Mel, F0 and energy made from hidden tracks (frames, 8), a speaker's basis (8, n_mels) and some noise."""
     mel = -5 + np.tanh(tracks) @ basis * 2 + 0.1 * generator.standard_normal((len(tracks), basis.shape[1]))
     voiced = gaussian_filter1d(tracks[:, 1], 4) > -0.5
     f0 = np.where(voiced, 150 * np.exp(0.2 * gaussian_filter1d(tracks[:, 2], 4)), 0)
@@ -321,7 +321,7 @@ def features(tracks: np.ndarray, basis: np.ndarray, generator: np.random.Generat
 
 
 def warp(track: np.ndarray, target_frames: int) -> np.ndarray:
-    """The source frame of each target frame, at a pace that a track says."""
+    """The source frame of each target frame, with the pace given by a track."""
     ends = np.cumsum(np.exp(0.4 * np.tanh(gaussian_filter1d(track, 8))))
     return np.searchsorted(ends / ends[-1], (np.arange(target_frames) + 0.5) / target_frames)
 
@@ -334,7 +334,7 @@ def durations_of(position: np.ndarray, frames: tuple[int, int], factor: int) -> 
 
 
 def real_speech(data: Path, params: Params) -> tuple[PairReader, list[Pair], list[Pair]]:
-    """What the stages made of one source and one target, up to `stats`."""
+    """The output of a project's stages up to `stats`, for one source and one target."""
     dataset, table = Dataset(list(params.corpora), params.mel, data), read_pairs(data / "pairs")
     durations = read_durations(data / "alignment", dataset, table, params.acoustic.reduction.factor)
     reader = make_reader(dataset, durations, read_statistics(data / "stats", params.mel), params)
@@ -354,10 +354,10 @@ def make_reader(
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, and of the processors together: of those a busy machine changes little."""
+    """Time spent."""
 
-    clock: float
-    processor: float
+    clock: float  # seconds
+    processor: float  # seconds of all cores together, which depend little on how busy the machine is
 
 
 def spent(work: Callable[[], object]) -> Spent:
@@ -367,7 +367,7 @@ def spent(work: Callable[[], object]) -> Spent:
 
 
 class Contest:
-    """Both sides, before their first step."""
+    """Both trainings, before their first step."""
 
     def __init__(self, params: Params, reader: PairReader, train: list[Pair], held_out: list[Pair]) -> None:
         self.params, self.held_out = params.acoustic, reader.batch(held_out[: params.acoustic.training.batch_size])
@@ -378,11 +378,11 @@ class Contest:
         self.plain = PlainTrainer(PlainNARS2S(params.acoustic, params.mel.n_mels), params.acoustic)
 
     def batch(self, step: int) -> Batch:
-        """What step `step`, from 1, is trained on."""
+        """The batch of step `step`, counted from 1."""
         return read_batch(self.koe, step)
 
     def step(self, step: int) -> tuple[Spent, Spent]:
-        """A step of each on the same batch at the same rate. Returns what koe and plain spent."""
+        """A step of each on the same batch at the same rate. Returns the time of koe and of plain."""
         batch = self.batch(step)
         ours = spent(lambda: self.koe.step(step, [batch]))
         return ours, spent(lambda: self.plain.step(batch, self.koe.learning_rate(step)))
@@ -390,23 +390,23 @@ class Contest:
     @torch.no_grad()
     def losses(self) -> tuple[float, float]:
         """Koe's and plain's weighted loss on the held-out batch, teacher-forced, in float32."""
-        found = []
+        totals = []
         for network in (self.koe.network, self.plain.network):
             network.eval()
             output = network(self.held_out.source, self.held_out.durations, self.held_out.prosody)
             losses = acoustic_losses(output, self.held_out, self.params.loss)
-            found.append(float(weighted_sum(losses, self.params.loss.weights)))
-        return found[0], found[1]
+            totals.append(float(weighted_sum(losses, self.params.loss.weights)))
+        return totals[0], totals[1]
 
 
 def read_batch(task: AcousticTask, step: int) -> Batch:
-    """The one batch of step `step`, from 1, whole."""
+    """The only batch of step `step`, counted from 1, not split into parts."""
     [items] = task.batching.batches_at(step - 1)
     return task.reader.batch([task.train[item] for item in items]).to(task.device)
 
 
 def measure_steps(contest: Contest, rounds: int) -> Iterator[str]:
-    """Medians of a training step."""
+    """The median times of a training step."""
     millions = [sum(parameter.numel() for parameter in network.parameters()) / 1e6
                 for network in (contest.koe.network, contest.plain.network)]
     if abs(millions[0] / millions[1] - 1) > 0.02:
@@ -422,7 +422,7 @@ def measure_steps(contest: Contest, rounds: int) -> Iterator[str]:
 
 
 def compare_losses(contest: Contest, steps: int) -> Iterator[str]:
-    """Trains both and compares what they reached."""
+    """Trains both and compares their losses."""
     rows = []
     for step in range(1, steps + 1):
         contest.step(step)
@@ -465,7 +465,7 @@ GROUPS = (  # the first whose word is in the kernel's name
 
 
 def profile_step(contest: Contest) -> None:
-    """What a training step of ours spends its time on, by group of kernels, and its longest kernels."""
+    """Prints where our training step spends its time, by group of kernels, and its longest kernels."""
     task = contest.koe
     batches = [contest.batch(step) for step in range(1, 4)]
     for step, batch in enumerate(batches, 1):
@@ -487,7 +487,7 @@ def profile_step(contest: Contest) -> None:
 
 
 def measure_gpu(folder: Path, preset: Literal["paper", "large"]) -> Iterator[str]:
-    """Mel frames a second of a training step with bfloat16 and compiled, batches lying ready on the GPU."""
+    """Mel frames a second of a compiled training step in bfloat16, with batches that are already on the GPU."""
     params = preset_params(preset, WARM_STEPS + GPU_STEPS, GPU_UTTERANCES, "bfloat16", compiled=True)
     reader, train, held_out = synthetic_speech(folder, params)
     torch.manual_seed(params.seed)
@@ -512,11 +512,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=12, help="training steps measured (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of the processor (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=0, help="also train both so long, and compare losses; 200 take "
-                        "10 to 20 minutes")
+    parser.add_argument("--steps", type=int, default=0, help="also train both for this many steps, and compare losses; "
+                        "200 take 10 to 20 minutes")
     parser.add_argument("--pairs", type=int, default=16, help="in a batch of that comparison (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="learn from a project's data folder (one source, one target)")
-    parser.add_argument("--profile", action="store_true", help="also show what a training step spends its time on")
+    parser.add_argument("--data", type=Path, help="train on a project's data folder (one source, one target)")
+    parser.add_argument("--profile", action="store_true", help="also show where a training step spends its time")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     ratios: list[str] = []
@@ -536,7 +536,7 @@ def main() -> None:
             for preset in ("paper", "large"):
                 ratios += measure_gpu(Path(folder) / preset, preset)
         else:
-            print("no GPU: frames a second at the sizes of paper and large not measured")
+            print("no GPU: frames a second at the sizes of paper and large were not measured")
     print("\n".join(ratios))
 
 

@@ -1,11 +1,11 @@
-"""From recordings to statistics: this project's stages against the plain script that the research log had.
+"""From recordings to statistics: this project's stages against a plain script like the research log's.
 
     python benchmarks/features.py --pairs 40
 
 Both start from the same WAV files and end with features, alignment and statistics on disk. `plain` is one process
 and the usual tools: librosa.load for every pass over a file, pydub for silence at head and tail, the public
-HiFi-GAN mel on torch, pyworld's DIO and StoneMask, fastdtw on 20 mel bands, numpy for statistics. `koe` is what
-the stages call, on every core. Imports are in neither. Prints seconds a step and, last, lines
+HiFi-GAN mel on torch, pyworld's DIO and StoneMask, fastdtw on 20 mel bands, numpy for statistics. `koe` is the code of
+the stages, on every core. Neither includes imports. Prints seconds a step and, last, lines
 `ratio <name> <plain over koe>`.
 
 Needs pydub and fastdtw (extra `dev`).
@@ -73,16 +73,16 @@ def write_recordings(root: Path, pairs: int, params: Params) -> list[str]:
         folder = root / "demo"
         import_corpus("demo", params.corpora["demo"].model_copy(update={"utterances": pairs}), folder)
     table, store = UTTERANCES.read(folder), ShardReader(folder)
-    wanted = sorted(set(table["sentence"]))[:pairs]
-    for row in table[table["sentence"].isin(wanted)].itertuples():
+    sentences = sorted(set(table["sentence"]))[:pairs]
+    for row in table[table["sentence"].isin(sentences)].itertuples():
         path = root / "wav" / row.role / f"{row.sentence}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, from_int16(store.get(row.utterance, "audio")), int(row.sample_rate), "PCM_16")
-    return wanted
+    return sentences
 
 
 def koe_steps(root: Path, params: Params) -> dict[str, float]:
-    """The stages' own calls."""
+    """Seconds by step, with the functions that the stages call."""
     data = root / "data"
     corpus = CorpusParams(importer="folders", path=str(root / "wav"), source="source", target="target")
     import_corpus(CORPUS, corpus, data / "corpus" / CORPUS)
@@ -101,7 +101,7 @@ def koe_steps(root: Path, params: Params) -> dict[str, float]:
 
 
 class Plain:
-    """The log's steps, one file after the other, one file out for each."""
+    """The research log's steps: one file after another, with one output file for each."""
 
     def __init__(self, root: Path, names: list[str], params: Params) -> None:
         self.wav, self.out, self.params = root / "wav", root / "plain", params
@@ -176,7 +176,7 @@ class Plain:
 
 
 def plain_steps(root: Path, names: list[str], params: Params) -> dict[str, float]:
-    torch.set_num_threads(1)  # on a busy machine two threads would be measured waiting for each other
+    torch.set_num_threads(1)  # on a busy machine two threads would wait for each other
     plain, clock = Plain(root, names, params), Clock()
     librosa.load(root / "wav" / "source" / f"{names[0]}.wav", sr=params.mel.sample_rate)  # its imports are lazy
     for step in STEPS:

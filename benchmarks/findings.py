@@ -1,12 +1,12 @@
-"""Which of the log's findings hold? Small models, equal steps, several seeds, on a project whose data is ready.
+"""Which findings of the research log hold? Small models, equal steps, several seeds, on a project's existing data.
 
     dvc repro stats align                       # the default demo
     python benchmarks/findings.py --out findings.jsonl
 
-trains every variant of VARIANTS with every seed on the training pairs and measures it on the test pairs, none of which
-decides anything here: the free-running mel-cepstral distortion (koe.evaluation.mel_distortion), the loss of the mel
-with the target's durations alone and with its prosody too, and how far log F0 is off. The aligners that are
-trained are trained once each. Runs that are in `--out` already are not repeated; the table is printed at the end.
+trains every variant of VARIANTS with every seed on the training pairs and measures it on the test pairs, on which no
+decision here depends: the free-running mel-cepstral distortion (koe.evaluation.mel_distortion), the mel's loss with the
+target's durations alone and with its prosody too, and the error of log F0. Aligners are trained once each. Runs that
+are in `--out` already are not repeated; the table is printed at the end.
 """
 
 import argparse
@@ -92,11 +92,12 @@ def main() -> None:
     done = {(run["variant"], run["seed"]) for run in _read(options.out)}
     jobs = [(name, seed) for seed in range(options.seeds) for name in VARIANTS if (name, seed) not in done]
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        list(pool.map(_prepare_aligner, *zip(*[(values, method, options.data, options.aligners)
-                                               for method in ("attention", "learned")], strict=True)))
-        found = [pool.submit(train, values, name, seed, options.steps, options.data, options.aligners)
-                 for name, seed in jobs]
-        for (name, seed), future in zip(jobs, found, strict=True):
+        for future in [pool.submit(_prepare_aligner, values, method, options.data, options.aligners)
+                       for method in ("attention", "learned")]:
+            future.result()
+        futures = [pool.submit(train, values, name, seed, options.steps, options.data, options.aligners)
+                   for name, seed in jobs]
+        for (name, seed), future in zip(jobs, futures, strict=True):
             run = {"variant": name, "seed": seed, "steps": options.steps, **future.result()}
             with options.out.open("a") as file:
                 file.write(json.dumps(run) + "\n")
@@ -117,7 +118,7 @@ def params_of(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Params:
 
 
 def train(values: Mapping[str, Any], variant: str, seed: int, steps: int, data: Path, aligners: Path) -> dict[str, Any]:
-    """One run: what it measured on the test pairs at its end, its last training losses, and its seconds."""
+    """One run: its final metrics on the test pairs, its last training losses, and its seconds."""
     watched = {f"acoustic.training.{name}": steps for name in ("steps", "validate_every", "checkpoint_every")}
     params = params_of(values, SMALL | watched | VARIANTS[variant])
     params = params.model_copy(update={"seed": params.seed + seed})
@@ -146,7 +147,7 @@ def _side(dataset: Dataset, utterance: str) -> Side:
 
 
 def _prepare_aligner(values: Mapping[str, Any], method: str, data: Path, folder: Path) -> None:
-    """Trains an aligner as the stage train_aligner does, unless it is there already."""
+    """Trains an aligner as the stage train_aligner does, unless it exists already."""
     if (folder / method).exists():
         return
     params = params_of(values, {**SMALL, "align.method": method})
@@ -168,7 +169,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: a row a variant, means and sample deviations over its seeds."""
+    """A Markdown table: a row per variant, with means and sample deviations over its seeds."""
     lines = ["| | " + " | ".join(MEASURES.values()) + " |", "|---" * (len(MEASURES) + 1) + "|"]
     for variant in VARIANTS:
         seeds = [run for run in runs if run["variant"] == variant]

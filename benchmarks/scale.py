@@ -1,11 +1,11 @@
-"""Ten corpora of short utterances from import to extract: memory, time, and what a no-op and one more file cost.
+"""Ten corpora of short utterances from import to extract: memory, time, and the cost of a no-op and of one more file.
 
     python benchmarks/scale.py --utterances 100000
 
 Writes synthetic voices (about a second, 16 kHz, 16 bit; two speakers a corpus) and runs the project's own stages on
-them in a DVC project of its own in a temporary folder (TMPDIR; 100 000 utterances take 30 GB). Prints, for
-each stage, the seconds of all corpora and the peak memory of its largest process; seconds of `dvc status` and of
-`dvc repro` where nothing changed; what runs, and how many files are pushed, after one utterance was added; and last,
+them in a DVC project of its own in a temporary folder (TMPDIR; 100 000 utterances take 30 GB). Prints, for each stage,
+the seconds of all corpora and the peak memory of its largest process; seconds of `dvc status` and of `dvc repro`
+without a change; the stages that run, and the number of files that are pushed, after one utterance was added; and last,
 against one file for every array (see benchmarks/store.py), lines `ratio scale_<step> <files over shards>`.
 """
 
@@ -44,7 +44,7 @@ raise SystemExit(status)
 
 
 def voice(f0: float, seconds: float, generator: np.random.Generator) -> np.ndarray:
-    """A vowel-like tone of gliding F0 between 0.1 s of near-silence, float (samples,)."""
+    """A vowel-like tone of gliding F0, with 0.1 s of near-silence at both ends, float (samples,)."""
     time = np.arange(round(seconds * RATE)) / RATE
     track = f0 * (1 + 0.1 * np.sin(2 * np.pi * generator.uniform(0.5, 2) * time + generator.uniform(0, 6)))
     phase = 2 * np.pi * np.cumsum(track) / RATE
@@ -57,7 +57,7 @@ def voice(f0: float, seconds: float, generator: np.random.Generator) -> np.ndarr
 
 
 def write_corpora(root: Path, utterances: int) -> None:
-    """root/<corpus>/<speaker>/<number>.wav. Each is one of a few voices with a gain and noise of its own."""
+    """Writes root/<corpus>/<speaker>/<number>.wav. Each is one of a few waveforms with a gain and noise of its own."""
     generator = np.random.default_rng(0)
     voices = {speaker: [voice(f0 * generator.uniform(0.8, 1.2), generator.uniform(0.6, 1.0), generator)
                         for _ in range(50)] for speaker, f0 in SPEAKERS.items()}
@@ -73,7 +73,7 @@ def write_corpora(root: Path, utterances: int) -> None:
 
 
 class Project:
-    """A DVC project with this one's stages up to `extract`, run as a user runs it."""
+    """A DVC project with this project's stages up to `extract`, run as a user would run it."""
 
     def __init__(self, folder: Path, recordings: Path) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Project:
         self._write("dvc.yaml", {"stages": _measured_stages()})
         params = yaml.safe_load(Path("params.yaml").read_text())
         params["corpora"] = {corpus: {"importer": "folders", "path": str(recordings / corpus)} for corpus in CORPORA}
-        params["pair"]["rule"] = "all"  # what comes after extract does not run, but must make sense
+        params["pair"]["rule"] = "all"  # stages after extract do not run, but all parameters are checked
         params["acoustic"]["conditioning"]["by"] = "learned"
         self._write("params.yaml", params)
         self.run("git", "init", "--quiet")
@@ -97,7 +97,7 @@ class Project:
         (self.folder / name).write_text(yaml.safe_dump(values, sort_keys=False))
 
     def run(self, *command: str) -> tuple[float, str]:
-        """Seconds that a command took, and what it printed."""
+        """Runs a command; returns its seconds and its output."""
         start = time.perf_counter()
         result = subprocess.run(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if result.returncode:
@@ -121,7 +121,7 @@ def _measured_stages() -> dict[str, Any]:
 
 
 def run_project(project: Project, recordings: Path) -> None:
-    """Prints what a first run, runs without a change, and one more utterance cost."""
+    """Prints the cost of a first run, of runs without a change, and of one more utterance."""
     seconds, _ = project.run("dvc", "repro")
     print(project.measured().to_string(float_format="{:.1f}".format))
     print(f"dvc repro, everything: {seconds:.1f} s")

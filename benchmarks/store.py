@@ -1,11 +1,11 @@
-"""What packing is for: features through DVC to a remote and back, in shards and with a file for every array.
+"""Why features are packed: through DVC to a remote and back, in shards and with a file for every array.
 
     python benchmarks/store.py --utterances 30000
 
-Both sides hold the same arrays (mel, F0 and energy of utterances of about a second), each in a DVC repository of
-its own with a remote on the same disk, so that the network, which makes small files slower still, has no part in it.
-`files` has mel, f0 and energy of every utterance as .npy, as the research log did. Prints seconds a step and, last,
-lines `ratio store_<step> <files over shards>`.
+Both sides have the same arrays (mel, F0 and energy of utterances of about a second), each in a DVC repository of its
+own with a remote on the same disk, which leaves out the network, where small files are slower still. `files` has mel,
+f0 and energy of every utterance as .npy, as in the research log. Prints seconds a step and, last, lines `ratio
+store_<step> <files over shards>`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.schema import load_params
 
 FIELDS = ("mel", "f0", "energy")
-SECONDS = 8.0  # for one step, the first run of it aside: a disk has its moods
+SECONDS = 8.0  # for the runs of one step, repeated because disk speed varies
 
 
 def features(utterances: int, frame_rate: float, n_mels: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -38,7 +38,7 @@ def features(utterances: int, frame_rate: float, n_mels: int) -> Iterator[tuple[
 
 
 def unpack(readers: list[ShardReader], folder: Path) -> None:
-    """Every array of some shards as a file of its own: folder/<field>/<utterance>.npy."""
+    """Writes every array of some shards as a file of its own: folder/<field>/<utterance>.npy."""
     for reader in readers:
         for utterance in reader:
             for field in FIELDS:
@@ -48,17 +48,17 @@ def unpack(readers: list[ShardReader], folder: Path) -> None:
 
 
 def transfer(repository: Path, data: str) -> dict[str, float]:
-    """Seconds to add, push and pull the folder `data` of a folder, which becomes a DVC repository for it."""
+    """Seconds to add, push and pull the folder `data` of `repository`, which becomes a DVC repository."""
     remote = repository.with_name(f"{repository.name}-remote")
 
     def dvc(*arguments: str) -> float:
-        os.sync()  # what was written before is not this step's to wait for
+        os.sync()  # so that this step does not wait for earlier writes
         start = time.perf_counter()
         subprocess.run(["dvc", *arguments, "--quiet"], cwd=repository, check=True)
         return time.perf_counter() - start
 
     def shortest(command: str, *written: Path) -> float:
-        """The shortest of as many runs as fit into SECONDS, each without what the one before had written."""
+        """The shortest of as many runs as fit into SECONDS, each after removing what the previous one wrote."""
         seconds: list[float] = []
         while sum(seconds) < SECONDS:
             for folder in written:

@@ -1,17 +1,17 @@
 """HiFi-GAN V1, synthesis and training, against a plain PyTorch implementation of the same.
 
     python benchmarks/vocoder.py
-    python benchmarks/vocoder.py --profile           # and what each side of ours spends its time on
+    python benchmarks/vocoder.py --profile           # and where our synthesis and training spend their time
 
-`plain` is written as the public implementation is: float32, weight norm unfolded, as `torch.nn.utils.weight_norm` does
-it; discriminators judge real and generated waveforms one after the other, for their own step and again for the
-generator's; AdamW as it comes. `koe` is what `koe convert` and the stage `train_vocoder` run, in bfloat16 where the
-processor has it. Both start from the same weights, learn from the same batches, and print their losses. They take
+`plain` is written like the public implementation: float32, weight norm not folded, as in `torch.nn.utils.weight_norm`;
+discriminators judge real and generated waveforms one after the other, for their own step and again for the generator's;
+AdamW with its defaults. `koe` is the code of `koe convert` and of the stage `train_vocoder`, in bfloat16 if the
+processor has it. Both start from the same weights, are trained on the same batches, and print their losses. They take
 turns in one process, so that a busy machine slows both.
 
 The speech is synthetic: harmonics at a wandering F0, and noise. On a GPU it also measures frames a second in training
 and the real-time factor of synthesis. Prints, last, lines `ratio <name> <value>`: plain over koe, and on a GPU koe
-over what is published.
+over published values.
 """
 
 import argparse
@@ -184,7 +184,7 @@ class PlainScales(nn.Module):
 
 
 class PlainDiscriminators(nn.Module):
-    """Both kinds: real (B, 1, samples) and generated → by each discriminator, of each, its score and features."""
+    """Both kinds: real and generated (B, 1, samples) → score and features of both, by discriminator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class PlainTrainer:
 
 def plain_copies(generator: Generator, discriminators: Discriminators, params: Params
                  ) -> tuple[PlainGenerator, PlainDiscriminators]:
-    """Plain networks of the same weights."""
+    """Plain networks with the same weights."""
     plain = PlainGenerator(params.vocoder.part(HiFiGANParams), params.mel.n_mels), PlainDiscriminators()
     for copy, network in zip(plain, (generator, discriminators), strict=True):
         state = published_names(network.state_dict())
@@ -255,7 +255,7 @@ def plain_copies(generator: Generator, discriminators: Discriminators, params: P
 
 
 def v1_params(batch_size: int) -> Params:
-    """V1 as published, in the best precision that the machine has, on true mels."""
+    """V1 as published, in the best precision of the machine, on true mels."""
     values = read_values()
     values["vocoder"] = compose(values, read_experiment("hifigan_v1"))["vocoder"]
     values["vocoder"]["training"].update(batch_size=batch_size, precision="auto", true_mels=1.0)
@@ -263,7 +263,7 @@ def v1_params(batch_size: int) -> Params:
 
 
 def synthetic_speech(folder: Path, mel: MelParams) -> tuple[MelAudio, MelAudio]:
-    """Writes recordings of about four seconds and reads them as the stages do: to train on, and held out."""
+    """Writes recordings of about four seconds and reads them as the stages do: for training, and held out."""
     generator = np.random.default_rng(0)
     names = [f"bench/voice/{number:03d}" for number in range(sum(UTTERANCES.values()))]
     cuts, nothing_cut = [], {name: "" if kind is str else 0 for name, kind in CUTS.columns.items()}
@@ -294,10 +294,10 @@ def speech_f0(frames: int, generator: np.random.Generator) -> np.ndarray:
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, and of the processors together: of those a busy machine changes little."""
+    """Time spent."""
 
-    clock: float
-    processor: float
+    clock: float  # seconds
+    processor: float  # seconds of all cores together, which depend little on how busy the machine is
 
 
 def spent(work: Callable[[], object]) -> Spent:
@@ -307,9 +307,9 @@ def spent(work: Callable[[], object]) -> Spent:
 
 
 def compare(what: str, sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Lets all sides take turns and prints medians. Returns how many times as fast as the first each is.
+    """Lets all sides take turns and prints medians. Returns the speed of each relative to the first.
 
-    The ratio of each turn is by the clock; the machine being busy, the one of processor time stands beside it.
+    Ratios are of clock time; since the machine may be busy, those of processor time are printed beside them.
     """
     measured = []
     for _ in range(WARM_ROUNDS + rounds):
@@ -323,7 +323,7 @@ def compare(what: str, sides: Mapping[str, Callable[[], object]], rounds: int) -
 
 
 def networks(params: Params) -> tuple[Generator, Discriminators]:
-    """Always of the same weights."""
+    """New networks, always with the same weights."""
     torch.manual_seed(params.seed)
     vocoder = params.vocoder
     return Generator(vocoder.part(HiFiGANParams), params.mel.n_mels), Discriminators(vocoder.discriminators)
@@ -339,7 +339,7 @@ def vocoder(params: Params, device: str, precision: str) -> NeuralVocoder:
 
 
 def measure_synthesis(params: Params, data: MelAudio, rounds: int) -> Iterator[str]:
-    """The held-out mel, cut or repeated to five seconds, by all sides, and how far ours are from the plain one's."""
+    """Synthesis of the held-out mel, cut or repeated to five seconds, by all sides, and our difference from plain."""
     frames = frame_count(SYNTHESIS_SECONDS * params.mel.sample_rate, params.mel)
     mel = np.resize(data.read(0).mel, (frames, params.mel.n_mels))
     plain, tensor = plain_generator(params), torch.from_numpy(mel.T.copy())[None]
@@ -380,7 +380,7 @@ class Contest:
 
 
 def measure_training(contest: Contest, rounds: int) -> Iterator[str]:
-    """Medians of a step, the losses of both, and the share of a step that reading its batch takes."""
+    """The median times of a step, the losses of both, and the share of reading a batch in a step."""
     koe = f"koe {contest.koe.precision}"
     ratios = compare(f"a training step of {BATCH} segments", {
         "plain": lambda: contest.step("plain"), koe: lambda: contest.step("koe")}, rounds)
@@ -388,7 +388,7 @@ def measure_training(contest: Contest, rounds: int) -> Iterator[str]:
     reading = spent(lambda: [contest.koe.sampler.batch_at(step) for step in range(steps)])
     training = spent(lambda: contest.step("koe"))
     print(f"reading a batch takes {100 * reading.processor / steps / training.processor:.2f} % of a step's processor "
-          "time, and in a run it goes on beside the step before")
+          "time; in a training run it happens during the step before")
     last = len(contest.losses["plain"]) - 1
     table = pd.DataFrame({(f"step {step + 1}", side): pd.Series(contest.losses[side][step])
                           for step in (0, last) for side in ("plain", "koe")}).loc[list(contest.losses["plain"][0])]
@@ -397,7 +397,7 @@ def measure_training(contest: Contest, rounds: int) -> Iterator[str]:
 
 
 def profile_step(name: str, work: Callable[[], object]) -> None:
-    """The longest kernels of a step of ours, after one that is not looked at."""
+    """Prints the longest kernels of one of our steps, after one that is not measured."""
     work()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         work()
@@ -408,7 +408,7 @@ def profile_step(name: str, work: Callable[[], object]) -> None:
 
 
 def measure_gpu_training(params: Params, train: MelAudio, held_out: MelAudio, batch_size: int) -> Iterator[str]:
-    """Mel frames a second of a training step in bfloat16, batches lying ready on the GPU."""
+    """Mel frames a second of a training step in bfloat16, with batches that are already on the GPU."""
     device = torch.device("cuda")
     task = VocoderTask(*networks(params), params.vocoder, train, held_out, params.seed, device,
                        params.speaker_pitch)
@@ -433,7 +433,7 @@ def measure_gpu_training(params: Params, train: MelAudio, held_out: MelAudio, ba
 
 
 def measure_gpu_synthesis(params: Params, data: MelAudio) -> Iterator[str]:
-    """How many times real time sixteen utterances are synthesised together, the way back to numpy included."""
+    """The real-time factor of synthesising sixteen utterances together, including the copy back to numpy."""
     mel = data.read(0).mel
     each, seconds = vocoder(params, "cuda", "auto"), 16 * len(mel) * params.mel.hop_length / params.mel.sample_rate
     each.synthesize([mel] * 16)
@@ -446,12 +446,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="turns measured (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s, the cores")
-    parser.add_argument("--profile", action="store_true", help="also show what ours spends its time on")
+    parser.add_argument("--profile", action="store_true", help="also show where our code spends its time")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     params, ratios = v1_params(BATCH), list[str]()
     print(f"{options.threads} threads; {torch.backends.cpu.get_cpu_capability()}, bfloat16 "
-          + ("used" if resolve_precision("auto", torch.device("cpu"), "precision") == "bfloat16" else "not there"))
+          + ("used" if resolve_precision("auto", torch.device("cpu"), "precision") == "bfloat16" else "not available"))
     with tempfile.TemporaryDirectory() as folder:
         train, held_out = synthetic_speech(Path(folder), params.mel)
         ratios += measure_synthesis(params, held_out, options.rounds)
@@ -466,7 +466,7 @@ def main() -> None:
                 ratios += measure_gpu_training(params, train, held_out, batch_size)
             ratios += measure_gpu_synthesis(params, held_out)
         else:
-            print("no GPU: frames a second of training and synthesis on one not measured")
+            print("no GPU: frames a second of training and synthesis on one were not measured")
     print("\n".join(ratios))
 
 

@@ -1,16 +1,17 @@
-"""Vocoders from nothing, each in the same processor time: what comes of the source, and what of the corrections?
+"""Vocoders trained from scratch in equal processor time: what do the source and the corrections contribute?
 
     dvc repro pair                                  # the default demo: recordings, mels, F0 and pairs
     python benchmarks/vocoders.py --out vocoders.jsonl
 
 trains every network of TRAINED on the recordings of the training pairs' targets and their own mels, on one thread, with
 the losses, discriminators (after the first third of the steps) and schedule of params.yaml, in float32, for as many
-steps as fit into `--minutes` of processor time; a few steps that are not counted tell how long one takes. HiFi-GAN's
-segments have 32 frames (lesson 38), the others' are those of params.yaml. All then speak the held-out mels of the test
-pairs' targets, with F0 where they take it, as the references do: Griffin-Lim, which takes F0, and the recordings.
+steps as fit into `--minutes` of processor time, estimated from a few steps that are not counted. HiFi-GAN's segments
+have 32 frames (lesson 38 in docs/lessons.md), the others' are those of params.yaml. All then synthesise the held-out
+mels of the test pairs' targets, with F0 if they take it. References are Griffin-Lim, which takes F0, and the
+recordings.
 
-`istft` has the trunk of `harmonic_noise` and draws what a waveform's spectra are, magnitude and phase, instead
-of filters for a source. Both are there with the corrections and without.
+`istft` has the trunk of `harmonic_noise` and predicts the waveform's spectra, magnitude and phase, instead of filters
+for a source. Both are trained with the corrections and without.
 
 Runs that are in `--out` already are not repeated. Prints a table (Markdown) and lines `ratio <name> <value>`.
 """
@@ -56,7 +57,7 @@ from koe.vocoder.training import VocoderTask
 
 CPU = torch.device("cpu")
 HIFIGAN_FRAMES = 32  # of a segment
-TIMED_STEPS = 3  # of each kind, with and without discriminators, after one that is not looked at
+TIMED_STEPS = 3  # of each kind, with and without discriminators, after one that is not measured
 LARGEST_MAGNITUDE = 100.0  # of a spectrum, as in Vocos
 MEASURES = {
     "parameters": ("parameters, millions", ".2f"), "steps": ("steps", "d"), "mos": ("MOS estimate", ".2f"),
@@ -120,18 +121,18 @@ REFERENCES = ("griffin_lim", "recordings")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="a project's data/")
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a vocoder")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one per vocoder")
     parser.add_argument("--minutes", type=float, default=6.0, help="of processor time for each training")
     parser.add_argument("--processes", type=int, default=1, help="of one thread each")
-    parser.add_argument("--wer", action="store_true", help="let a speech recogniser listen too; needs English text")
+    parser.add_argument("--wer", action="store_true", help="also run a speech recogniser; needs English text")
     options = parser.parse_args()
     file = Path(__file__).parents[1] / "params.yaml"
     done = {run["vocoder"] for run in _read(options.out, options.minutes)}
     jobs = [name for name in (*TRAINED, *REFERENCES) if name not in done]
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        found = [pool.submit(run, name, params_for(name, file), options.minutes, options.data, options.wer)
-                 for name in jobs]
-        for name, future in zip(jobs, found, strict=True):
+        futures = [pool.submit(run, name, params_for(name, file), options.minutes, options.data, options.wer)
+                   for name in jobs]
+        for name, future in zip(jobs, futures, strict=True):
             values = {"vocoder": name, "minutes": options.minutes, **future.result()}
             with options.out.open("a") as lines:
                 lines.write(json.dumps(values) + "\n")
@@ -147,14 +148,14 @@ def main() -> None:
 
 
 def params_for(name: str, file: Path) -> Params:
-    """A parameter file with the sizes that a vocoder of TRAINED takes: HiFi-GAN's, or harmonic_noise's."""
+    """The parameters of a file, with the model whose sizes a vocoder of TRAINED takes: HiFi-GAN or harmonic_noise."""
     values = read_values(file)
     values["vocoder"]["model"] = "hifigan" if name == "hifigan" else "harmonic_noise"
     return check_params(values, str(file))
 
 
 def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dict[str, Any]:
-    """One row of the table: trains the vocoder, if it is one to train, lets it speak, and measures."""
+    """One row of the table: trains the vocoder, if it is one of TRAINED, synthesises with it, and measures."""
     dataset, pairs = Dataset(list(params.corpora), params.mel, data), read_pairs(data / "pairs")
     train, test = (
         MelAudio(dataset, [(target, target) for target in sorted({pair.target for pair in pairs_in(pairs, split)})])
@@ -163,16 +164,16 @@ def run(name: str, params: Params, minutes: float, data: Path, wer: bool) -> dic
     if name == "recordings":
         waves = [test.read(index).wave for index in range(len(test.items))]
     elif name == "griffin_lim":
-        values, waves = _spoken(GriffinLim(params.mel, params.griffin_lim, params.seed), test)
+        values, waves = _synthesised(GriffinLim(params.mel, params.griffin_lim, params.seed), test)
     else:
         network, trained = train_vocoder(name, params, train, minutes)
-        values, waves = _spoken(NeuralVocoder(name, network, params.mel, CPU, "float32"), test)
+        values, waves = _synthesised(NeuralVocoder(name, network, params.mel, CPU, "float32"), test)
         values |= {**trained, "parameters": sum(each.numel() for each in network.parameters()) / 1e6}
     return values | measured(waves, test, params.vocoder.loss.stft_sizes, wer)
 
 
 def train_vocoder(name: str, params: Params, train: MelAudio, minutes: float) -> tuple[VocoderNetwork, dict[str, Any]]:
-    """Trains for so many minutes of processor time. Returns the network, and the steps and seconds it took."""
+    """Trains for `minutes` of processor time. Returns the network, and the steps and seconds that it took."""
     alone = 1 + TIMED_STEPS
     trial = _seconds_of_steps(_task(name, params, train, 2 * alone, alone))
     each = np.median(trial[1:alone]) / 3 + 2 * np.median(trial[alone + 1 :]) / 3
@@ -194,7 +195,7 @@ def _task(name: str, params: Params, train: MelAudio, steps: int, spectral_steps
 
 
 def _seconds_of_steps(task: VocoderTask) -> list[float]:
-    """Trains to the end. Returns the processor time of every step, reading of its segments included."""
+    """Trains to the end. Returns the processor time of every step, including the reading of its segments."""
     seconds, means, steps = [], RunningMeans(), task.params.training.steps
     for step in range(steps):
         begun = time.process_time()
@@ -208,8 +209,8 @@ def _seconds_of_steps(task: VocoderTask) -> list[float]:
     return seconds
 
 
-def _spoken(vocoder: Vocoder, test: MelAudio) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """How many times faster than real time the recordings' mels are spoken, in processor time, and the waveforms."""
+def _synthesised(vocoder: Vocoder, test: MelAudio) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The real-time factor of synthesis from the recordings' mels, in processor time, and the waveforms."""
     pieces = [test.read(index) for index in range(len(test.items))]
     mels, f0s = [piece.mel for piece in pieces], [piece.f0 for piece in pieces]
     vocoder.synthesize(mels[:1], f0s[:1])  # the first time is slower
@@ -219,21 +220,21 @@ def _spoken(vocoder: Vocoder, test: MelAudio) -> tuple[dict[str, Any], list[np.n
 
 
 def measured(waves: list[np.ndarray], test: MelAudio, stft_sizes: list[int], wer: bool) -> dict[str, float]:
-    """Means over utterances; the word error rate over all words. `wer`: take it."""
+    """Means over utterances; with `wer`, also the word error rate over all words."""
     mel = test.dataset.mel_params
     rows, errors = [], []
     for index, wave in enumerate(waves):
         real, made = (torch.from_numpy(each) for each in (test.read(index).wave, wave))
-        heard = at_16_khz(wave, mel.sample_rate)
+        wave_16_khz = at_16_khz(wave, mel.sample_rate)
         rows.append({
-            "mos": estimate_mos(heard),
+            "mos": estimate_mos(wave_16_khz),
             "mel": float(mel_loss(log_mel(real, mel), log_mel(made, mel))),
             "stft": float(stft_loss(real[None], made[None], stft_sizes)),
-            "pesq": wide_band_pesq(heard, at_16_khz(real.numpy(), mel.sample_rate)),
+            "pesq": wide_band_pesq(wave_16_khz, at_16_khz(real.numpy(), mel.sample_rate)),
         })
         if wer:
             text = str(test.dataset.utterances.loc[test.items[index][1], "text"])
-            errors.append(count_errors(text, transcribe(heard)))
+            errors.append(count_errors(text, transcribe(wave_16_khz)))
     means = {name: float(np.mean([row[name] for row in rows if row[name] is not None])) for name in rows[0]}
     if wer:
         means["wer"] = sum(each.word_errors for each in errors) / sum(each.words for each in errors)
@@ -246,7 +247,7 @@ def _read(path: Path, minutes: float) -> Iterator[dict[str, Any]]:
 
 
 def table(runs: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a row a vocoder."""
+    """A Markdown table: a row per vocoder."""
     shown = {name: column for name, column in MEASURES.items() if any(name in values for values in runs.values())}
     lines = ["| | " + " | ".join(title for title, _ in shown.values()) + " |", "|---" * (len(shown) + 1) + "|"]
     for vocoder in (*TRAINED, *REFERENCES):

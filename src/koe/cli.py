@@ -1,4 +1,6 @@
-"""The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `check`, `check-params`, `exp`."""
+"""The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `page`, `check`, `check-params`,
+`exp`, `pipeline`.
+"""
 
 import sys
 from dataclasses import replace
@@ -15,31 +17,31 @@ if TYPE_CHECKING:
     from koe.tasks.conversion.convert import Converter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Koe: parallel recordings in, a voice converter out. The pipeline itself is run by dvc repro.")
+                  help="Koe: from parallel recordings to a voice converter. dvc repro runs the pipeline itself.")
 app.add_typer(experiments, name="exp")
 app.add_typer(pipeline, name="pipeline")
 
 
 @app.command()
 def convert(
-    source: Annotated[list[Path], typer.Argument(help="Recordings, then where to write: a file for one recording, a "
-                                                      "folder for more.")],
-    speaks: Annotated[str | None, typer.Option("--from", help="Who speaks, of the training's speakers. Not needed if "
-                                               "there was one, or if the model hears who it is (conditioning by "
-                                               "encoder).")] = None,
-    is_to_speak: Annotated[list[str], typer.Option("--to", help="Whose voice, of the training's speakers; or, with "
-                                                   "conditioning by encoder, recordings of somebody new: --to a.wav "
-                                                   "--to b.wav.")] = [],  # noqa: B006 (typer copies it)
-    pitch: Annotated[float, typer.Option(metavar="SEMITONES", help="So much higher, or lower where negative: -24 to "
+    source: Annotated[list[Path], typer.Argument(help="Recordings, then the output: a file for one recording, a folder "
+                                                      "for several.")],
+    source_speaker: Annotated[str | None, typer.Option("--from", help=(
+        "The speaker of the recordings, one of the training speakers. Not needed if training had a single source "
+        "speaker, or with conditioning by encoder."))] = None,
+    target_speakers: Annotated[list[str], typer.Option("--to", help=(
+        "The target speaker, one of the training speakers; or, with conditioning by encoder, recordings of anybody: "
+        "--to a.wav --to b.wav."))] = [],  # noqa: B006 (typer copies it)
+    pitch: Annotated[float, typer.Option(metavar="SEMITONES", help="Raises the pitch, or lowers it if negative: -24 to "
                                          "24.")] = 0.0,
-    energy: Annotated[float, typer.Option(metavar="FACTOR", help="Of the amplitude that the model aims at: 0.1 to 10. "
-                                          "2.0 is more forceful, 0.5 softer.")] = 1.0,
+    energy: Annotated[float, typer.Option(metavar="FACTOR", help="Scales the amplitude of the model's output: 0.1 to "
+                                          "10. 2.0 is more forceful, 0.5 softer.")] = 1.0,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="2.0 is twice as fast: 0.25 to 4.")] = 1.0,
-    models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
-    vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a folder with a trained vocoder; unless given, "
-                                                "the one beside the acoustic model.")] = None,
-    onnx: Annotated[Path | None, typer.Option(help="Folder of koe export-onnx, instead of --models: computed by ONNX "
-                                              "Runtime, on the CPU.")] = None,
+    models: Annotated[Path, typer.Option(help="Folder that contains acoustic/ and vocoder/.")] = Path("models"),
+    vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a trained vocoder's folder. Default: the one "
+                                                "beside the acoustic model.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Folder written by koe export-onnx, instead of --models; runs in "
+                                              "ONNX Runtime, on the CPU.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Converts recordings, of any length, into a target speaker's voice."""
@@ -49,21 +51,21 @@ def convert(
 
     *paths, destination = source
     if not paths:
-        raise KoeError("koe convert needs a recording and where to write it: koe convert in.wav out.wav")
+        raise KoeError("koe convert needs a recording and an output: koe convert in.wav out.wav")
     _require_files(paths)
     adjustment = Adjustment(pitch, energy, speed)
-    converter, target = _target(_converter(models, onnx, vocoder, device), is_to_speak)
+    converter, target = _target(_converter(models, onnx, vocoder, device), target_speakers)
     if len(paths) == 1 and destination.suffix:
-        convert_file(converter, paths[0], destination, speaks, target, adjustment)
+        convert_file(converter, paths[0], destination, source_speaker, target, adjustment)
         print(destination)
         return
     failed = 0
-    results = convert_files(converter, paths, destination, speaks, target, adjustment)
+    results = convert_files(converter, paths, destination, source_speaker, target, adjustment)
     for path, result in progress(results, "convert", total=len(paths)):
         if isinstance(result, AudioError):
             failed += 1
             print(f"{path}: {result}", file=sys.stderr)
-    print(f"{len(paths) - failed} of {len(paths)} converted, in {destination}")
+    print(f"converted {len(paths) - failed} of {len(paths)} recordings into {destination}")
     if failed:
         raise typer.Exit(1)
 
@@ -90,7 +92,7 @@ def _require_files(paths: list[Path]) -> None:
 
 
 def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str | None]":
-    """The converter and the name of the target: of the training's speakers, or somebody new, introduced by files."""
+    """The converter, and the name of the target speaker: a training speaker, or a new one made from recordings."""
     from koe.tasks.conversion.convert import features_of_file
 
     if len(names) < 2 and not any(Path(name).is_file() for name in names):
@@ -104,10 +106,10 @@ def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str |
 @app.command("export-onnx")
 def export_onnx_models(
     folder: Annotated[Path, typer.Argument(help="Folder to write the exported models to, for koe convert --onnx.")],
-    models: Annotated[Path, typer.Option(help="Folder that holds acoustic/ and vocoder/.")] = Path("models"),
+    models: Annotated[Path, typer.Option(help="Folder that contains acoustic/ and vocoder/.")] = Path("models"),
     vocoder: Annotated[str | None, typer.Option(help="Folder with another trained vocoder; griffin_lim: none.")] = None,
 ) -> None:
-    """Writes the acoustic model and the vocoder as ONNX graphs, of batches of any size and recordings of any length."""
+    """Writes the acoustic model and the vocoder as ONNX graphs for batches of any size and recordings of any length."""
     from koe.onnx.export import export_onnx
 
     trained = None if vocoder == "griffin_lim" else Path(vocoder or models / "vocoder")
@@ -124,14 +126,14 @@ def vocode(
                                             "vocoders that take F0.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Speaks a mel spectrogram."""
+    """Synthesises a recording from a mel spectrogram."""
     from koe.vocoder.vocode import vocode_file
 
     vocode_file(mel, destination, vocoder, f0, device)
     print(destination)
 
 
-vocoders = typer.Typer(no_args_is_help=True, help="Vocoders from and to HiFi-GAN's public files; made smaller.")
+vocoders = typer.Typer(no_args_is_help=True, help="Import, export and shrink vocoders.")
 app.add_typer(vocoders, name="vocoder")
 
 
@@ -143,18 +145,18 @@ def import_vocoder(
     discriminators: Annotated[Path | None, typer.Option(help="do_XXXXXXXX, to train the vocoder further.")] = None,
     statistics: Annotated[Path | None, typer.Option(help="ParallelWaveGAN's stats.h5 or stats.npy.")] = None,
 ) -> None:
-    """Makes a vocoder's folder of a published HiFi-GAN checkpoint."""
+    """Turns a published HiFi-GAN checkpoint into a vocoder folder."""
     from koe.vocoder.model_file import save_vocoder
     from koe.vocoder.parallel_wavegan import import_parallel_wavegan
     from koe.vocoder.published import import_hifigan
 
     if config.suffix in {".yml", ".yaml"}:
         if statistics is None or discriminators is not None:
-            raise KoeError(f"{config} is ParallelWaveGAN's, whose models need --statistics stats.h5 (or .npy), and "
-                           "whose discriminators cannot be imported")
+            raise KoeError(f"{config} is a ParallelWaveGAN configuration; these models need --statistics stats.h5 (or "
+                           ".npy), and their discriminators cannot be imported")
         model = import_parallel_wavegan(generator, config, statistics)
     elif statistics is not None:
-        raise KoeError("--statistics goes with ParallelWaveGAN's config.yml; a config.json's mels are not normalised")
+        raise KoeError("--statistics is for ParallelWaveGAN's config.yml; the mels of a config.json are not normalised")
     else:
         model = import_hifigan(generator, config, discriminators)
     save_vocoder(folder, model)
@@ -167,7 +169,7 @@ def export_vocoder(
     vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder of model hifigan.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write g_XXXXXXXX, do_XXXXXXXX and config.json to.")],
 ) -> None:
-    """Writes a HiFi-GAN as the public implementation reads it."""
+    """Writes a HiFi-GAN in the files of the public implementation."""
     from koe.vocoder.model_file import read_vocoder
     from koe.vocoder.published import caveats, export_hifigan
 
@@ -183,7 +185,7 @@ def pack_vocoder(
     vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write it to.")],
 ) -> None:
-    """Copies a vocoder with its weights in half precision, half the size, to give it to others."""
+    """Copies a vocoder with its weights in half precision, which halves its size, for distribution."""
     from koe.vocoder.model_file import read_vocoder, save_vocoder
 
     save_vocoder(folder, read_vocoder(vocoder), half=True)
@@ -194,7 +196,7 @@ def pack_vocoder(
 def summary(
     metrics: Annotated[Path, typer.Option(help="Folder with the pipeline's metrics.")] = Path("metrics"),
 ) -> None:
-    """Prints the evaluation as a short table, and where to listen."""
+    """Prints the evaluation as a short table, and the path of the page to listen to."""
     from koe.files import read_json
     from koe.pipeline.declaration import load_pipeline
     from koe.report.summary import print_summary
@@ -208,9 +210,9 @@ def summary(
 
 @app.command()
 def page(
-    output: Annotated[Path, typer.Option(help="Folder of the page, index.html.")] = Path("page"),
+    output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("page"),
 ) -> None:
-    """Draws what the pipeline in this folder declares, of what its stages have left: results, players, curves."""
+    """Writes the page of the pipeline in this folder from the outputs of its stages: results, players, curves."""
     from koe.pipeline.stage import code_revision
     from koe.files import replacing
     from koe.params.reading import check as check_values
@@ -228,11 +230,11 @@ def page(
 @app.command()
 def check(
     corpus: Annotated[str | None, typer.Option(help="Only this corpus of params.yaml.")] = None,
-    metrics: Annotated[Path | None, typer.Option(help="Folder with another run's metrics/data.json.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="Folder with another run's data.json.")] = None,
 ) -> None:
-    """Prints what the recordings are like, what was left out and why, and what to look at; of pipelines with corpora.
+    """Prints statistics of the recordings, what was excluded and why, and warnings; for pipelines with corpora.
 
-    Of what lies in data/, as far as the stages got; where there is no data, of metrics/data.json.
+    Reads data/, as far as the stages have run, or metrics/data.json if data/ is empty.
     """
     from koe.corpus.params import speaker_pitch
     from koe.files import read_json
@@ -244,7 +246,7 @@ def check(
 
     params: Any = check_values(load_pipeline().params, read_values())
     if not all(hasattr(params, section) for section in ("corpora", "mel", "pitch")):
-        raise KoeError("koe check is for pipelines with corpora; params.yaml of this one lacks a section of corpora, "
+        raise KoeError("koe check is for pipelines with corpora; this params.yaml lacks one of the sections corpora, "
                        "mel and pitch. Run it in the folder of a pipeline that imports recordings")
     pitch = speaker_pitch(params.pitch, params.corpora)
     counts = count_present(params.corpora, params.mel, pitch, Path("data")) if metrics is None else None
@@ -258,17 +260,17 @@ def check(
 def check_params(
     path: Annotated[Path, typer.Argument(help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Checks every parameter, and their agreement, without running anything."""
+    """Checks every parameter, and that they do not contradict each other, without running anything."""
     from koe.params.reading import check as check_values
     from koe.params.reading import read_values
     from koe.pipeline.declaration import load_pipeline
 
     check_values(load_pipeline().params, read_values(path), str(path))
-    print(f"{path}: every parameter is valid, and they agree with each other")
+    print(f"{path}: every parameter is valid, and none contradicts another")
 
 
 def main() -> None:
-    """Entry point: an error that the user can mend is one message and exit status 1."""
+    """Entry point: an error that the user can fix is one message and exit status 1."""
     try:
         app()
     except KoeError as error:

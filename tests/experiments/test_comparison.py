@@ -192,11 +192,11 @@ def test_what_makes_a_comparison_doubtful_is_said(make_outcome: Make) -> None:
     lock["stages"]["evaluate"]["params"]["params.yaml"]["seed"] = 99
     outcomes[1].files("dvc.lock").write_text(yaml.safe_dump(lock))
     said = "\n".join(compare(outcomes).warnings)
-    assert "two: params.yaml was changed after its results were made (seed)" in said
+    assert "two: params.yaml was changed after the results were made (seed)" in said
     assert "one and two: the corpora differ (data/corpus/demo)" in said
     assert "one and two: the held-out sentences differ: 2 and 1 pairs, 1 in both" in said
     assert "one and two: the same held-out pairs have other recordings or texts (demo/s5/ann-bob)" in said
-    assert "one and two: the code differs that made them (src/koe/convert.py)" in said
+    assert "one and two: they were made by different code (src/koe/convert.py)" in said
 
 
 def test_runs_without_recordings_or_curves_are_compared_by_numbers(make_outcome: Make) -> None:

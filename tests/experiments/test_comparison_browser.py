@@ -128,7 +128,7 @@ def test_no_vote_counts_before_everything_was_heard(opened: Any) -> None:
     press(opened, "1")
     press(opened, "f")
     assert text(opened, "blind-count").startswith("Trial 1 of")
-    assert "Not heard yet: Second, X." in text(opened, "blind-hint")
+    assert "Not played yet: Second, X." in text(opened, "blind-hint")
 
 
 def test_the_binomial_test_is_exact(opened: Any) -> None:

@@ -39,8 +39,8 @@ def test_of_one_name_none_of_this_branch_the_revisions_are_told(commits: list[st
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("nothing", "nothing is neither an experiment that was run.*Were run: flow"),
-    ("log/two", "experiments/log/two.yaml was not run here.*dvc exp pull origin log-two.*Were run: flow"),
+    ("nothing", "nothing is neither an experiment that was run.*Existing runs: flow"),
+    ("log/two", "experiments/log/two.yaml was not run here.*dvc exp pull origin log-two.*Existing runs: flow"),
     ("--all", "--all is neither"),
 ])
 def test_what_is_no_run_is_told(commits: list[str], keep: Keep, name: str, message: str) -> None:

@@ -72,7 +72,7 @@ def test_bases_come_first_and_a_section_can_be_replaced(values: dict[str, Any], 
     ("purpose: |-\n  two\n  lines\nparameters: {}\n", "purpose"),
     ("purpose: x\nparameters: {}\nfond: of\n", "fond: Extra"),
     ("base: odd\npurpose: x\nparameters: {}\n", "leads back to itself: odd → odd"),
-    ("base: gone\npurpose: x\nparameters: {}\n", "gone.yaml does not exist; there are odd"),
+    ("base: gone\npurpose: x\nparameters: {}\n", "gone.yaml does not exist; there are: odd"),
 ])
 def test_a_file_that_is_no_experiment_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "odd.yaml").write_text(text)

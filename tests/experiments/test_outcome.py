@@ -129,7 +129,7 @@ def test_the_label_has_the_revision_where_that_says_more() -> None:
 def test_parameters_of_another_version_are_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("mel: {bands: 80}\n")
     outcome = Outcome("old", None, lambda path: tmp_path / path, PIPELINE)
-    with pytest.raises(ParameterError, match=r"old: mel of its params.yaml is not as this version has it"):
+    with pytest.raises(ParameterError, match=r"old: section mel of its params.yaml does not fit this version"):
         _ = outcome.mel
 
 

@@ -76,7 +76,7 @@ def test_all_are_checked_before_the_first_starts(asked: Asked) -> None:
 
 def test_one_that_fails_does_not_keep_the_next_from_running(asked: Asked) -> None:
     asked.fails = "flow"
-    with pytest.raises(KoeError, match="1 of 2 failed, as said above: flow"):
+    with pytest.raises(KoeError, match="1 of 2 failed, see above: flow"):
         run(PIPELINE, ["flow", "slow"])
     assert len(asked.commands) == 2
 
@@ -106,9 +106,9 @@ def test_names_come_first_and_options_of_dvc_anywhere_after(asked: Asked) -> Non
     assert first == ["exp", "run", "-n", "log-deep-on-demo", "-S", "acoustic.pitch.layers=7", "--queue", "-S", "seed=3",
                      "-m", "two words"]
     assert second[3] == "flow-on-demo"
-    assert ("log-deep-on-demo: …\n  acoustic.pitch.layers: 5 → 7\n  as demo has it: acoustic.training.steps\n"
+    assert ("log-deep-on-demo: …\n  acoustic.pitch.layers: 5 → 7\n  as in demo: acoustic.training.steps\n"
             in result.output)
-    assert "queued: log-deep-on-demo, flow-on-demo. They start with dvc queue start" in result.output
+    assert "queued: log-deep-on-demo, flow-on-demo. Start them with dvc queue start" in result.output
     refused = CliRunner().invoke(koe.cli.app, ["exp", "run", "-S", "seed=3", "flow"])
     assert "give the names of experiments first" in str(refused.exception)
 

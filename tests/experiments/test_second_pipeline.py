@@ -91,7 +91,7 @@ def test_its_sweeps_go_by_its_training_and_its_metrics(folder: Path) -> None:
     assert (sweep.objective.target, sweep.objective.curve) == ("fit", "validation/clarity")
     assert define("t", values, settings=["copier.width=1..8"], metric="wer").direction == "minimize"
     assert define("t", values, settings=["copier.width=1..8"], metric="clarity").objective.target == "judge"
-    with pytest.raises(KoeError, match="such as clarity, or <stage>/<curve>, with a stage of fit: fit/validation/cl"):
+    with pytest.raises(KoeError, match="such as clarity, or <stage>/<curve> with a stage of fit, such as fit/val"):
         define("t", values, settings=["copier.width=1..8"], metric="train_acoustic/validation/mcd_db")
     with pytest.raises(ParameterError, match="no such parameter"):
         define("t", values, settings=["acoustic.encoder.layers=1..8"])
@@ -101,7 +101,7 @@ def test_its_experiments_and_parameters_are_its_own(folder: Path) -> None:
     Path("experiments").mkdir()
     Path("experiments/wide.yaml").write_text("purpose: wider\nparameters: {copier.width: 16}\n")
     shown = CliRunner().invoke(koe.cli.app, ["check-params"])
-    assert shown.output == "params.yaml: every parameter is valid, and they agree with each other\n"
+    assert shown.output == "params.yaml: every parameter is valid, and none contradicts another\n"
     Path("experiments/wrong.yaml").write_text("purpose: wider\nparameters: {copier.width: many}\n")
     refused = CliRunner().invoke(koe.cli.app, ["exp", "show", "wrong"])
     assert isinstance(refused.exception, ParameterError) and "copier.width" in str(refused.exception)

@@ -73,7 +73,7 @@ def test_settings_that_say_nothing_are_refused_with_an_example(text: str, messag
 @pytest.mark.parametrize(("settings", "message"), [
     (["acoustic.depth=[1, 2]"], "no such parameter"), ([f"{LAYERS}=[1, many]"], rf"{LAYERS}: .*'many'"),
     ([f"{LAYERS}=1.0..4.0"], LAYERS), ([f"{RATE}=-1.0..1.0"], RATE), (["acoustic.encoder=[{}, null]"], "encoder"),
-    ([f"{LAYERS}=[1, 2]", f"{LAYERS}=1..3"], "already"), ([], "nothing varies"),
+    ([f"{LAYERS}=[1, 2]", f"{LAYERS}=1..3"], "already"), ([], "no parameter varies"),
 ])
 def test_values_are_checked_against_params(settings: list[str], message: str, values: Any) -> None:
     with pytest.raises(ParameterError, match=message):
@@ -84,7 +84,7 @@ def test_a_grid_is_every_combination_and_wants_no_real_range(values: Any) -> Non
     space = read_space([f"{LAYERS}=1..3", "acoustic.loss.duration=[plain, log]"], values, PIPELINE.params)
     drawn = [{name: domain.drawn(combination[name]) for name, domain in space.items()} for combination in grid(space)]
     assert [(*row.values(),) for row in drawn] == [(layers, kind) for layers in (1, 2, 3) for kind in ("plain", "log")]
-    with pytest.raises(ParameterError, match=f"{RATE}.*a grid wants"):
+    with pytest.raises(ParameterError, match=f"{RATE}.*a grid needs"):
         define("s", values, settings=SETTINGS, method="grid")
     assert not folder_of("s").exists()
 

@@ -73,7 +73,7 @@ def test_a_run_is_computed_again_without_what_it_left(project: Path) -> None:
     shutil.rmtree(project / "metrics")
     result = CliRunner().invoke(koe.cli.app, ["exp", "verify", "HEAD"])
     assert result.exit_code == 0, result.output
-    assert "all 4 metrics in 1 files are equal to the digit" in result.output
+    assert "all 4 metrics in 1 files are identical" in result.output
     assert sorted(path for path in (project / ".dvc/cache").rglob("*")) == before
     assert [path.name for path in (project / "work").iterdir()] == ["run0"]
     assert list((project / ".dvc/tmp/exps").glob("verify-*")) == []
@@ -83,7 +83,7 @@ def test_a_pipeline_below_the_root_is_computed_again_alone(project: Path, monkey
     monkeypatch.chdir(project / BELOW)
     result = CliRunner().invoke(koe.cli.app, ["exp", "verify", "HEAD"])
     assert result.exit_code == 0, result.output
-    assert "all 4 metrics in 1 files are equal to the digit" in result.output
+    assert "all 4 metrics in 1 files are identical" in result.output
     assert [path.name for path in (project / BELOW / "work").iterdir()] == ["run0"]
 
 
@@ -101,7 +101,7 @@ def test_each_metric_that_differs_is_told(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("workspace", "workspace is no revision"), ("HEAD~2", "has no metrics: dvc.lock is not in it"),
+    ("workspace", "workspace is not a revision"), ("HEAD~2", "has no metrics: dvc.lock is not in it"),
 ])
 def test_what_cannot_be_verified_is_told(project: Path, name: str, message: str) -> None:
     with pytest.raises(KoeError, match=message):

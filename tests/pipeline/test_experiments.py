@@ -156,4 +156,4 @@ def test_a_clone_without_data_has_nothing_to_do_and_trains_on_pulled_features(ra
 
 
 def test_the_same_commit_gives_the_same_metrics_to_the_digit(ran: Project) -> None:
-    assert "metrics in 2 files are equal to the digit" in ran.run("koe", "exp", "verify", "flow")
+    assert "metrics in 2 files are identical" in ran.run("koe", "exp", "verify", "flow")

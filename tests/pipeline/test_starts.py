@@ -63,7 +63,7 @@ def test_of_a_model_that_is_not_here_the_record_stays(
 @KINDS
 def test_what_the_training_writes_is_no_start(kind: ModelKind, here: Path) -> None:
     here.rename(f"models/{kind.section}")
-    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is what the training writes, and removed"):
+    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is the folder that the training run writes, which is removed"):
         find_model(kind, f"models/{kind.section}@best")
 
 
@@ -73,5 +73,5 @@ def test_a_model_of_another_pipeline_is_a_start(here: Path, monkeypatch: pytest.
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     assert find_model(VOCODER, "../../models/vocoder").folder == Path("../../models/vocoder")
-    with pytest.raises(KoeError, match="models/vocoder is what the training"):
+    with pytest.raises(KoeError, match="models/vocoder is the folder that the training"):
         find_model(VOCODER, "models/vocoder")

@@ -77,7 +77,7 @@ def test_one_corpus_alone(counts: dict[str, Any]) -> None:
     assert "demo/ann" not in text
     assert "partner_missing" not in text
     assert "demo: 5 of 12" not in text
-    with pytest.raises(KoeError, match="'nobody' is not counted; expected one of demo, other"):
+    with pytest.raises(KoeError, match="there are no counts of 'nobody'; expected one of demo, other"):
         _printed(counts, "nobody")
 
 

@@ -561,7 +561,7 @@ def test_koe_vocoder_import_tells_the_two_kinds_apart_by_the_config(tmp_path: Pa
     assert read_vocoder(tmp_path / "koe").provenance["imported"]["format"] == "parallel_wavegan"
     generator, config = written(tmp_path, SMALL, official(SMALL).state_dict())
     result = run("vocoder", "import", generator, config, tmp_path / "koe", "--statistics", statistics)
-    assert "goes with ParallelWaveGAN" in str(result.exception)
+    assert "is for ParallelWaveGAN" in str(result.exception)
 
 
 def test_another_kind_of_model_cannot_be_exported(imported: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`koe exp`: named experiments, and what came of them."""
+"""`koe exp`: named experiments and their results."""
 
 import signal
 from itertools import takewhile
@@ -9,12 +9,12 @@ import typer
 
 from koe.errors import KoeError
 
-experiments = typer.Typer(no_args_is_help=True, help="The experiments of experiments/, presets and runs of the log.")
+experiments = typer.Typer(no_args_is_help=True, help="Named experiments (experiments/**/*.yaml): list, run, compare.")
 
 
 @experiments.command("list")
 def list_experiments() -> None:
-    """Prints every experiment and its purpose, by folder, then other runs; notes stand below."""
+    """Prints every experiment with its purpose and notes, by folder, then all other runs."""
     from koe.experiments.listing import print_list
 
     print_list()
@@ -22,9 +22,9 @@ def list_experiments() -> None:
 
 @experiments.command("show")
 def show_experiment(name: str) -> None:
-    """Prints what an experiment is for, every parameter that differs, with where it says so, and notes.
+    """Prints an experiment's purpose, every parameter that differs, with the file that sets it, and notes.
 
-    NAME: one of experiments/, which is compared to params.yaml; or any run, compared to the commit it started from.
+    NAME: one of experiments/, compared with params.yaml; or any run, compared with the commit that it started from.
     """
     from koe.experiments.listing import print_experiment, print_run
     from koe.experiments.named import FOLDER
@@ -38,20 +38,20 @@ def show_experiment(name: str) -> None:
 
 @experiments.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run_experiments(
-    given: Annotated[list[str], typer.Argument(metavar="NAME… [OPTIONS OF dvc exp run]", help=(
+    words: Annotated[list[str], typer.Argument(metavar="NAME… [OPTIONS OF dvc exp run]", help=(
         "Experiments of experiments/; then -S PARAMETER=VALUE, --temp, -f and the like."))],
     other: Annotated[str | None, typer.Option("--on", metavar="NAME", help=(
-        "Run what they do differently on this experiment's corpora and at its sizes, e.g. demo."))] = None,
+        "Run their changes on this experiment's corpora and at its sizes, e.g. demo."))] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Queue them; dvc queue start runs them.")] = False,
 ) -> None:
     """Runs experiments by `dvc exp run -n NAME -S …`, one after another; all are checked before the first starts."""
     from koe.experiments.running import run
     from koe.pipeline.declaration import load_pipeline
 
-    names = list(takewhile(lambda word: not word.startswith("-"), given))
+    names = list(takewhile(lambda word: not word.startswith("-"), words))
     if not names:
         raise KoeError("koe exp run: give the names of experiments first, then options: koe exp run NAME --temp")
-    run(load_pipeline(), names, other, queue, given[len(names):])
+    run(load_pipeline(), names, other, queue, words[len(names):])
 
 
 @experiments.command("apply")
@@ -67,70 +67,72 @@ def apply_experiment(
 @experiments.command("note")
 def note_experiment(
     name: Annotated[str, typer.Argument(help="An experiment that was run, or a git revision.")],
-    text: Annotated[str, typer.Argument(help="A line for the diary.")],
+    text: Annotated[str, typer.Argument(help="One line.")],
 ) -> None:
-    """Keeps a line with an experiment, which koe exp list, show and compare show."""
+    """Adds a note to an experiment; koe exp list, show and compare print it."""
     from koe.experiments.notes import write_note
 
-    print(f"noted; to others it goes by {write_note(name, text)}")
+    print(f"noted; to share it: {write_note(name, text)}")
 
 
 @experiments.command("verify")
 def verify_experiment(name: str) -> None:
-    """Runs an experiment or a git revision again, from nothing, and tells whether metrics are equal to the digit."""
+    """Runs an experiment or a git revision again, from scratch, and checks that its metrics are identical."""
     from koe.experiments.verification import verify
 
-    found = verify(name)
-    for difference in found.different:
+    result = verify(name)
+    for difference in result.different:
         print(difference)
-    if found.different:
-        print(f"{len(found.different)} of {found.metrics} metrics differ from those of {name} ({found.commit[:7]}). To "
-              "be equal they need the same processor, number of threads (OMP_NUM_THREADS) and versions of packages")
+    if result.different:
+        print(f"{len(result.different)} of {result.metrics} metrics differ from those of {name} ({result.commit[:7]}). "
+              "They are equal only with the same processor, number of threads (OMP_NUM_THREADS) and package versions")
         raise typer.Exit(1)
-    print(f"{name} ({found.commit[:7]}): all {found.metrics} metrics in {found.files} files are equal to the digit")
+    print(f"{name} ({result.commit[:7]}): all {result.metrics} metrics in {result.files} files are identical")
 
 
 @experiments.command("sweep")
 def sweep_parameters(
     name: Annotated[str, typer.Argument(help="Names the sweep; its trials are the experiments NAME-00, NAME-01, …")],
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="PARAMETER=VALUES", help=(
-        "What varies: [1, 2, 4] for choices, 1..4 or 0.0..0.5 for a range, 1e-4..1e-2:log for one by its "
-        "logarithm."))] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Stop after so many trials in all.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Stop after so long; a trial under way is kept.")] = None,
-    grid: Annotated[bool, typer.Option("--grid", help="Every combination, instead of a search.")] = False,
-    search: Annotated[Literal["tpe", "random"] | None, typer.Option(help="How to search; tpe if not given.")] = None,
+        "What varies: [1, 2, 4] for choices, 1..4 or 0.0..0.5 for a range, 1e-4..1e-2:log for a range on a "
+        "logarithmic scale."))] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials in total.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help=(
+        "Stop after this time; a trial that is running can be continued."))] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Try every combination, instead of searching.")] = False,
+    search: Annotated[Literal["tpe", "random"] | None, typer.Option(help="How to search. Default: tpe.")] = None,
     metric: Annotated[str | None, typer.Option(help=(
         "A curve, <stage>/<curve>, whose last value counts, or a number of metrics/summary.json. "
         "Default: the pipeline's own."))] = None,
     prune: Annotated[Literal["median", "halving", "none"] | None, typer.Option(help=(
-        "Stop a trial that is worse than half of the others were at its step (median, if not given), or not in the "
+        "Stop a trial that is worse than half of the others were at its step (median, the default), or not in the "
         "best third at the 1st, 3rd, 9th … validation (halving)."))] = None,
-    until: Annotated[str | None, typer.Option(help="A stage to run too, beyond the one that the metric is of.")] = None,
-    summary: Annotated[bool, typer.Option("--summary", help="Show what came of it so far, and run nothing.")] = False,
+    until: Annotated[str | None, typer.Option(help="A later stage to run too, after the one that makes the metric."
+                                              )] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Show the results so far, and run nothing.")] = False,
 ) -> None:
-    """Tries values of parameters, each trial a DVC experiment. The same command again goes on where it was stopped."""
+    """Tries values of parameters, each trial a DVC experiment. Repeat the command to continue a sweep that stopped."""
     from koe.experiments.sweep import Budget, define, open_study, read_sweep, run_sweep
     from koe.experiments.sweep_summary import print_summary, write_page
     from koe.experiments.trials import DvcRunner
     from koe.params.reading import read_values
 
-    given = {"settings": settings, "method": "grid" if grid else search, "metric": metric, "prune": prune,
-             "until": until}
-    given = {what: value for what, value in given.items() if value}
+    options = {"settings": settings, "method": "grid" if grid else search, "metric": metric, "prune": prune,
+               "until": until}
+    options = {name: value for name, value in options.items() if value}
     if grid and search:
-        raise KoeError("--grid tries every combination and --search some: give one of them")
+        raise KoeError("--grid tries every combination and --search only some: give one of the two")
     if summary:
         sweep = read_sweep(name)
     else:
-        sweep = define(name, read_values(), **given)
+        sweep = define(name, read_values(), **options)
         if sweep.method != "grid" and trials is None and hours is None:
-            raise KoeError("a search has no end: give --trials, --hours or both")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a trial must not be left running
+            raise KoeError("a search never ends by itself: give --trials, --hours or both")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no trial is left running
         try:
             run_sweep(sweep, Budget(trials, hours), DvcRunner(sweep.objective, sweep.until, sweep.folder))
         except KeyboardInterrupt:
-            print(f"stopped; koe exp sweep {name} with the same budget goes on where it was")
+            print(f"stopped; koe exp sweep {name} with the same budget continues it")
             raise typer.Exit(130) from None
     study = open_study(sweep)
     print_summary(sweep, study)
@@ -140,8 +142,8 @@ def sweep_parameters(
 @experiments.command("compare")
 def compare_runs(
     names: Annotated[list[str], typer.Argument(metavar="A B…", help=(
-        "Runs: experiments that were run, git revisions, or workspace. Differences are to the first."))],
-    output: Annotated[Path, typer.Option(help="Folder of the page, index.html.")] = Path("comparison"),
+        "Runs: experiments that were run, git revisions, or workspace. The others are compared with the first."))],
+    output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("comparison"),
 ) -> None:
     """Writes a page with runs side by side: parameters, metrics with uncertainty, curves, players, a blind test."""
     from koe.experiments.comparison import compare

@@ -1,4 +1,4 @@
-// Sentences by how much the runs differ.
+// Sorts sentences by how much the runs differ.
 
 const sorting = document.getElementById("sort");
 if (sorting) {
@@ -18,7 +18,7 @@ const SIGNIFICANT = 0.05;
 
 function binomialP(count, trials) {
   if (trials === 0) return 1;
-  let logChoose = 0;  // of `trials` over k, for k from 0 on
+  let logChoose = 0;  // logarithm of `trials` choose k, for k from 0
   let tail = 0;
   for (let k = 0; k <= Math.min(count, trials - count); k += 1) {
     tail += Math.exp(logChoose - trials * Math.LN2);
@@ -27,14 +27,14 @@ function binomialP(count, trials) {
   return Math.min(1, 2 * tail);
 }
 
-// How many further trials it takes at least: if all of them end as `count` did.
+// The least number of further trials needed: if all of them go the same way as the majority did.
 function trialsNeeded(count, trials) {
   let more = 0;
   while (2 * (count + more) <= trials + more || binomialP(count + more, trials + more) >= SIGNIFICANT) more += 1;
   return more;
 }
 
-// How many further trials it takes if the share stays what it is; Infinity where that never will be enough.
+// The number of further trials needed if the share stays the same; Infinity if even `most` do not suffice.
 function trialsNeededAtShare(count, trials, most = 2000) {
   if (2 * count <= trials) return Infinity;
   for (let more = 0; more <= most; more += 1) {
@@ -44,7 +44,7 @@ function trialsNeededAtShare(count, trials, most = 2000) {
   return Infinity;
 }
 
-// Votes, kept in this browser under this comparison. Where there is no storage, until the page is closed.
+// Votes, kept in this browser for this comparison. Without local storage they are lost when the page is closed.
 
 class Votes {
   constructor(identity) {
@@ -81,7 +81,7 @@ class Votes {
   }
 }
 
-// What a test says. `count` are the right answers, or the votes for the second run.
+// The result of a test as sentences. `count`: right answers, or votes for the preferred run.
 
 function resultText(mode, letters, votes, runs) {
   const trials = votes.length;
@@ -90,9 +90,9 @@ function resultText(mode, letters, votes, runs) {
   const count = leading === 1 ? right : trials - right;
   const p = binomialP(count, trials);
   const share = `${count} of ${trials} (${Math.round((100 * count) / trials)} %)`;
-  const found = mode === "abx" ? `${letters.join(" and ")}: ${share} right`
+  const outcome = mode === "abx" ? `${letters.join(" and ")}: ${share} right`
     : `${letters[leading]} was preferred to ${letters[1 - leading]} in ${share}`;
-  const head = `${found}, p = ${p < 0.001 ? p.toExponential(1) : p.toFixed(3)} (exact two-sided binomial test, n = ${trials}).`;
+  const head = `${outcome}, p = ${p < 0.001 ? p.toExponential(1) : p.toFixed(3)} (exact two-sided binomial test, n = ${trials}).`;
   if (p < SIGNIFICANT && 2 * count > trials) {
     return [head, mode === "abx" ? "You can tell them apart." : `You prefer ${letters[leading]}.`];
   }
@@ -150,7 +150,7 @@ class BlindTest {
     for (const button of this.answers) button.addEventListener("click", () => this.vote(Number(button.dataset.answer)));
     for (const audio of [this.part.first, this.part.second, this.part.x]) {
       audio.addEventListener("play", () => {
-        this.heard.add(audio);
+        this.played.add(audio);
         this.allowVote();
       });
     }
@@ -161,7 +161,7 @@ class BlindTest {
       this.votes.forget();
       this.showResult();
     });
-    trial.addEventListener("keydown", (event) => this.key(event));  // letters are keys only while a trial has the focus
+    trial.addEventListener("keydown", (event) => this.key(event));  // shortcuts work only while a trial has the focus
   }
 
   start() {
@@ -186,7 +186,7 @@ class BlindTest {
     const { form, trial, result, details, store } = this.part;
     for (const control of form.elements) control.disabled = running;
     trial.hidden = !running;
-    for (const part of [result, details, store]) part.hidden = running;  // nothing is told before the end
+    for (const part of [result, details, store]) part.hidden = running;  // no results are shown before the end
   }
 
   next() {
@@ -199,7 +199,7 @@ class BlindTest {
     second.src = this.sound(pair, order[1]);
     unknown.hidden = this.mode !== "abx";
     if (this.mode === "abx") x.src = this.sound(pair, this.current.x);
-    this.heard = new Set();
+    this.played = new Set();
     count.textContent = `Trial ${this.done.length + 1} of ${this.queue.length}`;
     text.textContent = this.articles.get(pair).querySelector("h3").firstChild.textContent.trim();
     question.textContent = this.mode === "abx" ? "X is" : "Better is";
@@ -208,14 +208,14 @@ class BlindTest {
   }
 
   allowVote() {
-    const waiting = this.players.filter((audio) => !this.heard.has(audio));
+    const waiting = this.players.filter((audio) => !this.played.has(audio));
     for (const button of this.answers) button.disabled = waiting.length > 0;
     this.part.hint.textContent = waiting.length > 0
-      ? `Not heard yet: ${waiting.map((audio) => audio.getAttribute("aria-label")).join(", ")}.` : "";
+      ? `Not played yet: ${waiting.map((audio) => audio.getAttribute("aria-label")).join(", ")}.` : "";
   }
 
   vote(answer) {
-    if (this.players.some((audio) => !this.heard.has(audio))) return;
+    if (this.players.some((audio) => !this.played.has(audio))) return;
     for (const audio of this.players) audio.pause();
     const vote = { ...this.current, answer: this.current.order[answer], time: new Date().toISOString() };
     this.done.push(vote);
@@ -246,7 +246,7 @@ class BlindTest {
     event.preventDefault();
   }
 
-  // The result of all votes on this question about these runs, and what was what in each trial.
+  // Shows the result of all votes on this question about these runs, and which run was which in each trial.
   showResult() {
     const { mode, runs } = this;
     const letters = runs.map((run) => this.data.runs[run].letter);
@@ -270,7 +270,7 @@ class BlindTest {
     this.part.details.querySelector("thead").replaceChildren(row(heads, "th"));
     this.part.details.querySelector("tbody").replaceChildren(...rows.map((cells) => row(cells, "td")));
     this.part.kept.textContent = `${this.votes.all.length} vote${this.votes.all.length === 1 ? "" : "s"}`
-      + (this.votes.kept ? "" : "; this browser keeps none, they are lost when the page is closed");
+      + (this.votes.kept ? "" : "; this browser cannot store them, so they are lost when the page is closed");
   }
 
   save() {

@@ -1,7 +1,7 @@
-"""Two runs or more side by side, as plain numbers and arrays: what the page of `koe exp compare` shows.
+"""Two or more runs side by side, as plain numbers and arrays: the content of the page of `koe exp compare`.
 
-The first run is the one that the others are compared with. Every difference of a metric comes with its uncertainty
-over utterances, so that noise is not taken for progress; trainings are compared at equal steps (lesson 37).
+The others are compared with the first run. Every difference of a metric comes with its uncertainty over utterances, so
+that noise is not mistaken for progress; training runs are compared at equal steps (lesson 37 in docs/lessons.md).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,45 +31,45 @@ from koe.report.clips import direction_of, spread
 from koe.report.curves import Curve
 from koe.report.listening import Rendering, rendering_of
 
-MOST_RUNS = 6  # as many colours can be told apart
-SENTENCES = 20  # held-out pairs whose recordings are in the page, which would not open otherwise
-_SHORTEST_SECONDS = 0.1  # F0 is not looked for in less
-_NAMED = 5  # files, parameters or pairs that a warning names
+MOST_RUNS = 6  # the number of colours that can be told apart
+SENTENCES = 20  # held-out pairs whose recordings are embedded; with more, the page becomes too large to open
+_SHORTEST_SECONDS = 0.1  # F0 is not extracted from shorter recordings
+_NAMED = 5  # files, parameters or pairs that a warning names, at most
 
 Verdict = Literal["better", "worse", "within noise", "equal"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the runs, as the page calls it."""
+    """One of the runs."""
 
-    letter: str
+    letter: str  # its name on the page
     name: str
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class ComparedValue:
-    """A run's aggregate, and its difference to the first run's with a 95 % interval; None where there is none."""
+    """A run's aggregate, and its difference to the first run's."""
 
-    value: float | None
-    difference: float | None = None
-    interval: tuple[float, float] | None = None
+    value: float | None  # None: not measured
+    difference: float | None = None  # None: this is the first run, or one of the two was not measured
+    interval: tuple[float, float] | None = None  # 95 % interval of the difference; None with too few pairs
     verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of all runs, over the pairs that all of them have it for."""
+    """A metric of all runs, over the pairs for which all of them have it."""
 
     metric: Metric
     pairs: int
-    cells: Sequence[ComparedValue]
+    cells: Sequence[ComparedValue]  # by run
 
 
 @dataclass(frozen=True)
 class ConditionTable:
-    """What was measured under one condition."""
+    """The metrics of all runs under one condition."""
 
     title: str
     measured: Sequence[Measured]
@@ -77,44 +77,41 @@ class ConditionTable:
 
 @dataclass(frozen=True)
 class EqualStep:
-    """A validated part at the last step that all runs which have it have validated; each run's own last beside it."""
+    """A validated part at the last step that all runs with that part have in common."""
 
     part: str
-    step: int | None
-    values: Sequence[float | None]
-    last: Sequence[tuple[int, float] | None]
+    step: int | None  # None: no step in common
+    values: Sequence[float | None]  # by run, at that step
+    last: Sequence[tuple[int, float] | None]  # by run, its own last step and the value there
 
 
 @dataclass(frozen=True)
 class ComparedTraining:
-    """Curves by part, run (its place) and `train` or `validation`."""
+    """The curves of a training in all runs."""
 
-    parts: Mapping[str, Mapping[int, Mapping[str, Curve]]]
+    parts: Mapping[str, Mapping[int, Mapping[str, Curve]]]  # by part, index of the run, and `train` or `validation`
     equal_steps: Sequence[EqualStep]
 
 
 @dataclass(frozen=True)
 class RunRendering:
-    """A held-out item as one run has it, with its mel settings, and its F0 in Hz (frames,), 0 = unvoiced.
+    """A held-out item in one run."""
 
-    `run` is None for references; `f0` where F0 is not drawn.
-    """
-
-    run: int | None
+    run: int | None  # index of the run; None for references
     rendering: Rendering
     mel: MelParams
-    f0: np.ndarray | None
+    f0: np.ndarray | None  # Hz (frames,), 0 = unvoiced; None if F0 is not drawn
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A held-out item: start, target, and what each run made. `differences`: by metric, the largest to the first."""
+    """A held-out item in all runs."""
 
     pair: str
     direction: str
     text: str
-    renderings: Sequence[RunRendering]
-    differences: Mapping[str, float]
+    renderings: Sequence[RunRendering]  # start, target, and the output of each run
+    differences: Mapping[str, float]  # by metric, the largest difference to the first run
 
 
 @dataclass(frozen=True)
@@ -122,9 +119,9 @@ class Comparison:
     """Everything on the page."""
 
     runs: Sequence[Run]
-    warnings: Sequence[str]  # what makes the comparison doubtful
+    warnings: Sequence[str]  # reasons to doubt the comparison
     missing: Sequence[str]  # what could not be read
-    parameters: Mapping[str, Sequence[Any]]  # those that differ, a value a run
+    parameters: Mapping[str, Sequence[Any]]  # those that differ, with a value per run
     tables: Sequence[ConditionTable]  # the headline first
     evaluation: Evaluation
     trainings: Mapping[str, ComparedTraining] = field(default_factory=dict)
@@ -137,20 +134,20 @@ class _Absent:
         return "–"
 
 
-ABSENT = _Absent()  # the value of a parameter that a run does not have
+ABSENT = _Absent()  # stands for the value of a parameter that a run does not have
 
 
 def compare(outcomes: Sequence[Outcome]) -> Comparison:
-    """Compares runs with the first of them. What is not there is said; KoeError where nothing can be compared."""
+    """Compares runs with the first of them and lists what is missing. Raises KoeError if nothing can be compared."""
     if not 2 <= len(outcomes) <= MOST_RUNS:
-        raise KoeError(f"compare takes 2 to {MOST_RUNS} runs, got {len(outcomes)}; {WORKSPACE} is one")
+        raise KoeError(f"compare takes 2 to {MOST_RUNS} runs, got {len(outcomes)}; {WORKSPACE} counts as one")
     missing: list[str] = []
     common = common_pairs(outcomes)
     if not common:
-        raise KoeError(f"{' and '.join(outcome.label for outcome in outcomes)} have no held-out pair in common; "
-                       "their corpora or their splits differ, and so nothing can be compared")
-    found = conditions_of(outcomes)
-    if not found:
+        raise KoeError(f"{' and '.join(outcome.label for outcome in outcomes)} have no held-out pair in common: "
+                       "their corpora or their splits differ, so nothing can be compared")
+    titled_conditions = conditions_of(outcomes)
+    if not titled_conditions:
         raise KoeError(f"{outcomes[0].label}: none of the conditions that this pipeline compares was measured")
     return Comparison(
         runs=[Run(letter, outcome.label, remarks(outcome))
@@ -158,7 +155,7 @@ def compare(outcomes: Sequence[Outcome]) -> Comparison:
         warnings=list(warnings(outcomes, common)),
         parameters=differing_parameters(outcomes),
         tables=[ConditionTable(title, measured(outcomes, conditions, common))
-                for title, conditions in found],
+                for title, conditions in titled_conditions],
         evaluation=outcomes[0].pipeline.evaluation,
         trainings={training.title: compare_training(outcomes, training, missing)
                    for training in outcomes[0].pipeline.trainings
@@ -170,16 +167,16 @@ def compare(outcomes: Sequence[Outcome]) -> Comparison:
 
 
 def remarks(outcome: Outcome) -> list[str]:
-    """What is known of a run: the purpose of the experiment of experiments/ that it is, or its commit's first line; and
-    the notes on it.
-    """
+    """The purpose of a run's experiment in experiments/, or the first line of its commit; then the notes on it."""
     named = [name for name in experiment_names() if outcome.name in (name, run_name_of(name))]
     purposes = [read_experiment(name).purpose for name in named]
     if outcome.commit is None:
         return purposes
     subject, = git("log", "-1", "--format=%s", outcome.commit)
-    said_by_program = subject.startswith(("dvc: commit", "koe: note"))
-    return [*(purposes or ([] if said_by_program else [subject])), *map(str, notes_of(outcome.commit))]
+    generated = subject.startswith(("dvc: commit", "koe: note"))
+    if not purposes and not generated:
+        purposes = [subject]
+    return [*purposes, *map(str, notes_of(outcome.commit))]
 
 
 def common_pairs(outcomes: Sequence[Outcome]) -> list[str]:
@@ -188,7 +185,7 @@ def common_pairs(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def differing_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
-    """Parameters, by dotted name, that are not the same in all runs, with their values."""
+    """Parameters, by dotted name, that are not the same in all runs, with a value per run."""
     trees = [dict(flatten(outcome.params)) for outcome in outcomes]
     names = dict.fromkeys(name for tree in trees for name in tree)
     rows = {name: [tree.get(name, ABSENT) for tree in trees] for name in names}
@@ -196,12 +193,12 @@ def differing_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
 
 
 def warnings(outcomes: Sequence[Outcome], common: Sequence[str]) -> Iterator[str]:
-    """What else differs between the runs than what they were to differ in."""
+    """Differences between the runs that make the comparison doubtful."""
     first = outcomes[0]
     for outcome in outcomes:
         if changed := _changed_since(outcome):
-            yield (f"{outcome.label}: params.yaml was changed after its results were made ({_some(changed)}); "
-                   "run dvc repro, or the parameters below are not those of the results")
+            yield (f"{outcome.label}: params.yaml was changed after the results were made ({_some(changed)}); run dvc "
+                   "repro, otherwise the parameters below are not those of the results")
     for outcome in outcomes[1:]:
         names = f"{first.label} and {outcome.label}"
         before, after = (made(run.lock, run.pipeline.corpora) for run in (first, outcome))
@@ -215,11 +212,11 @@ def warnings(outcomes: Sequence[Outcome], common: Sequence[str]) -> Iterator[str
             yield f"{names}: the same held-out pairs have other recordings or texts ({_some(changed)})"
         before, after = (code_used(run.lock) for run in (first, outcome))
         if code := _unequal(before, after):
-            yield f"{names}: the code differs that made them ({_some(code)})"
+            yield f"{names}: they were made by different code ({_some(code)})"
 
 
 def _changed_since(outcome: Outcome) -> list[str]:
-    """Parameters of the workspace that are not those that its results were made with."""
+    """Parameters of the workspace that differ from those with which its results were made."""
     if outcome.commit is not None:
         return []
     used = dict(flatten(parameters_used(outcome.lock)))
@@ -232,7 +229,7 @@ def _unequal(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def _other_references(first: Outcome, outcome: Outcome, common: Sequence[str]) -> list[str]:
-    """Common pairs whose target is of another length, or says something else; as far as the tables tell."""
+    """Common pairs whose target differs in length or text, as far as the tables have these columns."""
     if not (target := first.pipeline.evaluation.target):
         return []
     sides = []
@@ -249,33 +246,33 @@ def _some(names: Sequence[str]) -> str:
 
 
 def conditions_of(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
-    """What is compared: a title, and the condition that each run has it under; the headline of the first comes first.
+    """The tables of a comparison: a title, and the condition of each run. The headline of the first run comes first.
 
-    What stands for the same may be called differently in two runs, as their trained vocoders are.
+    Equivalent conditions may have different names in two runs, since they are named after the trained vocoders.
     """
     evaluation, measured = outcomes[0].pipeline.evaluation, [set(run.utterances["condition"]) for run in outcomes]
     if evaluation.compared:
-        found = [(compared.title, [filled(compared.condition, outcome.params) for outcome in outcomes])
-                 for compared in evaluation.compared]
+        tables = [(compared.title, [filled(compared.condition, outcome.params) for outcome in outcomes])
+                  for compared in evaluation.compared]
     else:
         names = evaluation.ordered(dict.fromkeys(name for run in outcomes for name in run.utterances["condition"]))
-        found = [(evaluation.label(name), [name] * len(outcomes)) for name in names
-                 if name not in (evaluation.start, evaluation.target)]
-    first = evaluation.headline_of(outcomes[0].params)
-    found.sort(key=lambda item: item[1][0] != first)
-    return [(title, names) for title, names in found
-            if any(name in there for name, there in zip(names, measured, strict=True))]
+        tables = [(evaluation.label(name), [name] * len(outcomes)) for name in names
+                  if name not in (evaluation.start, evaluation.target)]
+    headline = evaluation.headline_of(outcomes[0].params)
+    tables.sort(key=lambda table: table[1][0] != headline)
+    return [(title, names) for title, names in tables
+            if any(name in conditions for name, conditions in zip(names, measured, strict=True))]
 
 
 def measured(outcomes: Sequence[Outcome], conditions: Sequence[str], common: Sequence[str]) -> list[Measured]:
-    """Every metric of the runs, each under its condition, over the common pairs."""
+    """Every metric of the runs, each run under its condition, over the common pairs."""
     tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
     seed = outcomes[0].params.get("seed", 0)
     return [_measured(metric, tables, seed) for metric in outcomes[0].pipeline.evaluation.metrics]
 
 
 def _under(outcome: Outcome, condition: str, common: Sequence[str]) -> pd.DataFrame:
-    """The rows of a condition, indexed by the common pairs; empty cells where a pair was not measured."""
+    """The rows of a condition, indexed by the common pairs; cells of pairs that were not measured are empty."""
     rows = outcome.utterances[outcome.utterances["condition"] == condition]
     return rows.set_index("pair").reindex(common)
 
@@ -299,25 +296,31 @@ def _measured(metric: Metric, tables: Sequence[pd.DataFrame], seed: int) -> Meas
 
 
 def _parts(metric: Metric, table: pd.DataFrame) -> np.ndarray:
-    """Totals and weights (2, pairs) the ratio of whose sums is the aggregate, as `koe.evaluation.measure` has it."""
+    """Totals and weights (2, pairs). The ratio of their sums is the aggregate, as in `koe.evaluation.measure`."""
     if metric.pooled:
         return table[list(metric.pooled)].to_numpy(float).T
     return np.stack([table[metric.name].to_numpy(float), np.ones(len(table))])
 
 
 def _cell(metric: Metric, aggregates: np.ndarray, resampled: np.ndarray, pairs: int) -> ComparedValue:
-    """`aggregates`: of the first run and of this one (2,); `resampled`: the same over resamples (2, resamples)."""
+    """`aggregates` (2,): of the first run and of this one; `resampled` (2, resamples): the same of each resample."""
     value, difference = float(aggregates[1]), float(aggregates[1] - aggregates[0])
     if pairs < FEWEST:
         return ComparedValue(value, difference)
     bounds = interval(resampled[1] - resampled[0], pairs)
     low, high = interval(metric.badness(resampled[1]) - metric.badness(resampled[0]), pairs)
-    verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "within noise"
-    return ComparedValue(value, difference, bounds, "equal" if bounds == (0, 0) else verdict)
+    verdict: Verdict = "within noise"
+    if bounds == (0, 0):
+        verdict = "equal"
+    elif high < 0:
+        verdict = "better"
+    elif low > 0:
+        verdict = "worse"
+    return ComparedValue(value, difference, bounds, verdict)
 
 
 def compare_training(outcomes: Sequence[Outcome], training: Training, missing: list[str]) -> ComparedTraining:
-    """The curves of all runs; what a run should have and does not is added to `missing`."""
+    """The curves of all runs. Curves that a run should have but does not are reported in `missing`."""
     curves = []
     for outcome in outcomes:
         try:
@@ -326,8 +329,8 @@ def compare_training(outcomes: Sequence[Outcome], training: Training, missing: l
             missing.append(str(error))
             curves.append({})
     parts: dict[str, dict[int, dict[str, Curve]]] = {}
-    for run, found in enumerate(curves):
-        for part, named in found.items():
+    for run, own in enumerate(curves):
+        for part, named in own.items():
             shown = {state: named[state] for state in ("train", "validation", part) if state in named}
             if shown:
                 parts.setdefault(part, {})[run] = shown
@@ -346,8 +349,8 @@ def _equal_step(part: str, by_run: Mapping[int, Mapping[int, float]], runs: int)
 
 
 def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[str]) -> list[Sentence]:
-    """Held-out pairs as all runs speak them, SENTENCES at most, evenly spread over their names: a choice that knows
-    nothing of the results. A run without recordings is left out and added to `missing`.
+    """SENTENCES held-out pairs at most, as all runs speak them, evenly spaced by name, so that the choice does not
+    depend on results. A run without recordings is left out and reported in `missing`.
     """
     first = outcomes[0]
     evaluation = first.pipeline.evaluation
@@ -355,26 +358,26 @@ def sentences(outcomes: Sequence[Outcome], common: Sequence[str], missing: list[
         return []
     _, conditions = conditions_of(outcomes)[0]
     tables = [_under(outcome, condition, common) for outcome, condition in zip(outcomes, conditions, strict=True)]
-    wanted: list[tuple[int | None, Outcome, str]] = []
+    audible: list[tuple[int | None, Outcome, str]] = []
     for run, (outcome, condition) in enumerate(zip(outcomes, conditions, strict=True)):
         try:
             outcome.audio(common[0], condition)
-            wanted.append((run, outcome, condition))
+            audible.append((run, outcome, condition))
         except KoeError as error:
             missing.append(str(error))
     try:
         references = [(None, first, condition) for condition in (evaluation.start, evaluation.target)
-                      if condition and wanted]
+                      if condition and audible]
         differences = largest_differences(tables, evaluation.metrics)
-        return [_sentence(pair, first, [*references, *wanted], differences[pair])
-                for pair in spread(common, SENTENCES if wanted else 0)]
+        return [_sentence(pair, first, [*references, *audible], differences[pair])
+                for pair in spread(common, SENTENCES if audible else 0)]
     except KoeError as error:
         missing.append(str(error))
         return []
 
 
 def largest_differences(tables: Sequence[pd.DataFrame], metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
-    """For each pair and metric, the largest distance of a run to the first; only what was measured."""
+    """For each pair and metric, the largest distance of a run from the first. What was not measured is left out."""
     names = [metric.name for metric in metrics]
     values = np.stack([table[names].to_numpy(float) for table in tables])
     distances = np.abs(values[1:] - values[0])
@@ -384,7 +387,7 @@ def largest_differences(tables: Sequence[pd.DataFrame], metrics: Sequence[Metric
 
 
 def _sentence(
-    pair: str, first: Outcome, wanted: Sequence[tuple[int | None, Outcome, str]], differences: Mapping[str, float]
+    pair: str, first: Outcome, audible: Sequence[tuple[int | None, Outcome, str]], differences: Mapping[str, float]
 ) -> Sentence:
     evaluation, speakers = first.pipeline.evaluation, []
     direction = ""
@@ -392,13 +395,13 @@ def _sentence(
         source, target = first.pairs.loc[pair, ["source", "target"]]
         speakers, direction = [speaker_key(name) for name in (source, target)], direction_of(source, target)
     pitch = _pitch_range(first.pitch, speakers) if evaluation.f0 else None
-    renderings = [_rendering(pair, run, outcome, condition, pitch) for run, outcome, condition in wanted]
+    renderings = [_rendering(pair, run, outcome, condition, pitch) for run, outcome, condition in audible]
     rows = first.utterances.set_index("pair").loc[[pair]]
     return Sentence(pair, direction, rows["text"].iloc[0] if "text" in rows else "", renderings, differences)
 
 
 def _pitch_range(pitch: SpeakerPitch, speakers: Sequence[str]) -> PitchRange:
-    """Where F0 is looked for, as it is where it is measured: from the lowest floor to the highest ceiling."""
+    """The F0 search range, the same as in the evaluation: from the lowest floor to the highest ceiling."""
     ranges = np.array([pitch_range(pitch, speaker) for speaker in speakers] or [(pitch.floor, pitch.ceiling)])
     return PitchRange(pitch.method, ranges[:, 0].min(), ranges[:, 1].max())
 

@@ -1,6 +1,6 @@
-"""The page of a comparison: one HTML file that opens from disk, in the style and with the parts of the report's.
+"""The page of a comparison: one HTML file that opens from disk, in the style of a pipeline's page.
 
-`build_comparison_page` is pure: it turns a `Comparison` into what `comparison.html.jinja` prints.
+`build_comparison_page` is pure: it turns a `Comparison` into the values of `comparison.html.jinja`.
 """
 
 import hashlib
@@ -57,18 +57,20 @@ def build_comparison_page(comparison: Comparison) -> str:
         sentences=sorted(sentences, key=lambda item: -item["differences"].get(first_metric, -1.0)),
         blind={"identity": _identity(comparison),
                "runs": [{"letter": run.letter, "name": run.name} for run in runs]},
-        couples=list(combinations(_heard_runs(comparison), 2)),
+        couples=list(combinations(_audible_runs(comparison), 2)),
     )
 
 
-def _heard_runs(comparison: Comparison) -> list[int]:
-    """Runs that have recordings."""
+def _audible_runs(comparison: Comparison) -> list[int]:
+    """Runs that have recordings, by index."""
     first = next(iter(comparison.sentences), None)
     return [item.run for item in first.renderings if item.run is not None] if first else []
 
 
 def _identity(comparison: Comparison) -> str:
-    """What votes are kept under: other recordings are another listening test, other names of the runs are not."""
+    """The key under which votes are kept. It depends on the recordings, because other ones make another listening test,
+    and not on the names of the runs.
+    """
     digest = hashlib.sha256()
     for sentence in comparison.sentences:
         for item in sentence.renderings:
@@ -83,16 +85,16 @@ def _table(table: ConditionTable) -> dict[str, Any]:
 
 
 def _cell(metric: Metric, cell: ComparedValue) -> dict[str, str]:
-    """A cell's texts; those of the difference are empty where there is none."""
+    """A cell's texts; those of a missing difference are empty."""
     difference = "" if cell.difference is None else finer(metric).text(cell.difference, sign="+")
     interval = " to ".join(finer(metric).text(end, sign="+") for end in cell.interval or ())
+    verdict = cell.verdict or ""
     return {"value": metric.text(cell.value), "difference": difference, "interval": interval,
-            "verdict": "no change" if cell.verdict == "equal" else cell.verdict or "",
-            "kind": (cell.verdict or "").replace(" ", "-")}
+            "verdict": "no change" if verdict == "equal" else verdict, "kind": verdict.replace(" ", "-")}
 
 
 def finer(metric: Metric) -> Metric:
-    """With a digit more, for differences are small."""
+    """The metric with one more digit, because differences are small."""
     return replace(metric, digits=metric.digits + 1)
 
 
@@ -102,7 +104,7 @@ def _training(training: ComparedTraining, letters: Sequence[str]) -> dict[str, A
 
 
 def _chart(part: str, by_run: Mapping[int, Mapping[str, Curve]], letters: Sequence[str]) -> dict[str, Any]:
-    """The curves of one part; beside a run's letter its last value, validated where it was."""
+    """The curves of one part, with the last value of each run, of its validation if it has any."""
     series = {f"{letters[run]} {state}": curve for run, states in by_run.items() for state, curve in states.items()}
     classes = {f"{letters[run]} {state}": f"run{run} {_STATES.get(state, 'validated')}"
                for run, states in by_run.items() for state in states}
@@ -122,16 +124,18 @@ def _sentence(sentence: Sentence, letters: Sequence[str], evaluation: Evaluation
     clips = [item.rendering.clip for item in sentence.renderings]
     top = max(float(clip.mel.max(initial=-np.inf)) for clip in clips)
     seconds = max(len(item.rendering.clip.mel) / frame_rate(item.mel) for item in sentence.renderings)
-    heard = [{**player(item.rendering.clip, item.mel.sample_rate, seconds * frame_rate(item.mel), top),
-              "run": item.run, "label": evaluation.label(item.rendering.condition) if item.run is None
-              else letters[item.run], "metrics": beside(item.rendering, evaluation.beside_compared_player),
-              "words": words_of(item.rendering, sentence.text)} for item in sentence.renderings]
-    return {"pair": sentence.pair, "direction": sentence.direction, "text": sentence.text, "heard": heard,
+    renderings = [
+        {**player(item.rendering.clip, item.mel.sample_rate, seconds * frame_rate(item.mel), top), "run": item.run,
+         "label": evaluation.label(item.rendering.condition) if item.run is None else letters[item.run],
+         "metrics": beside(item.rendering, evaluation.beside_compared_player),
+         "words": words_of(item.rendering, sentence.text)}
+        for item in sentence.renderings]
+    return {"pair": sentence.pair, "direction": sentence.direction, "text": sentence.text, "renderings": renderings,
             "differences": dict(sentence.differences), "f0": _f0(sentence, evaluation)}
 
 
 def _f0(sentence: Sentence, evaluation: Evaluation) -> Markup | None:
-    """F0 of the target and of each run; None where it is not drawn."""
+    """F0 of the target and of each run; None if it is not drawn."""
     tracks = {_track(item): (item.f0, frame_rate(item.mel)) for item in sentence.renderings
               if item.f0 is not None and (item.run is not None or item.rendering.condition == evaluation.target)}
     if not tracks:
@@ -142,5 +146,5 @@ def _f0(sentence: Sentence, evaluation: Evaluation) -> Markup | None:
 
 
 def _track(item: RunRendering) -> str:
-    """The style class of a recording's F0."""
+    """The style class of a rendering's F0."""
     return "reference" if item.run is None else f"run{item.run}"

@@ -10,11 +10,11 @@ from koe.experiments.comparison_page import finer
 from koe.report.summary import ARROWS
 
 _VERDICTS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "within noise": "[dim]noise[/]",
-             "equal": "[dim]same[/]", None: ""}  # short, for three runs to fit a terminal
+             "equal": "[dim]same[/]", None: ""}  # short, so that three runs fit a terminal
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Prints what to beware of, and a row a metric: every run's value, and its difference to the first run's."""
+    """Prints warnings, and a row per metric: every run's value, and the interval of its difference to the first run."""
     console = console or Console()
     for line in (*comparison.warnings, *comparison.missing):
         console.print(f"! {line}", style="yellow", highlight=False, markup=False)

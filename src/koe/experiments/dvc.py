@@ -1,4 +1,4 @@
-"""DVC and git, run as programs in one place, and what they call a run: an experiment, a revision, the workspace."""
+"""Running DVC and git as programs, and finding runs by their names: an experiment, a revision, the workspace."""
 
 import os
 import re
@@ -12,28 +12,28 @@ from typing import NamedTuple
 from koe.errors import KoeError
 from koe.experiments.named import FOLDER, run_name_of
 
-WORKSPACE = "workspace"  # DVC's own word for the files as they lie there
+WORKSPACE = "workspace"  # DVC's own word for the files of the working tree
 
 _REFERENCE = re.compile(r"refs/exps/(?P<first>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
 
 
 class RunReference(NamedTuple):
-    """An experiment that DVC keeps: its name, the commit that it started from, and its own commit."""
+    """An experiment that DVC keeps."""
 
     name: str
-    baseline: str
-    commit: str
+    baseline: str  # the commit that it started from
+    commit: str  # its own
 
     @property
     def reference(self) -> str:
-        """Where git keeps it."""
+        """The git reference that holds it."""
         return f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}"
 
 
 def git(*arguments: str, folder: Path | None = None, variables: Mapping[str, str] | None = None) -> list[str]:
-    """The lines that a git command prints, in `folder` or here; `variables` are set for it.
+    """The lines that a git command prints in `folder`, by default this one; `variables` are set in its environment.
 
-    Raises KoeError with what git said.
+    Raises KoeError with git's message.
     """
     result = subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **(variables or {})},
                             capture_output=True, text=True, check=False)
@@ -43,7 +43,7 @@ def git(*arguments: str, folder: Path | None = None, variables: Mapping[str, str
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> list[str]:
-    """The lines that a DVC command prints, in `folder` or here. Raises KoeError with what DVC said."""
+    """The lines that a DVC command prints in `folder`, by default this one. Raises KoeError with DVC's message."""
     result = subprocess.run(_command(arguments), cwd=folder, env=environment(), capture_output=True, text=True,
                             check=False)
     if result.returncode:
@@ -52,9 +52,10 @@ def dvc(*arguments: str, folder: Path | None = None) -> list[str]:
 
 
 def dvc_aloud(*arguments: str, folder: Path | None = None, variables: Mapping[str, str] | None = None) -> int:
-    """Runs a DVC command that prints to the terminal itself, and returns its status; `variables` are set for it.
+    """Runs a DVC command whose output goes to the terminal, and returns its status.
 
-    Ctrl-C is DVC's to end on in its own time, as it would be at the terminal; KeyboardInterrupt is raised then.
+    `variables` are set in its environment. On Ctrl-C DVC ends in its own time, as at the terminal; KeyboardInterrupt is
+    raised afterwards.
     """
     interruptions: list[int] = []
     sys.stdout.flush()
@@ -70,18 +71,18 @@ def dvc_aloud(*arguments: str, folder: Path | None = None, variables: Mapping[st
 
 
 def project_root() -> Path:
-    """The root of the git and DVC repository that this folder is in. Raises KoeError if it is in none."""
+    """The root of the git and DVC repository that contains this folder. Raises KoeError if there is none."""
     return Path(git("rev-parse", "--show-toplevel")[0])
 
 
 def from_root(path: str) -> str:
-    """A path from here as git and DVC name it: from the root of the repository, with slashes."""
+    """A path relative to this folder as git and DVC name it: relative to the repository's root, with slashes."""
     prefix = git("rev-parse", "--show-prefix")
     return f"{prefix[0] if prefix else ''}{path}"
 
 
 def environment() -> dict[str, str]:
-    """This one, where the stages' `python` is the one that runs now, whether its environment was activated or not."""
+    """This environment, with the running Python first in PATH, so that stages use it even if it was not activated."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
 
 
@@ -92,25 +93,28 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 def run_references() -> list[RunReference]:
     """All experiments that DVC keeps here, sorted by name."""
     lines = git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/*/*/*")
-    found = [(_REFERENCE.fullmatch(reference), commit) for reference, commit in map(str.split, lines)]
+    matches = [(_REFERENCE.fullmatch(reference), commit) for reference, commit in map(str.split, lines)]
     return sorted(RunReference(match["name"], match["first"] + match["rest"], commit)
-                  for match, commit in found if match)
+                  for match, commit in matches if match)
 
 
 def run_of(name: str) -> RunReference | None:
-    """The experiment that DVC keeps under this name, or under that of one of experiments/ (`log/x` is run as `log-x`).
+    """The experiment that DVC keeps under this name or as the run of experiments/`name`.yaml (`log/x` runs as `log-x`).
 
     Of several with one name the nearest to HEAD is taken. Raises KoeError if none of them is in this branch.
     """
     runs = run_references()
-    called = [name, run_name_of(name)] if _is_named(name) else [name]
-    return next((_nearest(same) for word in called if (same := [run for run in runs if run.name == word])), None)
+    run_names = [name, run_name_of(name)] if _is_named(name) else [name]
+    for run_name in run_names:
+        if same := [run for run in runs if run.name == run_name]:
+            return _nearest(same)
+    return None
 
 
 def commit_of(name: str) -> str | None:
-    """The commit of what a user calls a run; None for `workspace`, the files as they lie there.
+    """The commit of a run that a user names; None for `workspace`.
 
-    `name` is an experiment's as `run_of` finds it, or any git revision. Raises KoeError naming what there is.
+    `name` is that of an experiment (see `run_of`) or any git revision. Raises KoeError listing the existing runs.
     """
     if name == WORKSPACE:
         return None
@@ -118,12 +122,12 @@ def commit_of(name: str) -> str | None:
         return run.commit
     if revision := _commit_of_revision(name):
         return revision
-    there = ", ".join(dict.fromkeys(run.name for run in run_references())) or "none"
+    runs = ", ".join(dict.fromkeys(run.name for run in run_references())) or "none"
     if _is_named(name):
-        raise KoeError(f"experiments/{name}.yaml was not run here; run it (koe exp run {name}), or get its results "
-                       f"from where it was (dvc exp pull origin {run_name_of(name)}). Were run: {there}")
+        raise KoeError(f"experiments/{name}.yaml was not run here; run it (koe exp run {name}), or fetch its results "
+                       f"from where it was run (dvc exp pull origin {run_name_of(name)}). Existing runs: {runs}")
     raise KoeError(f"{name} is neither an experiment that was run, nor one of {FOLDER}/, nor a git revision, nor "
-                   f"{WORKSPACE}. Were run: {there}. From other machines: dvc exp pull, git fetch")
+                   f"{WORKSPACE}. Existing runs: {runs}. From other machines: dvc exp pull, git fetch")
 
 
 def _is_named(name: str) -> bool:
@@ -138,12 +142,12 @@ def _commit_of_revision(name: str) -> str | None:
 
 
 def _nearest(runs: list[RunReference]) -> RunReference:
-    """Of experiments with one name, the one that started from the latest commit before HEAD, or from HEAD."""
+    """Of experiments with one name, the one that started from HEAD or from the latest commit before it."""
     if len(runs) == 1:
         return runs[0]
     history = git("rev-list", "HEAD")
     before = [run for run in runs if run.baseline in history]
     if before:
         return min(before, key=lambda run: history.index(run.baseline))
-    raise KoeError(f"experiments of several commits, none of them in this branch, are called {runs[0].name}; give one "
-                   f"of these revisions: {', '.join(run.commit[:7] for run in runs)}")
+    raise KoeError(f"{runs[0].name} is the name of experiments of several commits, none of them in this branch; give "
+                   f"one of these revisions: {', '.join(run.commit[:7] for run in runs)}")

@@ -1,16 +1,15 @@
-"""The idea of an experiment at the size of another: what a run of the log does differently, on the demo's corpora.
+"""The idea of one experiment at the size of another (`koe exp run --on`), such as a big run's on the demo's corpora.
 
-An experiment that builds on a preset (`log`) is made of two things: what the preset says, and what it does differently.
-That is its idea: the parameters in which it differs from the first of its bases or, where it has none, from
-params.yaml. On another experiment it comes on top of that one's parameters, but for
+The idea of an experiment is the set of parameters in which it differs from the preset on which it is based (the first
+of its bases) or, without a base, from params.yaml. On another experiment, these parameters override that one's, except
 
- - what the recordings decide: corpora that the other one has not, how many sentences are held out, the language;
- - sizes and steps: how long is trained, in what batches, and what counts steps;
+ - what depends on the recordings: corpora that the other one does not have, the number of held-out sentences, language;
+ - sizes and steps: duration of training, batches, and everything that counts steps;
  - models to start from, which were trained on other recordings. A model that no longer fits is not started from.
 
-What is chosen by name (`<section>.model`, `<section>.training.schedule.name`) comes along with the settings of what it
-chooses, also where it is the preset's: they mean nothing without. Which parameters are which, the pipeline declares
-(`koe.pipeline.declaration.Idea`).
+Settings of something that is chosen by name (`<section>.model`, `<section>.training.schedule.name`) bring the choice
+along, even if it is the preset's, because without it they have no effect. The pipeline declares which parameters are
+which (`koe.pipeline.declaration.Idea`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,25 +23,25 @@ from koe.pipeline.declaration import Idea, filled
 def on(
     experiment: Experiment, other: Experiment, values: Mapping[str, Any], rules: Idea
 ) -> tuple[Experiment, list[Difference]]:
-    """The idea of an experiment as an experiment that is based on another, and what of the idea stays behind.
+    """The idea of an experiment as a new experiment based on another, and the differences that were left out.
 
-    `values`: the tree of params.yaml. `rules`: the pipeline's. Raises KoeError if nothing that the other
-    one does not do anyway is left.
+    `values`: the content of params.yaml. `rules`: those of the pipeline. Raises KoeError if the idea changes nothing in
+    the other experiment.
     """
     first, *further = experiment.lineage
     own, target = compose(values, experiment), compose(values, other)
     idea = list(differences(compose(values, first) if further else values, own))
     behind = [difference for difference in idea
               if _stays_behind(difference.parameter, difference.after, own, target, rules)]
-    said = {difference.parameter: difference.after for difference in idea if difference not in behind}
-    said |= dict(_choices(said, own, rules.choosers))
-    taken = {parameter: value for parameter, value in said.items() if value != _at(target, parameter)}
-    taken |= dict.fromkeys(_unfit_starts(taken, own, rules))
-    if not taken:
-        left = ", ".join(map(str, behind)) or "it says nothing else"
-        raise KoeError(f"{experiment.name}: nothing of it can be taken over to {other.name} ({left})")
+    kept = {difference.parameter: difference.after for difference in idea if difference not in behind}
+    kept |= dict(_choices(kept, own, rules.choosers))
+    changes = {parameter: value for parameter, value in kept.items() if value != _at(target, parameter)}
+    changes |= dict.fromkeys(_unfit_starts(changes, own, rules))
+    if not changes:
+        left_out = ", ".join(map(str, behind)) or "it has no other parameters"
+        raise KoeError(f"{experiment.name}: nothing of it can be taken over to {other.name} ({left_out})")
     return Experiment(name=f"{experiment.name}-on-{other.run_name}", purpose=experiment.purpose, base=other,
-                      parameters=taken), behind
+                      parameters=changes), behind
 
 
 def _stays_behind(
@@ -59,7 +58,7 @@ def _stays_behind(
 def _choices(
     parameters: Iterable[str], own: Mapping[str, Any], choosers: Collection[str]
 ) -> Iterator[tuple[str, Any]]:
-    """What is chosen by name in the sections of these parameters."""
+    """The choices by name, with their values, in the sections of these parameters."""
     for parameter in parameters:
         sections = parameter.split(".")[:-1]
         for depth in range(1, len(sections) + 1):
@@ -73,13 +72,13 @@ def _at(tree: Mapping[str, Any], parameter: str) -> Any:
     return tree
 
 
-def _unfit_starts(taken: Iterable[str], own: Mapping[str, Any], rules: Idea) -> Iterator[str]:
-    """Parameters that name a model to start from which does not fit what was changed."""
+def _unfit_starts(changed: Iterable[str], own: Mapping[str, Any], rules: Idea) -> Iterator[str]:
+    """Parameters that name a model to start from which does not fit the changed parameters."""
     for start, sections in rules.starts.items():
-        if any(is_in(parameter, filled(section, own)) for parameter in taken for section in sections):
+        if any(is_in(parameter, filled(section, own)) for parameter in changed for section in sections):
             yield start
 
 
 def is_in(parameter: str, section: str) -> bool:
-    """Whether a parameter is this one, or lies in this section."""
+    """Whether a parameter is `section` itself or is inside it."""
     return f"{parameter}.".startswith(f"{section}.")

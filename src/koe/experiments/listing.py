@@ -1,4 +1,4 @@
-"""What `koe exp list` and `koe exp show` print: experiments of experiments/, runs, and the notes on them."""
+"""`koe exp list` and `koe exp show`: prints experiments of experiments/, runs, and the notes on them."""
 
 from itertools import groupby
 
@@ -13,7 +13,7 @@ from koe.pipeline.declaration import Pipeline
 
 
 def print_list() -> None:
-    """Every experiment and its purpose, by folder, with the notes on it; then runs that are of no file."""
+    """Prints every experiment with its purpose and notes, by folder; then runs without a file in experiments/."""
     runs = {name: list(group) for name, group in groupby(run_references(), lambda run: run.name)}
     experiments = [read_experiment(name) for name in experiment_names()]
     others = [name for name in runs if name not in {experiment.run_name for experiment in experiments}]
@@ -35,7 +35,7 @@ def print_list() -> None:
 
 
 def print_experiment(pipeline: Pipeline, name: str) -> None:
-    """What an experiment is for, and every parameter that differs from params.yaml, with where it says so."""
+    """Prints an experiment's purpose, and every parameter that differs from params.yaml, with the file that sets it."""
     experiment, values = read_experiment(name), read_values()
     composed = compose(values, experiment)
     print(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
@@ -49,19 +49,19 @@ def print_experiment(pipeline: Pipeline, name: str) -> None:
     except ParameterError as error:
         if not experiment.refused:
             raise
-        print(f"is refused: {error}")
+        print(f"it is refused: {error}")
     if run_of(name):
         _print_notes(name)
 
 
 def print_run(name: str) -> None:
-    """When a run was, and every parameter in which it differs from the commit that it started from; its notes.
+    """Prints a run's date, every parameter in which it differs from the commit that it started from, and its notes.
 
     Raises KoeError if there is no run or revision of that name, or if it is the workspace.
     """
     commit = commit_of(name)
     if commit is None:
-        raise KoeError("koe exp show: the workspace is no run; dvc params diff shows what was changed in it")
+        raise KoeError("koe exp show: the workspace is not a run; dvc params diff shows what was changed in it")
     run = run_of(name)
     date, subject = git("log", "-1", "--format=%cs%n%s", run.commit if run else commit)
     print(f"{date}: run from {run.baseline[:7]}" if run else f"{date}: {subject} ({commit[:7]})")

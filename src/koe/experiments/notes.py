@@ -1,9 +1,9 @@
-"""The diary: lines that are kept with an experiment, and travel with it.
+"""Notes: lines that are kept with an experiment, and travel with it.
 
-A note on an experiment is a commit on the experiment's own reference in git: nothing in it but the line, its author and
-its date. So `dvc exp push` and `pull` carry it, `dvc exp apply` leaves it alone, and a branch made of the experiment
-has it in its history. (In a tracked file it would be undone by the next `dvc exp apply`, and stay behind in
-`dvc exp push`.) A revision that is no experiment has its notes in refs/notes/koe, where git keeps such things.
+A note on an experiment is a commit on the experiment's own git reference that contains only the line, its author and
+its date. So `dvc exp push` and `pull` carry it, `dvc exp apply` leaves it alone, and a branch made from the experiment
+has it in its history. (In a tracked file the next `dvc exp apply` would undo it, and `dvc exp push` would leave it
+behind.) The notes on other revisions are git notes, in refs/notes/koe.
 """
 
 import datetime
@@ -19,7 +19,7 @@ _SUBJECT = "koe: note: "
 
 
 class Note(NamedTuple):
-    """A line of the diary."""
+    """A note."""
 
     date: datetime.date
     author: str
@@ -30,13 +30,13 @@ class Note(NamedTuple):
 
 
 def write_note(name: str, text: str) -> str:
-    """Adds a line to the diary of an experiment or a git revision; returns the command that takes it to others.
+    """Adds a note to an experiment or a git revision; returns the command that shares it.
 
-    Raises KoeError if there is nothing of that name, if it is the workspace, or if the line is empty.
+    Raises KoeError if there is nothing of that name, if it is the workspace, or if the note is empty.
     """
     line = " ".join(text.split())
     if not line:
-        raise KoeError(f'koe exp note {name}: the note is empty; koe exp note {name} "what was found"')
+        raise KoeError(f'koe exp note {name}: the note is empty; write koe exp note {name} "what was found"')
     if run := run_of(name):
         _commit_note(run, line)
         return f"dvc exp push origin {run.name}"
@@ -49,7 +49,7 @@ def write_note(name: str, text: str) -> str:
 
 
 def notes_of(name: str) -> list[Note]:
-    """The notes on an experiment, by name or by commit, or on a git revision; the oldest first.
+    """The notes on an experiment, given by name or commit, or on a git revision; the oldest first.
 
     Raises KoeError if there is nothing of that name.
     """
@@ -64,7 +64,7 @@ def notes_of(name: str) -> list[Note]:
 
 
 def _annotations(commit: str) -> list[list[str]]:
-    """Date, author and text of what git keeps with a commit that is no experiment's."""
+    """Date, author and text of the git notes on a commit."""
     try:
         return [line.split("\t", 2) for line in git("notes", f"--ref={REFERENCE}", "show", commit) if line]
     except KoeError:
@@ -72,9 +72,9 @@ def _annotations(commit: str) -> list[list[str]]:
 
 
 def _commit_note(run: RunReference, line: str) -> None:
-    """Moves the experiment's reference on to a commit that holds the line.
+    """Moves the experiment's reference on to a new commit with the line.
 
-    It has the time of the run as the committer's, which `dvc exp show` sorts by and calls Created.
+    Its committer date is the time of the run, because `dvc exp show` sorts by that date and calls it Created.
     """
     ran, = git("log", "-1", "--format=%cI", run.commit)
     commit, = git("commit-tree", f"{run.commit}^{{tree}}", "-p", run.commit, "-m", _SUBJECT + line,

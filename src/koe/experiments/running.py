@@ -1,4 +1,4 @@
-"""Running named experiments through DVC, one after another or queued (`koe exp run`)."""
+"""Running named experiments with DVC, one after another or queued (`koe exp run`)."""
 
 import re
 from collections.abc import Sequence
@@ -18,30 +18,30 @@ def run(
 ) -> None:
     """Runs experiments of this folder's pipeline by `dvc exp run -n NAME -S …`, from the parameters of its params.yaml.
 
-    Names and parameters of all are checked before the first starts; where one fails, the next ones still run.
-    `other`: the experiment at whose size their ideas are run (koe.experiments.idea). `queue`: they are queued, and
-    start when told. `options`: further ones of `dvc exp run`. Raises KoeError naming those that cannot run or failed.
+    Names and parameters of all are checked before the first starts; if one fails, the next ones still run.
+    `other`: the experiment at whose size their ideas are run (koe.experiments.idea). `queue`: only queue them.
+    `options`: further options of `dvc exp run`. Raises KoeError naming those that cannot run or failed.
     """
     values = read_values()
     experiments = [_at_size_of(pipeline, other, read_experiment(name)) if other else read_experiment(name)
                    for name in names]
     _require_new([experiment.run_name for experiment in experiments], options)
-    whole = []
+    complete = []
     for experiment in experiments:
         composed = compose(values, experiment)
         check(pipeline.params, composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
-        whole.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
+        complete.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
     options = [*(["--queue"] if queue else []), *options]
-    failed = [experiment.run_name for experiment in whole if _run(experiment, options)]
+    failed = [experiment.run_name for experiment in complete if _run(experiment, options)]
     if failed:
-        raise KoeError(f"{len(failed)} of {len(whole)} failed, as said above: {', '.join(failed)}")
+        raise KoeError(f"{len(failed)} of {len(complete)} failed, see above: {', '.join(failed)}")
     if queue:
-        print(f"queued: {', '.join(experiment.run_name for experiment in whole)}. They start with dvc queue start, or "
-              "with -j 2 two at a time; dvc queue status shows them, dvc queue logs NAME what one prints")
+        print(f"queued: {', '.join(experiment.run_name for experiment in complete)}. Start them with dvc queue start "
+              "(-j 2: two at a time); dvc queue status lists them, dvc queue logs NAME shows the output of one")
 
 
 def _run(experiment: Experiment, options: Sequence[str]) -> int:
-    """The status of `dvc exp run`; what the run before it has left in params.yaml is set back by the arguments."""
+    """Returns the status of `dvc exp run`. Its arguments also undo what the run before has left in params.yaml."""
     settings = arguments(read_values(), experiment)
     return dvc_aloud("exp", "run", "-n", experiment.run_name, *settings, *options)
 
@@ -71,32 +71,32 @@ def _is_never_run(output: str) -> bool:
 
 
 def _at_size_of(pipeline: Pipeline, other: str, experiment: Experiment) -> Experiment:
-    """The experiment's idea on the other one, and prints what was taken over and what was not."""
+    """The experiment's idea on the other one; prints what was taken over and what was not."""
     values, base = read_values(), read_experiment(other)
-    made, behind = idea_on(experiment, base, values, pipeline.idea)
-    print(f"{made.run_name}: {made.purpose}")
-    for difference in differences(compose(values, base), compose(values, made)):
+    combined, behind = idea_on(experiment, base, values, pipeline.idea)
+    print(f"{combined.run_name}: {combined.purpose}")
+    for difference in differences(compose(values, base), compose(values, combined)):
         print(f"  {difference}")
     if behind:
-        print(f"  as {other} has it: {', '.join(difference.parameter for difference in behind)}")
-    return made
+        print(f"  as in {other}: {', '.join(difference.parameter for difference in behind)}")
+    return combined
 
 
 def _require_new(run_names: Sequence[str], options: Sequence[str]) -> None:
-    """Raises KoeError naming experiments given twice, or run or queued before, unless `options` say -f."""
+    """Raises KoeError naming experiments given twice, or run or queued before, unless `options` contain -f."""
     if twice := sorted({name for name in run_names if run_names.count(name) > 1}):
         raise KoeError(f"given twice: {', '.join(twice)}")
     if {"-f", "--force"} & {*options}:
         return
     head, = git("rev-parse", "HEAD")
     ran = {run.name for run in run_references() if run.baseline == head}
-    for what, there in (("run from this commit already", ran), ("queued or running", _queued())):
-        if again := [name for name in run_names if name in there]:
-            raise KoeError(f"{what}: {', '.join(again)} (dvc exp show, dvc queue status); with -f a new run takes the "
-                           "place of that one")
+    for state, existing in (("run from this commit already", ran), ("queued or running", _queued())):
+        if again := [name for name in run_names if name in existing]:
+            raise KoeError(f"{state}: {', '.join(again)} (dvc exp show, dvc queue status); with -f a new run replaces "
+                           "that one")
 
 
 def _queued() -> set[str]:
-    """Names of experiments that wait in DVC's queue or run from it."""
+    """Names of experiments in DVC's queue, waiting or running."""
     rows = [line.split() for line in dvc("queue", "status")]
     return {row[1] for row in rows if len(row) > 2 and row[-1] in ("Queued", "Running")}

@@ -1,9 +1,9 @@
-"""What a sweep varies: parameters of params.yaml, each with the values that it may take.
+"""The search space of a sweep: parameters of params.yaml, each with its possible values.
 
     acoustic.encoder.hidden=[128, 256]                         one of these; YAML, so also words, null and lists
     acoustic.encoder.layers=1..4                               whole numbers, both ends included
     acoustic.pitch.dropout=0.0..0.5                            real numbers
-    acoustic.training.schedule.learning_rate=1e-4..1e-2:log    evenly by their logarithm; whole numbers too
+    acoustic.training.schedule.learning_rate=1e-4..1e-2:log    on a logarithmic scale; whole numbers too
 """
 
 import itertools
@@ -25,7 +25,7 @@ from koe.params.section import Section
 if TYPE_CHECKING:
     import optuna
 
-SYNTAX = "[1, 2, 4] for choices, 1..4 or 0.0..0.5 for a range, 1e-4..1e-2:log for one by its logarithm"
+SYNTAX = "[1, 2, 4] for choices, 1..4 or 0.0..0.5 for a range, 1e-4..1e-2:log for a range on a logarithmic scale"
 
 _RANGE = re.compile(r"(?P<low>[^\s:\[\]]+?)\.\.(?P<high>[^\s:\[\]]+?)(?P<log>:log)?")
 
@@ -37,15 +37,15 @@ class Choices:
     values: tuple[Any, ...]
 
     def draw(self, trial: "optuna.Trial", name: str) -> Any:
-        """This trial's value. Optuna is given JSON, for it keeps neither lists nor mappings."""
+        """This trial's value. Optuna gets JSON, because it can store neither lists nor mappings."""
         return json.loads(trial.suggest_categorical(name, [json.dumps(value) for value in self.values]))
 
     def drawn(self, internal: Any) -> Any:
-        """The value that Optuna keeps as `internal`."""
+        """The value that Optuna stores as `internal`."""
         return json.loads(internal)
 
     def listed(self) -> list[Any]:
-        """What a grid takes, as Optuna keeps it."""
+        """The values of a grid, as Optuna stores them."""
         return [json.dumps(value) for value in self.values]
 
     def examples(self) -> Iterable[Any]:
@@ -55,7 +55,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, whole ones if both ends are written as such."""
+    """Numbers from `low` to `high`, whole if both ends are written as whole numbers."""
 
     low: float
     high: float
@@ -66,19 +66,19 @@ class Range:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def draw(self, trial: "optuna.Trial", name: str) -> float:
-        """This trial's value; real numbers with four significant digits, so that they can be read and typed."""
+        """This trial's value; real numbers have four significant digits, so that they are easy to read and type."""
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.logarithmic)
         return self.drawn(trial.suggest_float(name, self.low, self.high, log=self.logarithmic))
 
     def drawn(self, internal: float) -> float:
-        """The value that Optuna keeps as `internal`."""
+        """The value that Optuna stores as `internal`."""
         return internal if self.whole else float(f"{internal:.4g}")
 
     def listed(self) -> list[Any]:
-        """What a grid takes. Raises ParameterError for ranges that have no end of values."""
+        """The values of a grid. Raises ParameterError for ranges of real numbers and logarithmic ranges."""
         if not self.whole or self.logarithmic:
-            raise ParameterError(f"a grid wants [1, 2, 4], or whole numbers, 1..4, not {self.low}..{self.high}")
+            raise ParameterError(f"a grid needs [1, 2, 4], or whole numbers, 1..4, not {self.low}..{self.high}")
         return list(range(int(self.low), int(self.high) + 1))
 
     def examples(self) -> Iterable[Any]:
@@ -90,25 +90,25 @@ Domain = Choices | Range
 
 
 def parse_setting(text: str) -> tuple[str, Domain]:
-    """`name=values` as a name and its values. Raises ParameterError that says what it may look like."""
-    name, equals, written = (part.strip() for part in text.partition("="))
+    """Parses `name=values`. Raises ParameterError with the expected syntax."""
+    name, equals, values = (part.strip() for part in text.partition("="))
     if not name or not equals:
         raise ParameterError(f"--set {text}: expected parameter=values, {SYNTAX}")
     try:
-        return name, _parse_values(written)
+        return name, _parse_values(values)
     except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"--set {text}: {error}; expected {SYNTAX}") from None
 
 
-def _parse_values(written: str) -> Domain:
-    if match := _RANGE.fullmatch(written):
+def _parse_values(text: str) -> Domain:
+    if match := _RANGE.fullmatch(text):
         low, high = _number(match["low"]), _number(match["high"])
         if not low < high:
             raise ValueError(f"{low} is not below {high}")
         if match["log"] and low <= 0:
-            raise ValueError("a logarithm wants numbers above 0")
+            raise ValueError("a logarithmic scale needs numbers above 0")
         return Range(low, high, bool(match["log"]))
-    values = yaml.load(written, _Loader)
+    values = yaml.load(text, _Loader)
     if not isinstance(values, list) or len(values) < 2:
         raise ValueError("there is nothing to choose from")
     return Choices(tuple(values))
@@ -122,7 +122,7 @@ def _number(text: str) -> float:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as it is in YAML 1.2; PyYAML's own wants 1.0e-4."""
+    """YAML in which 1e-4 is a number, as in YAML 1.2; PyYAML's own loader reads only 1.0e-4 as one."""
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"),
@@ -130,11 +130,11 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\
 
 
 def read_space(settings: Iterable[str], values: Mapping[str, Any], schema: type[Section]) -> dict[str, Domain]:
-    """The values of every parameter that is to vary, by its name.
+    """The possible values of every parameter that varies, by its name.
 
-    `values`: params.yaml as a tree, of `schema`. Raises ParameterError for a parameter that is not there, is named
-    twice or lies in another's section, and for a value that is not of its type; what only contradicts another value is
-    left to the trial that has both.
+    `values`: the content of params.yaml, of `schema`. Raises ParameterError for a parameter that does not exist, is
+    named twice or is inside another one's section, and for a value of a wrong type. Contradictions between values are
+    left to the trials that combine them.
     """
     space: dict[str, Domain] = {}
     for text in settings:
@@ -145,7 +145,7 @@ def read_space(settings: Iterable[str], values: Mapping[str, Any], schema: type[
             _check_type(values, name, value, schema)
         space[name] = domain
     if not space:
-        raise ParameterError(f"nothing varies; give at least one --set parameter=values, {SYNTAX}")
+        raise ParameterError(f"no parameter varies; give at least one --set parameter=values, {SYNTAX}")
     return space
 
 
@@ -161,13 +161,11 @@ def _check_type(values: Mapping[str, Any], name: str, value: Any, schema: type[S
     try:
         schema.model_validate(composed)
     except ValidationError:
-        check(schema, composed, f"--set {name}={json.dumps(value)}")  # says it by the parameter's name
+        check(schema, composed, f"--set {name}={json.dumps(value)}")  # its message names the parameter
 
 
 def grid(space: Mapping[str, Domain]) -> Iterator[dict[str, Any]]:
-    """Every combination, as Optuna keeps it, the last parameter changing fastest. Raises ParameterError for real
-    ranges.
-    """
+    """Every combination, as Optuna stores it, the last parameter changing fastest. Raises as `Range.listed` does."""
     def listed(name: str, domain: Domain) -> list[Any]:
         try:
             return domain.listed()

@@ -1,8 +1,8 @@
 """`koe exp sweep`: a grid or a search over named parameters, each trial a DVC experiment `<sweep>-<number>`.
 
-A sweep is kept in `work/sweeps/<name>/`: `sweep.json` says what is asked, `study.log` is Optuna's journal of what was
-tried. Sampling a trial depends on the seed, the trial's number and the trials before it alone, so a sweep that was
-stopped goes on as if it had not been. How a trial runs is a function given to `run_sweep` (koe.experiments.trials).
+A sweep is kept in `work/sweeps/<name>/`: `sweep.json` is its definition, `study.log` Optuna's journal of its trials.
+The sampling of a trial depends only on the seed, the trial's number and the trials before it, so a sweep that was
+stopped continues as if it had not been. `run_sweep` gets the function that runs a trial (koe.experiments.trials).
 """
 
 import fcntl
@@ -33,25 +33,25 @@ from koe.pipeline.declaration import Pipeline, load_pipeline
 from koe.randomness import seed_for
 from koe.workspace import work_root
 
-FAILURES = 3  # in a row: then something else is wrong than the parameters
-IN_VAIN = 100  # draws in a row that were refused or had been tried: then the space is used up
-HALVING = 3  # of the trials that reach it, the best of so many pass a rung
+FAILURES = 3  # in a row, after which something other than the parameters must be wrong
+IN_VAIN = 100  # draws in a row that were refused or already tried, after which the space counts as exhausted
+HALVING = 3  # one in this many of the trials that reach a rung passes it
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Sweep(BaseModel):
-    """What is asked of a sweep; what must be the same when it goes on."""
+    """The definition of a sweep, which must be the same when it is continued."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     settings: list[str]  # parameter=values, see koe.experiments.space
     method: Literal["grid", "tpe", "random"] = "tpe"
-    metric: str  # <stage>/<curve>, of which the last value counts, or one of metrics/summary.json
+    metric: str  # <stage>/<curve>, whose last value counts, or a number of metrics/summary.json
     prune: Literal["median", "halving", "none"] = "median"
-    until: str | None = None  # last stage of a trial; null: the one that the metric is of
-    parameters: dict[str, Any]  # params.yaml when it began
+    until: str | None = None  # last stage of a trial; None: the one that makes the metric
+    parameters: dict[str, Any]  # params.yaml when the sweep began
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -60,7 +60,7 @@ class Sweep(BaseModel):
 
     @cached_property
     def space(self) -> dict[str, Domain]:
-        """What varies. Raises ParameterError."""
+        """What varies. Raises ParameterError if `settings` are wrong."""
         return read_space(self.settings, self.parameters, self.pipeline.params)
 
     @property
@@ -74,17 +74,17 @@ class Sweep(BaseModel):
 
     @property
     def objective(self) -> Objective:
-        """Raises KoeError."""
+        """The metric of its trials. Raises KoeError if `metric` is wrong."""
         return objective_of(self.metric, self.pipeline)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a sweep ends: after so many trials in all that ran, or so many hours from now."""
+    """When a sweep ends."""
 
-    trials: int | None = None
-    hours: float | None = None
-    begun: float = field(default_factory=time.monotonic)
+    trials: int | None = None  # in total, counting those that ran
+    hours: float | None = None  # from `begun`
+    begun: float = field(default_factory=time.monotonic)  # seconds
 
     @property
     def is_over(self) -> bool:
@@ -92,49 +92,50 @@ class Budget:
 
 
 class OutOfTime(Exception):
-    """The budget's hours are over while a trial runs."""
+    """The budget's hours ended while a trial was running."""
 
 
 def folder_of(name: str) -> Path:
     return work_root() / "sweeps" / name
 
 
-def define(name: str, values: Mapping[str, Any], **given: Any) -> Sweep:
-    """The sweep of this name: the one that is kept, or a new one of `given`, which is kept from its first run on.
+def define(name: str, values: Mapping[str, Any], **options: Any) -> Sweep:
+    """The existing sweep of this name, or a new one with these options, which is saved when it first runs.
 
-    `values`: params.yaml as a tree. Raises KoeError if it is kept with other settings, or of other parameters.
+    `values`: the content of params.yaml. Raises KoeError if the sweep exists with other options or other parameters.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise KoeError(f"{name}: a sweep's name is letters, digits, - and _, for its trials are experiments of DVC")
+        raise KoeError(f"{name}: a sweep's name consists of letters, digits, - and _, because its trials are "
+                       "experiments of DVC")
     path = folder_of(name) / "sweep.json"
     if not path.exists():
-        metric = given.get("metric") or load_pipeline().swept
-        sweep = Sweep(name=name, parameters=dict(values), **{"settings": [], **given, "metric": metric})
+        metric = options.get("metric") or load_pipeline().swept
+        sweep = Sweep(name=name, parameters=dict(values), **{"settings": [], **options, "metric": metric})
         check(sweep.pipeline.params, sweep.parameters)
-        sweep.objective  # noqa: B018, raises what is wrong with it
+        sweep.objective  # noqa: B018, raises if the metric is wrong
         if sweep.method == "grid":
             grid(sweep.space)
         else:
-            sweep.space  # noqa: B018, raises what is wrong with it
+            sweep.space  # noqa: B018, raises if the settings are wrong
         return sweep
     sweep = read_sweep(name)
-    other = [f"{what} {getattr(sweep, what)}, not {value}" for what, value in given.items()
-             if getattr(sweep, what) != value]
+    other = [f"{option} {getattr(sweep, option)}, not {value}" for option, value in options.items()
+             if getattr(sweep, option) != value]
     if other:
-        raise KoeError(f"sweep {name} was begun with {'; '.join(other)}: give it no settings to go on with it, or "
-                       f"another name; to forget it, remove {path.parent}")
+        raise KoeError(f"sweep {name} was begun with {'; '.join(other)}: give no options to continue it, or choose "
+                       f"another name; to discard it, remove {path.parent}")
     if changed := list(differences(sweep.parameters, values)):
-        raise KoeError(f"sweep {name} was begun with other parameters, so its trials would not compare: "
-                       f"{'; '.join(map(str, changed))}. Change params.yaml back, or give another name")
+        raise KoeError(f"sweep {name} was begun with other parameters, so its trials would not be comparable: "
+                       f"{'; '.join(map(str, changed))}. Change params.yaml back, or choose another name")
     return sweep
 
 
 def read_sweep(name: str) -> Sweep:
-    """A sweep that was begun. Raises KoeError naming those that were."""
+    """The sweep of this name. Raises KoeError listing the existing sweeps if there is none."""
     path = folder_of(name) / "sweep.json"
     if not path.exists():
-        there = ", ".join(sorted(found.parent.name for found in path.parent.parent.glob("*/sweep.json"))) or "none"
-        raise KoeError(f"there is no sweep {name} ({path}); there are: {there}")
+        sweeps = ", ".join(sorted(other.parent.name for other in path.parent.parent.glob("*/sweep.json"))) or "none"
+        raise KoeError(f"there is no sweep {name} ({path}); there are: {sweeps}")
     return Sweep.model_validate(read_json(path))
 
 
@@ -146,7 +147,9 @@ def open_study(sweep: Sweep) -> optuna.Study:
 
 
 def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """`median`: worse than half of the trials were at this step; `halving`: not in the best third at a rung."""
+    """`median` stops a trial that is worse than half of the others at its step, `halving` all but the best third at
+    each rung.
+    """
     if sweep.prune == "halving":
         training = sweep.objective.training
         first = at(sweep.parameters, f"{training.section}.training.validate_every") if training else 1
@@ -155,7 +158,7 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
 
 
 def _sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
-    """What draws trial `number`, the first being 0; a grid's are not drawn."""
+    """The sampler of trial `number`, counted from 0; without effect in a grid."""
     seed = seed_for(sweep.parameters["seed"], "sweep", sweep.name, number) % 2**32
     return optuna.samplers.TPESampler(seed=seed) if sweep.method == "tpe" else optuna.samplers.RandomSampler(seed=seed)
 
@@ -163,7 +166,7 @@ def _sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
 def run_sweep(sweep: Sweep, budget: Budget, run: Runner) -> None:
     """Runs trials until the budget or the space is used up. Raises KoeError when FAILURES in a row failed.
 
-    KeyboardInterrupt, or the end of the hours, leaves the trial that runs unfinished: it goes on first, next time.
+    KeyboardInterrupt, or the end of the hours, leaves the running trial unfinished: next time it is continued first.
     """
     with _alone(sweep):
         study = open_study(sweep)
@@ -178,7 +181,8 @@ def run_sweep(sweep: Sweep, budget: Budget, run: Runner) -> None:
                     study.tell(trial, state=TrialState.FAIL)
                     in_vain += 1
                     if in_vain == IN_VAIN:
-                        tqdm.write(f"{sweep.name}: all that is left was tried or refused, {in_vain} draws in a row")
+                        tqdm.write(f"{sweep.name}: stopped after {in_vain} draws in a row that were refused or already "
+                                   "tried")
                         break
                     continue
                 try:
@@ -189,13 +193,13 @@ def run_sweep(sweep: Sweep, budget: Budget, run: Runner) -> None:
                 bar.update()
                 failures = failures + 1 if state == TrialState.FAIL else 0
                 if failures == FAILURES:
-                    raise KoeError(f"sweep {sweep.name}: {failures} trials in a row failed; they say why above, and "
-                                   f"{sweep.folder}/*.log say more")
+                    raise KoeError(f"sweep {sweep.name}: {failures} trials in a row failed; the reasons are above, "
+                                   f"details in {sweep.folder}/*.log")
 
 
 @contextmanager
 def _alone(sweep: Sweep) -> Iterator[None]:
-    """Keeps what is asked of a sweep, and holds it against a second process."""
+    """Saves a sweep's definition, and locks the sweep against a second process."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
     with (sweep.folder / "lock").open("w") as file:
         try:
@@ -207,14 +211,14 @@ def _alone(sweep: Sweep) -> Iterator[None]:
 
 
 def _bar(sweep: Sweep, budget: Budget, ran: int) -> "tqdm[Any]":
-    """Trials with their rate and end time on a terminal; silence elsewhere."""
+    """A progress bar of trials on a terminal; no output elsewhere."""
     size = sum(1 for _ in grid(sweep.space)) if sweep.method == "grid" else None
     total = min((count for count in (size, budget.trials) if count is not None), default=None)
     return tqdm(total=total, initial=ran, desc=sweep.name, unit="trial", disable=None, dynamic_ncols=True)
 
 
 def _next(sweep: Sweep, study: optuna.Study) -> optuna.Trial | None:
-    """The trial that was left unfinished, or a new one; None where a grid is at its end."""
+    """The trial that was left unfinished, or a new one; None at the end of a grid."""
     if unfinished := study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         trial = optuna.Trial(study, unfinished[0]._trial_id)
     else:
@@ -232,7 +236,7 @@ def _next(sweep: Sweep, study: optuna.Study) -> optuna.Trial | None:
 
 
 def _composed(sweep: Sweep, study: optuna.Study, trial: optuna.Trial) -> Trial | None:
-    """What to run; None, and why, if it is refused or was tried before."""
+    """The parameters of a trial; None if they are refused, which is reported, or were tried before."""
     drawn = {name: domain.drawn(trial.params[name]) for name, domain in sweep.space.items()}
     same = [other for other in study.trials if other.number < trial.number
             and {name: domain.drawn(other.params[name]) for name, domain in sweep.space.items()} == drawn]
@@ -254,7 +258,7 @@ def _run(
     sweep: Sweep, study: optuna.Study, trial: optuna.Trial, composed: Trial, budget: Budget, run: Runner,
     bar: "tqdm[Any]",
 ) -> TrialState:
-    """Runs one trial and records what came of it."""
+    """Runs one trial and records its result."""
     reported: set[int] = set()
 
     def watch(points: Points) -> None:
@@ -290,7 +294,7 @@ def _best(sweep: Sweep, study: optuna.Study) -> str:
 
 
 def trial_name(sweep: Sweep, number: int) -> str:
-    """A trial's experiment in DVC."""
+    """The name of a trial's experiment in DVC."""
     return f"{sweep.name}-{number:02d}"
 
 

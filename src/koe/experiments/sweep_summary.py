@@ -1,4 +1,4 @@
-"""What came of a sweep: a table for the terminal, and a page with the weight of each parameter and its values."""
+"""The results of a sweep: a table for the terminal, and a page with the importance of each parameter and its values."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,27 +21,27 @@ from koe.report.drawing import bars_svg, curves_svg
 from koe.report.page import HERE, content, templates
 
 STATES = ("complete", "pruned", "unfinished", "failed", "refused")  # in the table's order
-FEWEST = 4  # finished trials, from which on parameters are weighed
+FEWEST = 4  # finished trials that the importance of parameters needs
 _CLASSES = {"complete": "train", "pruned": "other", "unfinished": "other"}
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 54, 14, 8, 24
-_LETTERS = 14  # of a choice's name below an axis
+_LETTERS = 14  # of a choice's name below an axis, at most
 
 
 @dataclass(frozen=True)
 class Row:
-    """A trial: `value` is its metric, of a trial that did not end the last that was seen, at step `step`."""
+    """A trial."""
 
     name: str
-    state: str
-    value: float | None
-    step: int | None
-    drawn: dict[str, Any]
-    curve: list[tuple[float, float]]
-    why: str
+    state: str  # one of STATES
+    value: float | None  # its metric; of an unfinished trial, the last value seen
+    step: int | None  # at which `value` was seen; None for a finished trial
+    drawn: dict[str, Any]  # values by parameter
+    curve: list[tuple[float, float]]  # step, value
+    why: str  # it failed or was refused
 
 
 def rows_of(sweep: Sweep, study: optuna.Study) -> list[Row]:
-    """All trials but those that repeated another: the finished first, each kind the best first."""
+    """All trials except repetitions, in the order of STATES, the best of each state first."""
     sign = -1 if sweep.direction == "maximize" else 1
     rows = [_row(sweep, trial) for trial in study.trials if "repeats" not in trial.user_attrs]
     return sorted(rows, key=lambda row: (STATES.index(row.state), math.inf if row.value is None else sign * row.value))
@@ -53,17 +53,20 @@ def _row(sweep: Sweep, trial: FrozenTrial) -> Row:
     drawn = {name: domain.drawn(trial.params[name]) for name, domain in sweep.space.items() if name in trial.params}
     state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}.get(
         trial.state, "unfinished")
+    if "refused" in trial.user_attrs:
+        state = "refused"
     why = trial.user_attrs.get("refused") or trial.user_attrs.get("failed") or ""
-    return Row(trial_name(sweep, trial.number), "refused" if "refused" in trial.user_attrs else state,
-               trial.value if trial.state == TrialState.COMPLETE else last[1],
-               None if trial.state == TrialState.COMPLETE or last[0] is None else int(last[0]), drawn, curve, why)
+    is_complete = trial.state == TrialState.COMPLETE
+    value = trial.value if is_complete else last[1]
+    step = None if is_complete or last[0] is None else int(last[0])
+    return Row(trial_name(sweep, trial.number), state, value, step, drawn, curve, why)
 
 
 def weights_of(sweep: Sweep, study: optuna.Study) -> dict[str, float]:
     """Share of the metric's variance over the space that each parameter explains by itself, the largest first.
 
     Functional ANOVA of a random forest (Hutter et al. 2014) over the finished trials. Empty if there are fewer than
-    FEWEST, or if all came out alike.
+    FEWEST, or if all have the same metric.
     """
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FEWEST:
         return {}
@@ -76,7 +79,7 @@ def weights_of(sweep: Sweep, study: optuna.Study) -> dict[str, float]:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """As many of each dotted name's last words as tell it from the others."""
+    """The shortest unambiguous ending of each dotted name."""
     def ending(name: str, words: int) -> str:
         return ".".join(name.split(".")[-words:])
 
@@ -86,25 +89,25 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """A parameter's value as params.yaml would have it."""
+    """A parameter's value as written in params.yaml."""
     if isinstance(value, bool) or value is None:
         return str(value).lower().replace("none", "null")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def told(sweep: Sweep, study: optuna.Study) -> list[str]:
-    """The result in a line or two."""
+def result_lines(sweep: Sweep, study: optuna.Study) -> list[str]:
+    """The result in one or two lines."""
     ran, best = list(filter(has_run, study.trials)), best_trial(study)
     stopped = sum(trial.state == TrialState.PRUNED for trial in ran)
     lines = [f"{sweep.name}: {len(ran)} trials, {stopped} of them stopped early; {sweep.metric}, {sweep.direction}d"]
     if best is not None:
         name = trial_name(sweep, best.number)
-        lines.append(f"best: {name}, {best.value:.4g}; to have it here: dvc exp apply {name}, then dvc repro")
+        lines.append(f"best: {name}, {best.value:.4g}; to bring it to the workspace: dvc exp apply {name}, dvc repro")
     return lines
 
 
 def print_summary(sweep: Sweep, study: optuna.Study, console: Console | None = None) -> None:
-    """Prints the trials, best first, with what is not the metric but only as far as the trial came in brackets."""
+    """Prints the trials, the best first. In brackets: the last value of a trial that did not finish."""
     short, rows = short_names(list(sweep.space)), rows_of(sweep, study)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
     table.add_column("trial", no_wrap=True)
@@ -117,7 +120,7 @@ def print_summary(sweep: Sweep, study: optuna.Study, console: Console | None = N
         table.add_row(row.name, _value(row), *drawn, row.state + (f" at step {row.step}" if row.step else ""))
     console = console or Console()
     console.print(table)
-    for line in [*told(sweep, study), *(row.why for row in rows if row.why)]:
+    for line in [*result_lines(sweep, study), *(row.why for row in rows if row.why)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -128,7 +131,7 @@ def _value(row: Row) -> str:
 
 
 def write_page(sweep: Sweep, study: optuna.Study) -> Path:
-    """Writes `summary.html` in the sweep's folder, a page that needs nothing else, and returns its path."""
+    """Writes `summary.html` in the sweep's folder, a page without external files, and returns its path."""
     short, rows, weights = short_names(list(sweep.space)), rows_of(sweep, study), weights_of(sweep, study)
     best = best_trial(study)
     name_of_best = trial_name(sweep, best.number) if best else ""
@@ -136,8 +139,8 @@ def write_page(sweep: Sweep, study: optuna.Study) -> Path:
     classes = {row.name: "validation" if row.name == name_of_best else _CLASSES[row.state] for row in measured}
     curves = {row.name: row.curve for row in measured if row.curve}
     text = templates(Path(__file__).parent, HERE).get_template("sweep.html.jinja").render(
-        style=content(HERE / "page.css"), sweep=sweep, told=told(sweep, study), short=short, rows=rows, value=_value,
-        shown=shown, best=name_of_best, fewest=FEWEST,
+        style=content(HERE / "page.css"), sweep=sweep, result=result_lines(sweep, study), short=short, rows=rows,
+        value=_value, shown=shown, best=name_of_best, fewest=FEWEST,
         weights=bars_svg({short[name]: round(100 * weight) for name, weight in weights.items()},
                          "Share of the metric's variance by parameter, %") if weights else None,
         charts={name: _values_svg(name, domain, measured, classes) for name, domain in sweep.space.items()}
@@ -151,7 +154,7 @@ def write_page(sweep: Sweep, study: optuna.Study) -> Path:
 
 
 def _values_svg(name: str, domain: Domain, rows: Iterable[Row], classes: Mapping[str, str]) -> Markup:
-    """A parameter's values (across) and the metric (up), a point for each trial."""
+    """The metric (up) by a parameter's value (across), with a point for each trial."""
     rows = [row for row in rows if name in row.drawn]
     values = [row.value for row in rows if row.value is not None]
     low, high = min(values), max(values)
@@ -176,12 +179,12 @@ def _values_svg(name: str, domain: Domain, rows: Iterable[Row], classes: Mapping
 
 
 def _x(place: float) -> float:
-    """Where 0 to 1 lies across."""
+    """The horizontal position of a place from 0 to 1."""
     return _LEFT + 14 + (_WIDTH - _LEFT - _RIGHT - 28) * place
 
 
 def _place(domain: Domain, value: Any) -> float:
-    """Where a value lies between the domain's first (0) and last (1)."""
+    """The place of a value between the domain's first (0) and last (1)."""
     if isinstance(domain, Choices):
         return domain.values.index(value) / (len(domain.values) - 1)
     scale = math.log if domain.logarithmic else float
@@ -189,7 +192,7 @@ def _place(domain: Domain, value: Any) -> float:
 
 
 def _x_ticks(domain: Domain) -> list[tuple[float, str]]:
-    """Places and names along the axis: every choice, or five numbers of a range."""
+    """Places and labels along the axis: every choice, or five numbers of a range."""
     if isinstance(domain, Choices):
         names = [shown(value) for value in domain.values]
         return [(place / (len(names) - 1), name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")

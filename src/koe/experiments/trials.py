@@ -1,8 +1,8 @@
-"""A sweep's trial as a DVC experiment: `dvc exp run --temp`, watched while it trains, stopped when it is not worth it.
+"""A sweep's trial as a DVC experiment: `dvc exp run --temp`, watched while it trains, and stopped if it is hopeless.
 
-Trials keep their checkpoints in a folder of the sweep (KOE_WORK), not in work/: the curves of the one that runs are
-found there whatever its key is, and what a stopped one leaves can be removed. They are there as often as the training
-writes a checkpoint (`checkpoint_every`).
+Trials keep their checkpoints in a folder of the sweep (KOE_WORK), not in work/, so that the curves of the running one
+are found without knowing its key, and what a stopped one leaves can be removed. Curves are updated whenever a
+checkpoint is written (`checkpoint_every`).
 """
 
 import json
@@ -28,7 +28,7 @@ from koe.pipeline.declaration import SUMMARY, Pipeline, Training
 from koe.workspace import work_root
 
 LOOK_EVERY = 0.5  # seconds
-PATIENCE = 60  # seconds that a trial has to stop by itself
+PATIENCE = 60  # seconds in which an interrupted trial must end
 
 Points = list[tuple[int, float]]  # optimizer step and value, of a curve
 Watch = Callable[[Points], None]
@@ -36,10 +36,10 @@ Watch = Callable[[Points], None]
 
 @dataclass(frozen=True)
 class Objective:
-    """What trials are judged by: a training run's curve, `<stage>/<curve>`, or a number of metrics/summary.json."""
+    """The metric by which trials are judged: a training run's curve or a number of metrics/summary.json."""
 
-    name: str
-    training: Training | None  # whose curve it is; None: it is in metrics/summary.json
+    name: str  # <stage>/<curve>, or the number's name
+    training: Training | None  # the one that has the curve; None: it is in metrics/summary.json
     target: str  # the stage that makes it
 
     @property
@@ -48,9 +48,9 @@ class Objective:
         return self.name.removeprefix(f"{self.training.curves}/") if self.training else self.name
 
     def value(self, commit: str) -> float:
-        """The metric of a finished experiment, of a curve its last value.
+        """The metric of a finished experiment; of a curve, its last value.
 
-        Raises KoeError if there is no such metric, TrialFailed if it is no number.
+        Raises KoeError if there is no such metric, TrialFailed if it is missing or not finite.
         """
         path = f"metrics/{self.training.curves}/plots/metrics/{self.curve}.tsv" if self.training else SUMMARY
         text = _read(path, commit)
@@ -63,13 +63,14 @@ class Objective:
 
 
 def objective_of(name: str, pipeline: Pipeline) -> Objective:
-    """What trials of a pipeline are judged by. Raises KoeError if `name` is a curve of none of its training runs."""
+    """The metric `name` of a pipeline. Raises KoeError if it is not a curve of one of the pipeline's training runs."""
     training = pipeline.training_of(name) if "/" in name else None
     if "/" in name and training is None:
         number = next((metric.name for metric in pipeline.evaluation.metrics), "<metric>")
         curves = ", ".join(training.curves for training in pipeline.trainings) or "none"
-        raise KoeError(f"metric {name}: expected a number of {SUMMARY}, such as {number}, or <stage>/<curve>, with a "
-                       f"stage of {curves}" + (f": {pipeline.swept}" if pipeline.trainings else ""))
+        example = f", such as {pipeline.swept}" if pipeline.trainings else ""
+        raise KoeError(f"metric {name}: expected a number of {SUMMARY}, such as {number}, or <stage>/<curve> with a "
+                       f"stage of {curves}{example}")
     return Objective(name, training, training.stage if training else pipeline.evaluation.stage)
 
 
@@ -85,29 +86,29 @@ def _read(path: str, commit: str) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """What is to run: an experiment's name, its whole parameters, and how `dvc exp run` comes to them (-S …)."""
+    """A trial to run."""
 
-    name: str
-    values: Mapping[str, Any]
-    arguments: list[str]
+    name: str  # of its experiment
+    values: Mapping[str, Any]  # the complete params.yaml
+    arguments: list[str]  # of `dvc exp run`, which set these parameters (-S …)
 
 
 class TrialFailed(KoeError):
-    """A trial came to no result; another may. Every other error ends the sweep."""
+    """A trial without a result, after which the sweep continues. Every other error ends the sweep."""
 
 
-# Runs a trial to its end and returns its metric. Calls Watch about once a second with the curve so far, which raises
-# something to stop the trial; raises TrialFailed.
+# Runs a trial to its end and returns its metric, or raises TrialFailed. Calls Watch about once a second with the curve
+# so far; Watch raises an exception to stop the trial.
 Runner = Callable[[Trial, Watch], float]
 
 
 @dataclass(frozen=True)
 class DvcRunner:
-    """Runs trials as experiments of DVC. `until`: a stage to run too; `folder`: where logs and checkpoints go."""
+    """Runs trials as experiments of DVC."""
 
     objective: Objective
-    until: str | None
-    folder: Path
+    until: str | None  # a further stage to run
+    folder: Path  # for logs and checkpoints
 
     def __call__(self, trial: Trial, watch: Watch) -> float:
         commit = self._finished(trial)
@@ -115,17 +116,17 @@ class DvcRunner:
             self._run(trial, watch)
             commit = self._finished(trial)
         if commit is None:
-            raise KoeError(f"{trial.name}: dvc exp run ended well and left no experiment; see {self._log(trial)}")
+            raise KoeError(f"{trial.name}: dvc exp run succeeded but left no experiment; see {self._log(trial)}")
         return self.objective.value(commit)
 
     def _finished(self, trial: Trial) -> str | None:
-        """The commit of this trial's experiment, if it is there. Raises KoeError if it is of other parameters."""
+        """The commit of this trial's experiment, if it exists. Raises KoeError if that has other parameters."""
         name, (head,) = trial.name, git("rev-parse", "HEAD")
         commit = next((run.commit for run in run_references() if (run.name, run.baseline) == (name, head)), None)
         if commit is None or yaml.safe_load("\n".join(git("show", f"{commit}:./params.yaml"))) == trial.values:
             return commit
-        raise KoeError(f"an experiment {name} of other parameters is there already; give the sweep another name, or "
-                       f"remove that: dvc exp remove {name}")
+        raise KoeError(f"an experiment {name} with other parameters exists already; give the sweep another name, or "
+                       f"remove that experiment: dvc exp remove {name}")
 
     def _run(self, trial: Trial, watch: Watch) -> None:
         targets = dict.fromkeys([self.objective.target, *([self.until] if self.until else [])])
@@ -138,7 +139,7 @@ class DvcRunner:
         except optuna.TrialPruned:
             if process.returncode:
                 self._clear()
-                raise  # else it was at its end already, and is an experiment
+                raise  # with status 0 it had already finished, and its experiment exists
         if process.returncode:
             self._clear()
             raise TrialFailed(f"{trial.name}: {_reason(self._log(trial))} ({self._log(trial)})")
@@ -152,20 +153,20 @@ class DvcRunner:
         return self.folder / f"{trial.name}.log"
 
     def _points(self) -> Points:
-        """The curve so far of the training that runs."""
+        """The curve so far of the running training."""
         if self.objective.training is None:
             return []
         try:
             lines = [line for curves in self._work.glob(f"{self.objective.training.work_name}-*/curves.jsonl")
                      for line in curves.read_text().splitlines()]
-        except FileNotFoundError:  # the training has just ended
+        except FileNotFoundError:  # the training run has just ended
             return []
         rows = map(json.loads, lines)
         return [(row["step"], row["values"][self.objective.curve]) for row in rows
                 if self.objective.curve in row["values"]]
 
     def _left(self) -> Iterator[Path]:
-        """Work folders of trainings, not what the scan and init.from keep there."""
+        """Work folders of training runs, not what `scan` and `init.from` keep there."""
         return (path for path in self._work.glob("*-*") if path.is_dir())
 
     def _clear(self) -> None:
@@ -174,19 +175,19 @@ class DvcRunner:
             shutil.rmtree(path)
 
     def _keep(self) -> None:
-        """Puts the checkpoints that a finished trial keeps (`keep_every`) where every run's are."""
+        """Moves the checkpoints that a finished trial keeps (`keep_every`) to work/, where those of other runs are."""
         for path in self._left():
-            if (place := work_root() / path.name).exists():
+            if (destination := work_root() / path.name).exists():
                 shutil.rmtree(path)
             else:
-                path.rename(place)
+                path.rename(destination)
 
 
 @contextmanager
 def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process and its children, which are interrupted, not left, when this ends before they do.
+    """Starts a process that is interrupted, with its children, if the context ends before it does.
 
-    They are a group of their own, so that Ctrl-C is for the sweep alone.
+    They form a process group of their own, so that Ctrl-C reaches only the sweep.
     """
     variables = environment() | {"KOE_WORK": str(work.resolve())}
     with _interruptible():
@@ -206,7 +207,9 @@ def _running(command: list[str], log: Any, work: Path) -> Iterator[subprocess.Po
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """What a script starts in the background (`koe exp sweep … &`) ignores interrupts, and so would what it starts."""
+    """Within it, started processes do not inherit that interrupts are ignored, as they are for a command that a script
+    starts in the background (`koe exp sweep … &`).
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -215,7 +218,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _reason(log: Path) -> str:
-    """What a failed `dvc exp run` said: the stage's last words, and DVC's."""
+    """The error messages in the log of a failed `dvc exp run`: the stage's last line, and DVC's."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     first = next((place for place, line in enumerate(lines) if line.startswith("ERROR")), len(lines))
-    return "; ".join(lines[max(first - 1, 0) : first + 1]) or "failed and said nothing"
+    return "; ".join(lines[max(first - 1, 0) : first + 1]) or "failed without a message"

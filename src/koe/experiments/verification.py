@@ -1,4 +1,4 @@
-"""Whether a run can be repeated: computed again from nothing, its metrics must be equal to the digit."""
+"""Verifying that a run can be repeated: run again from scratch, its metrics must be identical."""
 
 import json
 import tempfile
@@ -16,45 +16,45 @@ from koe.experiments.named import Difference, differences
 
 
 class Verification(NamedTuple):
-    """How a run's metrics compare with the same ones computed again."""
+    """The comparison of a run's metrics with those of its repetition."""
 
     commit: str
-    files: int
-    metrics: int
+    files: int  # number of files with metrics
+    metrics: int  # number of metrics
     different: list[Difference]
 
 
 def verify(name: str) -> Verification:
-    """Runs every stage of this pipeline at a run's commit again, in a checkout of its own, and compares all metrics.
+    """Runs every stage of this pipeline again, at a run's commit and in a checkout of its own; compares all metrics.
 
-    That is what `dvc repro` runs in the same folder of the checkout. The code is the commit's. Nothing that the run
-    left is used: no stage is taken from its lock file or from the run cache (--force), and training runs have a work
-    folder of their own, in which no checkpoint is to continue from. Nothing is left behind either: outputs stay out of
-    DVC's cache (--no-commit). DVC's cache gives data that was added to it (*.dvc); recordings elsewhere, and models to
-    start from, are found as queued experiments find them.
+    It runs `dvc repro` in the same folder of the checkout, with the code of the commit. Nothing that the run left is
+    used: no stage is taken from its lock file or from the run cache (--force), and training runs have a work folder of
+    their own, without checkpoints. Nothing is left behind either: outputs stay out of DVC's cache (--no-commit). Data
+    that was added to DVC (*.dvc) comes from its cache; recordings elsewhere and models to start from are found as by
+    queued experiments.
 
-    Raises KoeError if there is no such run, if it has no metrics or they are not on this machine, or if a stage fails.
+    Raises KoeError if there is no such run, if its metrics are missing or not on this machine, or if a stage fails.
     """
     commit = commit_of(name)
     if commit is None:
-        raise KoeError("koe exp verify: the workspace is no revision; commit it, or name an experiment that was run")
+        raise KoeError("koe exp verify: the workspace is not a revision; commit it, or name an experiment that was run")
     recorded = _recorded_metrics(name, commit)
     with _clean_checkout(commit) as (checkout, work):
         folder = checkout / from_root("")
         if dvc_aloud("repro", "--force", "--no-commit", folder=folder, variables={"KOE_WORK": str(work)}):
-            raise KoeError(f"{name} ({commit[:7]}) cannot be run again: a stage failed, as said above")
+            raise KoeError(f"{name} ({commit[:7]}) cannot be run again: a stage failed, see above")
         again = {path: _metrics((folder / path).read_text(encoding="utf-8"))
                  for path in recorded if (folder / path).exists()}
     return Verification(commit, len(recorded), _count(recorded), list(differences(recorded, again)))
 
 
 def _recorded_metrics(name: str, commit: str) -> dict[str, Any]:
-    """All JSON files below metrics/ that the stages of the pipeline wrote at a commit, by path from its folder."""
+    """All JSON files below metrics/ that the pipeline's stages wrote at a commit, by path relative to its folder."""
     try:
         lock = yaml.safe_load("\n".join(git("show", f"{commit}:./dvc.lock")))
     except KoeError:
-        raise KoeError(f"{name} ({commit[:7]}) has no metrics: dvc.lock is not in it, so nothing was run, or it was "
-                       "not committed (dvc repro; git add dvc.lock; git commit)") from None
+        raise KoeError(f"{name} ({commit[:7]}) has no metrics: dvc.lock is not in it, so nothing was run, or the file "
+                       "was not committed (dvc repro; git add dvc.lock; git commit)") from None
     outputs = [output["path"] for stage in lock["stages"].values() for output in stage.get("outs", [])]
     files, recorded = DVCFileSystem(str(project_root()), rev=commit), {}
     try:
@@ -81,9 +81,9 @@ def _count(value: Any) -> int:
 
 @contextmanager
 def _clean_checkout(commit: str) -> Iterator[tuple[Path, Path]]:
-    """A checkout of a commit and an empty work folder, both removed in the end.
+    """A checkout of a commit and an empty work folder, both removed at the end.
 
-    It lies where the temporary ones of queued experiments do, so that what is relative to the main one is found.
+    It is where the temporary checkouts of queued experiments are, so that paths relative to the main one are found.
     """
     root = project_root()
     place = root / ".dvc/tmp/exps"

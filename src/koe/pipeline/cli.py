@@ -1,4 +1,4 @@
-"""`koe pipeline`: what pipelines declare, as dvc.yaml."""
+"""`koe pipeline`: writes the dvc.yaml of pipelines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,23 +13,22 @@ pipeline = typer.Typer(no_args_is_help=True, help="The pipelines of a project: t
 @pipeline.command("write")
 def write(
     folders: Annotated[list[Path] | None, typer.Argument(
-        help="Folders of pipelines; without, all of the project's.")] = None,
+        help="Folders of pipelines. Default: all pipelines of the project.")] = None,
     check: Annotated[bool, typer.Option(
-        "--check", help="Write nothing; fail if a file is not what it should be.")] = False,
+        "--check", help="Write nothing; fail if a file is out of date.")] = False,
 ) -> None:
-    """Writes dvc.yaml from the stage scripts: their parameters, inputs and outputs, and the modules that they run."""
+    """Writes dvc.yaml from the stage scripts: their parameters, inputs and outputs, and imported modules."""
     from koe.pipeline.writing import dvc_yaml, pipeline_folders, write_dvc_yaml
 
     chosen = folders or pipeline_folders()
     if not chosen:
-        raise KoeError("no pipeline here (stages/pipeline.py, pipelines/*/stages/pipeline.py); run from the project's "
-                       "root, or name a folder")
+        raise KoeError("there is no pipeline in this folder (stages/pipeline.py, pipelines/*/stages/pipeline.py); run "
+                       "from the project's root, or name a folder")
     if check:
         stale = [folder / "dvc.yaml" for folder in chosen if not _is_current(folder, dvc_yaml(folder))]
         if stale:
-            raise KoeError(f"{', '.join(map(str, stale))}: not what the stage scripts declare and run; "
-                           "koe pipeline write")
-        print(f"{len(chosen)} dvc.yaml are what the stage scripts declare and run")
+            raise KoeError(f"{', '.join(map(str, stale))}: out of date with the stage scripts; run koe pipeline write")
+        print(f"dvc.yaml is up to date with the stage scripts in {len(chosen)} pipelines")
         return
     for folder in chosen:
         print(write_dvc_yaml(folder))

@@ -1,8 +1,8 @@
-"""What a stage script runs: every file of `koe` that it imports, directly or not, computed from the imports themselves.
+"""The closure of a stage script: every file of `koe` that it imports, directly or not, computed from its imports.
 
-From it come the code deps of every dvc.yaml and the key of a training run's checkpoint, so that neither is a list that
-somebody keeps. Imports inside functions count, those under `if TYPE_CHECKING:` do not run and do not count. A module
-also brings the files beside it that it names: templates, style sheets, tables.
+The code deps of every dvc.yaml and the key of a training run's checkpoint are derived from it, so that nobody has to
+maintain a list. Imports inside functions count; those under `if TYPE_CHECKING:` never run and do not count. Files
+beside a module whose names appear in it (templates, style sheets, tables) belong to the closure too.
 """
 
 import ast
@@ -14,27 +14,27 @@ from pathlib import Path
 
 import koe
 
-SOURCE = Path(koe.__file__).resolve().parents[1]  # the folder that holds the package
+SOURCE = Path(koe.__file__).resolve().parents[1]  # the folder that contains the package
 _NAMED_IN_TEMPLATE = re.compile(r"""['"]([\w.-]+\.\w+)['"]""")
 
 
 def closure(script: str | Path) -> list[Path]:
-    """All files that running `script` reads as code, itself first, absolute, the others sorted.
+    """Absolute paths of all files that running `script` reads as code: the script first, then the others, sorted.
 
-    Empty modules, such as the `__init__.py` of packages, are left out. Raises FileNotFoundError without the script.
+    Empty modules, such as the `__init__.py` of packages, are left out. Raises FileNotFoundError if there is no script.
     """
     first = Path(script).resolve()
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [first]
     while waiting:
-        new = set(_read_by(waiting.pop(), first.parent)) - found
-        found |= new
+        new = set(_read_by(waiting.pop(), first.parent)) - files
+        files |= new
         waiting += new
-    return [first, *sorted(found - {first})]
+    return [first, *sorted(files - {first})]
 
 
 def code_digest(script: str | Path) -> str:
-    """A hash of everything in the closure of `script`: names and contents, wherever the project lies."""
+    """A hash of the closure of `script`: names and contents, independent of where the project is."""
     total = hashlib.sha256()
     for file in closure(script):
         name = file.relative_to(SOURCE) if file.is_relative_to(SOURCE) else Path(file.name)
@@ -60,7 +60,7 @@ def _read_by_version(file: Path, scripts: Path, modified: int) -> tuple[Path, ..
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker reads."""
+    """All nodes except those that only a type checker reads."""
     for node in ast.iter_child_nodes(tree):
         yield node
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -72,7 +72,7 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """The dotted names that an import statement may mean; `from a import b` may be the module a.b."""
+    """The dotted names that an import statement may refer to; the b of `from a import b` may be a module, a.b."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:
@@ -81,7 +81,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 
 def _module_files(name: str, scripts: Path) -> Iterator[Path]:
-    """The file of a module of Koe, or of one beside the stage script, with the packages around it; none of others."""
+    """The file of a module of Koe or of one beside the stage script, and of its packages; nothing for other modules."""
     parts = name.split(".")
     root = SOURCE if parts[0] == "koe" else scripts
     for depth in range(1, len(parts) + 1):
@@ -97,7 +97,7 @@ def _has_code(file: Path) -> bool:
 
 
 def _beside(file: Path, names: Iterator[str] | list[str]) -> Iterator[Path]:
-    """Those of the names that are files in the folder of `file`, and no modules."""
+    """Those names that are files in the folder of `file`, modules excepted."""
     for name in names:
         if 0 < len(name) < 100 and re.fullmatch(r"[\w.-]+\.\w+", name) and not name.endswith(".py"):
             path = file.parent / name

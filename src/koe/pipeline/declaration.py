@@ -1,11 +1,11 @@
-"""What a pipeline declares: the one door through which commands, pages and comparisons know a task.
+"""The declaration of a pipeline, from which commands, pages and comparisons learn everything about its task.
 
-A pipeline is a folder with dvc.yaml, params.yaml and `stages/`; `stages/pipeline.py` holds its `PIPELINE`. The
-project's root is one (voice conversion), and every folder of pipelines/ is.
+A pipeline is a folder with dvc.yaml, params.yaml and `stages/`; `stages/pipeline.py` defines its `PIPELINE`. The
+project's root is one (voice conversion), and so is every folder of pipelines/.
 
-Everything but `params` and `stages` may be left out. What its stages write by convention is found without being
-declared: `metrics/evaluation.csv` and `.json` (koe.evaluation.measure), `metrics/<stage of a training>/plots`
-(koe.training.session), and recordings of held-out items as shards, with a field for each condition.
+Everything except `params` and `stages` is optional. What stages write by convention need not be declared:
+`metrics/evaluation.csv` and `.json` (koe.evaluation.measure), `metrics/<training stage>/plots` (koe.training.session),
+and recordings of held-out items as shards, with a field for each condition.
 """
 
 import re
@@ -20,16 +20,16 @@ from koe.params.reading import at
 from koe.params.section import Section
 from koe.pipeline.loading import load_declaration
 
-EVALUATION = "metrics/evaluation"  # .csv: a row for each held-out item and condition; .json: each condition's summary
-SUMMARY = "metrics/summary.json"  # the few numbers that a run is judged by
+EVALUATION = "metrics/evaluation"  # .csv: a row for each held-out item and condition; .json: means of each condition
+SUMMARY = "metrics/summary.json"  # the few numbers by which a run is judged
 PAGE = Path("metrics/report/index.html")
 SIZES = frozenset({
     "steps", "epochs", "batch_size", "batch_frames", "accumulate", "warmup_steps", "anneal_steps", "from_step",
     "until_step", "log_every", "validate_every", "checkpoint_every", "keep_every", "early_stopping", "precision",
     "compile",
-})  # parameters of training runs, by their last word, that say how long, how often and in what batches
+})  # parameters of training runs, by the last part of their names, that set duration, intervals and batches
 
-Tree = Mapping[str, Any]  # a params.yaml as it is read
+Tree = Mapping[str, Any]  # the content of a params.yaml
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Training:
     stage: str  # its name in dvc.yaml; its curves are in metrics/<stage>
     title: str  # on pages
     section: str  # of params.yaml: `<section>.training` and `<section>.init` are its parameters
-    judged_by: str  # the curve whose lowest value is the best validation
-    card: str | None = None  # the file that describes it in its folder, if `<section>.init.from` can name another
-    part: str = ""  # of a stage that trains several models: its curves are in metrics/<stage>/<part>
-    work: str = ""  # what its folder in work/ begins with; if empty, the section's name
-    only_if: tuple[tuple[str, Any], ...] = ()  # parameters and values: it is trained if one of them has its value
+    judged_by: str  # the curve whose lowest value marks the best validation
+    card: str | None = None  # the model's description file, if `<section>.init.from` can name a model of this kind
+    part: str = ""  # if the stage trains several models: the curves of this one are in metrics/<stage>/<part>
+    work: str = ""  # prefix of its folder in work/; if empty, the section's name
+    only_if: tuple[tuple[str, Any], ...] = ()  # parameters and values: trained only if one of them has its value
 
     @property
     def curves(self) -> str:
-        """The folder of its curves, in metrics/."""
+        """The folder of its curves, relative to metrics/."""
         return f"{self.stage}/{self.part}".rstrip("/")
 
     @property
@@ -61,19 +61,16 @@ class Training:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A row of the results: a condition under which held-out items were measured, and are listened to.
+    """A row of the results: a condition under which held-out items are measured and listened to."""
 
-    Its name is a value of column `condition`. `*` stands for anything: `*.converted` is speech of every vocoder.
-    """
-
-    name: str
-    label: str = "{}"  # on pages; `{}` is what `*` stands for or, without one, the name
-    made: bool = True  # by what is trained: compared with the start, and emphasised; otherwise a reference
+    name: str  # a value of the column `condition`; `*` matches anything, so `*.converted` is the speech of any vocoder
+    label: str = "{}"  # on pages; `{}` is replaced by what `*` matches or, without `*`, by the name
+    made: bool = True  # by the trained model: compared with the start, and emphasised. False: a reference
     folder: str = "data/evaluation"  # of its recordings
     ceiling: str = ""  # the condition that is the best it can reach, with the same `*`
 
     def matched(self, name: str) -> str | None:
-        """What `*` stands for in `name`, or all of it where there is no `*`; None if it is another condition."""
+        """What `*` matches in `name`, or all of `name` if there is no `*`; None if it is another condition."""
         before, star, after = self.name.partition("*")
         if not star:
             return name if name == self.name else None
@@ -86,7 +83,7 @@ class Compared:
     """A table of a comparison: each run's results under one condition."""
 
     title: str
-    condition: str  # `{vocoder.model}` in it is the value of that parameter in the run
+    condition: str  # `{vocoder.model}` in it is replaced by the value of that parameter in the run
 
 
 @dataclass(frozen=True)
@@ -94,26 +91,26 @@ class Evaluation:
     """How held-out items are measured, listened to and compared."""
 
     metrics: tuple[Metric, ...] = ()  # columns of the results, the most important first
-    conditions: tuple[ResultRow, ...] = ()  # rows, in their order; if empty, every condition that was measured
-    names: Mapping[str, str] = field(default_factory=dict)  # labels of what `*` stands for
-    start: str = ""  # the condition that the model is given, from which the others have come some way
-    target: str = ""  # the condition that they are to reach
-    headline: str | Callable[[Tree], str] = ""  # the condition that a run is judged by, or how its parameters say it
-    compared: tuple[Compared, ...] = ()  # if empty, every condition but start and target
+    conditions: tuple[ResultRow, ...] = ()  # rows, in this order; if empty, every condition that was measured
+    names: Mapping[str, str] = field(default_factory=dict)  # labels for what `*` matches
+    start: str = ""  # the condition of the model's input, from which progress is measured
+    target: str = ""  # the condition that the model should reach
+    headline: str | Callable[[Tree], str] = ""  # the condition by which a run is judged, or its function of params.yaml
+    compared: tuple[Compared, ...] = ()  # if empty, every condition except start and target
     note: str = ""  # below the results: how to read them
     beside: tuple[str, ...] = ()  # metrics beside a player of the page; if empty, the first two
-    beside_compared: tuple[str, ...] = ()  # and of a comparison; if empty, the first four
-    also: tuple[Metric, ...] = ()  # metrics of validation curves alone, for sweeps to know which way is better
+    beside_compared: tuple[str, ...] = ()  # metrics beside a player of a comparison; if empty, the first four
+    also: tuple[Metric, ...] = ()  # metrics that exist only as validation curves; sweeps need their direction
     stage: str = "evaluate"  # the stage that writes SUMMARY
     pairs: str = ""  # the folder of pairs.csv, if the items are pairs of a source and a target utterance
-    audio: bool = True  # whether there are recordings to hear; their mel settings are the section `mel`
-    f0: bool = False  # whether F0 is drawn in comparisons; its settings are the sections `pitch` and `corpora`
+    audio: bool = True  # whether there are recordings to play; needs the section `mel`
+    f0: bool = False  # whether comparisons draw F0; needs the sections `pitch` and `corpora`
 
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in (*self.metrics, *self.also) if metric.name == name), None)
 
     def condition(self, name: str) -> ResultRow:
-        """What is declared of a condition."""
+        """The declared row that a condition matches, or a default one."""
         declared = next((condition for condition in self.conditions if condition.matched(name) is not None), None)
         return declared or ResultRow(name, made=name not in (self.start, self.target))
 
@@ -127,15 +124,14 @@ class Evaluation:
         return condition.ceiling.replace("*", condition.matched(name) or "")
 
     def ordered(self, names: Iterable[str]) -> list[str]:
-        """Names of conditions in the order of the results; what is not declared is left out, if any are."""
+        """Names of conditions in the order of the results. If rows are declared, undeclared conditions are left out."""
         names = list(names)
         if not self.conditions:
             return names
-        found = [[name for name in names if self.condition(name) == condition] for condition in self.conditions]
-        return [name for same in found for name in same]
+        return [name for condition in self.conditions for name in names if self.condition(name) == condition]
 
     def headline_of(self, values: Tree) -> str:
-        """The condition that a run with these parameters is judged by."""
+        """The condition by which a run with these parameters is judged."""
         return self.headline(values) if callable(self.headline) else filled(self.headline, values)
 
     @property
@@ -152,13 +148,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Idea:
-    """What of an experiment is not its idea, so that the experiment at whose size it is run decides it instead."""
+    """Rules for `koe exp run --on`: which parameters of an experiment are not part of its idea (koe.experiments.idea).
+
+    The experiment on which it is run decides these.
+    """
 
     sizes: frozenset[str] = SIZES
-    of_recordings: frozenset[str] = frozenset({"report"})  # parameters and sections that follow from the recordings
-    choosers: tuple[str, ...] = ("model", "method", "by", "name")  # what chooses a part of its section, by name
-    # Parameters that name a model to start from, with the parameters and sections a change of which makes it unfit;
-    # `{vocoder.model}` is the value of that parameter.
+    of_recordings: frozenset[str] = frozenset({"report"})  # parameters and sections that depend on the recordings
+    choosers: tuple[str, ...] = ("model", "method", "by", "name")  # parameters that choose a part of their section
+    # Parameters that name a model to start from, each with the parameters and sections whose change makes that model
+    # unfit; `{vocoder.model}` is replaced by the value of that parameter.
     starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -166,45 +165,45 @@ class Idea:
 class Block:
     """A section of a pipeline's page."""
 
-    title: str  # of the link to it
+    title: str  # in the page's navigation
     anchor: str  # the section's id
-    template: Path  # Jinja: a <section id="anchor">. Templates of koe/report can be imported and extended
-    load: "Callable[[PipelineFolder], Mapping[str, Any] | None]"  # what the template gets; None: there is no section
+    template: Path  # Jinja: a <section id="anchor">. It can import and extend the templates of koe/report
+    load: "Callable[[PipelineFolder], Mapping[str, Any] | None]"  # the template's values; None: no section
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What is known of a pipeline outside of its own stages."""
+    """A pipeline as commands, pages and comparisons know it."""
 
     params: type[Section]  # the schema of its params.yaml
-    stages: tuple[str, ...]  # scripts, from the pipeline's folder, in the order in which dvc.yaml lists them
+    stages: tuple[str, ...]  # scripts, relative to the pipeline's folder, in the order of dvc.yaml
     trainings: tuple[Training, ...] = ()
     evaluation: Evaluation = Evaluation()
     title: str = "Koe"  # heading of its page
     page: tuple[Block, ...] | None = None  # None: results, players, curves and parameters (koe.report.blocks)
     facts: tuple[str, ...] = ()  # parameters at the head of the page
-    sweep_metric: str = ""  # <stage>/<curve>; if empty, what the first training is judged by
+    sweep_metric: str = ""  # <stage>/<curve>; if empty, the curve by which the first training is judged
     idea: Idea = Idea()
-    corpora: str = "data/corpus"  # outputs that runs must have in common to be comparable
+    corpora: str = "data/corpus"  # outputs that must be the same in runs that are compared
 
     def training_of(self, name: str) -> Training | None:
-        """The training of whose curves `name` (<stage>/<curve>) is one."""
-        found = [training for training in self.trainings if f"{name}/".startswith(f"{training.curves}/")]
-        return max(found, key=lambda training: len(training.curves), default=None)
+        """The training that has the curve `name` (<stage>/<curve>)."""
+        matching = [training for training in self.trainings if f"{name}/".startswith(f"{training.curves}/")]
+        return max(matching, key=lambda training: len(training.curves), default=None)
 
     @property
     def swept(self) -> str:
-        """The metric that a sweep goes by, if none is given. Raises KoeError if the pipeline trains nothing."""
+        """The default metric of a sweep. Raises KoeError if the pipeline trains nothing."""
         if self.sweep_metric:
             return self.sweep_metric
         if not self.trainings:
-            raise KoeError(f"this pipeline declares no training run to judge by; give --metric, a number of {SUMMARY}")
+            raise KoeError(f"this pipeline declares no training run, so --metric must name a number of {SUMMARY}")
         return f"{self.trainings[0].curves}/{self.trainings[0].judged_by}"
 
 
 @dataclass(frozen=True, eq=False)
 class PipelineFolder:
-    """A pipeline's folder with what its stages have left there: what the blocks of its page are loaded from."""
+    """A pipeline's folder with the outputs of its stages, from which the blocks of its page are loaded."""
 
     pipeline: Pipeline
     params: Any  # of the class `pipeline.params`
@@ -212,22 +211,22 @@ class PipelineFolder:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Its parameters as a tree."""
+        """The content of its params.yaml."""
         values: dict[str, Any] = self.params.model_dump(mode="json")
         return values
 
     def limit(self, name: str, default: int) -> int:
-        """`report.<name>` of its parameters, if there is such a section: how many of something the page shows."""
+        """`report.<name>` of its parameters, a number of items that the page shows; `default` without that section."""
         return int(getattr(getattr(self.params, "report", None), name, default))
 
 
 def filled(text: str, values: Tree) -> str:
-    """`{vocoder.model}` in a text replaced by the value of that parameter."""
+    """A text with `{vocoder.model}` and the like replaced by the values of these parameters."""
     return re.sub(r"\{([\w.]+)\}", lambda match: str(_get(values, match[1])), text)
 
 
 def _get(values: Tree, name: str) -> Any:
-    """The value of a parameter; None where there is none."""
+    """The value of a parameter; None if there is no such parameter."""
     try:
         return at(values, name)
     except KeyError:
@@ -235,6 +234,6 @@ def _get(values: Tree, name: str) -> Any:
 
 
 def load_pipeline(folder: str | Path = ".") -> Pipeline:
-    """The pipeline whose folder this is. Raises KoeError if it has none."""
+    """The pipeline that a folder declares. Raises KoeError if it declares none."""
     pipeline: Pipeline = load_declaration(folder)
     return pipeline

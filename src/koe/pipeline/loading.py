@@ -1,4 +1,7 @@
-"""Finding a pipeline's declaration by its folder; apart from `koe.pipeline.declaration`, for every stage runs this."""
+"""Loading a pipeline's declaration from its folder.
+
+It is a module of its own because every stage imports it, and would otherwise depend on `koe.pipeline.declaration`.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -6,11 +9,11 @@ from typing import Any
 
 from koe.errors import KoeError
 
-FILE = Path("stages/pipeline.py")  # from a pipeline's folder
+FILE = Path("stages/pipeline.py")  # relative to a pipeline's folder
 
 
 def load_declaration(folder: str | Path = ".") -> Any:
-    """`PIPELINE` of a pipeline's folder (`koe.pipeline.declaration.Pipeline`). Raises KoeError if it has none."""
+    """`PIPELINE` of a pipeline's folder (a `koe.pipeline.declaration.Pipeline`). Raises KoeError if it has none."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise KoeError(f"{path} does not exist; run from a pipeline's folder: the project's root, or pipelines/<name>")

@@ -1,8 +1,8 @@
-"""A stage of a pipeline: what it reads and writes, declared once beside its `main`, typed.
+"""A stage of a pipeline: what it reads and writes, declared once, with types, beside its `main`.
 
-A stage script declares its parameters, inputs and outputs as three classes, makes a `Stage` of them, and ends with
-`STAGE.run(main)`. `main` gets objects of these classes, so a type checker sees them; `koe.pipeline.writing` writes the
-stage's entry in dvc.yaml from the same classes. This module is in the closure of every stage: keep it small.
+A stage script declares its parameters, inputs and outputs as three classes, builds a `Stage` from them, and ends with
+`STAGE.run(main)`. `main` gets objects of these classes, so that a type checker sees them; `koe.pipeline.writing` writes
+the stage's entry in dvc.yaml from the same classes. Every stage depends on this module: keep it small.
 """
 
 import os
@@ -19,52 +19,53 @@ from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
 from koe.pipeline.loading import FILE, load_declaration
 
-# PyTorch reads it when it is loaded, after this. Its threads wait for each other in a busy loop by default, which is
-# 5 % faster on an idle machine, and ten times slower on one where anything else runs.
+# Must be set before PyTorch is imported. By default its threads wait for each other in a busy loop, which is 5 % faster
+# on an idle machine and ten times slower on one that runs anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-KEY = "${key}"  # in names and paths: the corpus, where DVC runs a stage once for each
+KEY = "${key}"  # in names and paths of stages that run once per corpus: stands for the corpus
 
 
 class StageParameters(Section):
-    """The parameters that a stage reads. A field is a section of params.yaml of the same name, or, with an alias, what
-    the dotted alias names: `factor: Factor = Field(alias="acoustic.reduction.factor")`.
+    """The parameters that a stage reads. A field is the section of params.yaml of the same name or, with an alias, the
+    parameter of that dotted name: `factor: Factor = Field(alias="acoustic.reduction.factor")`.
     """
 
     @classmethod
     def names(cls) -> list[str]:
-        """The dotted names, as dvc.yaml has them."""
+        """The dotted names, as in dvc.yaml."""
         return [info.alias or name for name, info in cls.model_fields.items()]
 
     @classmethod
     def read(cls, values: Any, key: str | None = None, where: str = "params.yaml") -> Self:
-        """Takes them from a parameter tree. Raises ParameterError naming what is missing or of a wrong type."""
-        taken, missing = {}, []
+        """Takes them from the content of params.yaml. Raises ParameterError naming what is missing or of a wrong type.
+        """
+        chosen, missing = {}, []
         for name in cls.names():
             try:
-                taken[name] = at(values, name.replace(KEY, key or ""))
+                chosen[name] = at(values, name.replace(KEY, key or ""))
             except KeyError:
                 missing.append(f"{name.replace(KEY, key or '')}: missing")
         if missing:
             raise ParameterError(listed(where, missing))
-        return typed(cls, taken, where)
+        return typed(cls, chosen, where)
 
 
 class StageFiles(Section):
-    """Files and folders that a stage reads, or writes, from its pipeline's folder on: fields of type Path, with the
-    path as their default.
+    """Files and folders that a stage reads or writes, relative to its pipeline's folder: fields of type Path whose
+    default is the path.
     """
 
     @classmethod
     def of(cls, key: str | None = None) -> Self:
-        """The paths for a corpus, or as they are declared."""
+        """The paths for the corpus `key`, or as declared."""
         paths = {name: info.default for name, info in cls.model_fields.items()}
         return cls.model_validate({name: Path(str(path).replace(KEY, key)) if key else path
                                    for name, path in paths.items()})
 
     @classmethod
     def paths(cls) -> list[Path]:
-        """All of them as they are declared, in order."""
+        """All paths, as and in the order declared."""
         return [info.default for info in cls.model_fields.values()]
 
 
@@ -82,13 +83,13 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
     parameters: type[Parameters]
     inputs: type[Inputs]
     outputs: type[Outputs]
-    per_corpus: bool = False  # once for each of `corpora`; `main` then gets the corpus' name too
-    looks_outside: bool = False  # runs every time, and what it writes is kept in git and not in DVC's cache
+    per_corpus: bool = False  # runs once for each of `corpora`; `main` then gets the name of the corpus too
+    looks_outside: bool = False  # runs every time, and its outputs are kept in git instead of DVC's cache
 
     def run(self, main: Callable[..., None]) -> None:
-        """Runs `main(parameters, inputs, outputs[, corpus])` after the pipeline's whole params.yaml was checked.
+        """Checks the pipeline's whole params.yaml, then runs `main(parameters, inputs, outputs[, corpus])`.
 
-        A KoeError is printed without a traceback and ends with status 1; so does Ctrl-C, with status 130.
+        A KoeError is printed without a traceback, and the status is 1; likewise Ctrl-C, with status 130.
         """
         try:
             keys = sys.argv[1:]
@@ -108,7 +109,7 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
 
 
 def code_revision() -> str:
-    """The commit that runs, with `-dirty` where the work tree differs; `unknown` outside git."""
+    """The commit of the running code, with `-dirty` if the work tree differs; `unknown` outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"

@@ -1,7 +1,7 @@
-"""Writing a pipeline's dvc.yaml from what its stage scripts declare and run: `koe pipeline write`.
+"""Writing a pipeline's dvc.yaml from its stage scripts: `koe pipeline write`.
 
-The file is plain DVC for a person to read, and committed; nobody keeps its `stages` by hand. What comes after them
-(metrics, plots, artifacts) is only shown by DVC and decides nothing: it stays as it is.
+The file is plain, readable DVC, and committed; its `stages` are never edited by hand. What follows them (metrics,
+plots, artifacts) is only displayed by DVC and does not affect results: it is kept by hand, and preserved.
 """
 
 import importlib.util
@@ -31,13 +31,13 @@ _WIDTH = 120
 
 
 def pipeline_folders(root: str | Path = ".") -> list[Path]:
-    """The folders of all pipelines of the project in `root`: itself, and those of pipelines/."""
+    """The folders of all pipelines of the project in `root`: the root itself, and those in pipelines/."""
     folders = [Path(root), *sorted(Path(root).glob("pipelines/*"))]
     return [folder for folder in folders if (folder / FILE).is_file()]
 
 
 def write_dvc_yaml(folder: str | Path = ".") -> Path:
-    """Writes the pipeline's dvc.yaml anew and returns its path; raises as `dvc_yaml` does."""
+    """Writes the pipeline's dvc.yaml, if it changed, and returns its path. Raises as `dvc_yaml` does."""
     path = Path(folder) / "dvc.yaml"
     text = dvc_yaml(folder)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -47,13 +47,15 @@ def write_dvc_yaml(folder: str | Path = ".") -> Path:
 
 
 def dvc_yaml(folder: str | Path = ".") -> str:
-    """What the pipeline's dvc.yaml is to say.
+    """The content of the pipeline's dvc.yaml.
 
     Raises KoeError if the folder has no declaration, or naming a script that is missing or declares no stage.
     """
     folder = Path(folder).resolve()
-    scripts = [folder / script for script in load_declaration(folder).stages]
-    stages = {stage.name: _entry(stage, script, folder) for script in scripts for stage in [read_stage(script)]}
+    stages = {}
+    for script in (folder / name for name in load_declaration(folder).stages):
+        stage = read_stage(script)
+        stages[stage.name] = _entry(stage, script, folder)
     blocks = [yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=_WIDTH - 2)
               for name, entry in stages.items()]
     body = "\n".join("".join(f"  {line}\n" for line in block.splitlines()) for block in blocks)
@@ -61,7 +63,7 @@ def dvc_yaml(folder: str | Path = ".") -> str:
 
 
 def read_stage(script: Path) -> Stage[Any, Any, Any]:
-    """The STAGE of a script, which is loaded for it. Raises KoeError if the file is missing or has none."""
+    """Imports a script and returns its STAGE. Raises KoeError if the file is missing or has none."""
     if not script.is_file():
         raise KoeError(f"{script} does not exist; {FILE} names it as a stage")
     spec = importlib.util.spec_from_file_location(f"stage_{script.stem}", script)
@@ -77,7 +79,7 @@ def read_stage(script: Path) -> Stage[Any, Any, Any]:
 
 @contextmanager
 def _modules_beside(script: Path) -> Iterator[None]:
-    """Within it the modules beside a script can be imported as when it is run, and not those of another pipeline."""
+    """A context in which the modules beside a script can be imported as when it runs, instead of another pipeline's."""
     names = {path.stem for path in script.parent.glob("*.py")}
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
     sys.path.insert(0, str(script.parent))
@@ -92,7 +94,7 @@ def _modules_beside(script: Path) -> Iterator[None]:
 
 def _entry(stage: Stage[Any, Any, Any], script: Path, folder: Path) -> dict[str, Any]:
     root = project_root(folder) or folder
-    # An installed Koe is no file of the project, and no dep.
+    # A Koe that is installed outside the project is not a dep.
     code = [file for file in closure(script) if file.is_relative_to(root)]
     source = "" if not SOURCE.is_relative_to(root) else f"PYTHONPATH={_relative(SOURCE, folder)} "
     command = f"{source}python {_relative(script, folder)}" + (f" {KEY}" if stage.per_corpus else "")
@@ -109,14 +111,14 @@ def _entry(stage: Stage[Any, Any, Any], script: Path, folder: Path) -> dict[str,
 
 
 def _collapsed(code: Sequence[Path], folder: Path) -> Iterator[str]:
-    """The files from `folder` on; a folder of the package instead, where everything with content in it is meant."""
+    """The files relative to `folder`; a folder of the package replaces its files if all that are not empty are deps."""
     files = set(code)
     whole = set()
-    for place in sorted({file.parent for file in files if file.is_relative_to(SOURCE)}):
-        inside = {path for path in place.rglob("*") if path.is_file() and path.stat().st_size
-                  and "__pycache__" not in path.parts}
-        if len(inside) > 1 and inside <= files:
-            whole.add(place)
+    for package in sorted({file.parent for file in files if file.is_relative_to(SOURCE)}):
+        contents = {path for path in package.rglob("*") if path.is_file() and path.stat().st_size
+                    and "__pycache__" not in path.parts}
+        if len(contents) > 1 and contents <= files:
+            whole.add(package)
     outermost = {place for place in whole if not whole & set(place.parents)}
     covered = {file for file in files if outermost & set(file.parents)}
     first, *rest = code
@@ -129,13 +131,13 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _kept_by_hand(path: Path, stages: Mapping[str, Any]) -> str:
-    """What follows the stages in the file that is there; without one, what DVC is to show of a usual pipeline."""
+    """What follows the stages in the existing file; in a new one, SUMMARY as DVC's metrics if a stage writes it."""
     if not path.exists():
         outs = {out for entry in stages.values() for out in entry.get("do", entry)["outs"] if isinstance(out, str)}
         return f"\nmetrics:\n- {SUMMARY}\n" if SUMMARY in outs else ""
     text = path.read_text(encoding="utf-8")
     _, mark, rest = text.partition(END)
     if not mark:
-        raise KoeError(f"{path} has no line {END.strip()!r}, so what is kept by hand cannot be told; add it after "
-                       "the stages")
+        raise KoeError(f"{path} has no line {END.strip()!r}, so the part that is kept by hand cannot be found; add the "
+                       "line after the stages")
     return rest

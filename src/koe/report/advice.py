@@ -1,9 +1,10 @@
-"""What in the data a person should look at, in sentences. The limits are rules of thumb; nothing is excluded here."""
+"""Warnings about the data for a person to check, in sentences. The limits are rules of thumb; nothing is excluded here.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PRESSED_SHARE = 0.02  # of a speaker's voiced frames at floor or ceiling: more, and the range cuts the voice off
+PRESSED_SHARE = 0.02  # of a speaker's voiced frames at floor or ceiling; above this the range cuts the voice off
 EXCLUDED_SHARE = 0.1  # of a corpus' recordings
 SUSPECT_SHARE = 0.05  # of cuts, of alignments
 CLIPPED_SHARE = 0.01  # of a corpus' recordings
@@ -12,7 +13,10 @@ NOISE_DB = -45.0  # a speaker's noise floor
 
 
 def pitch_warning(speaker: str, pressed: float | None, floor: float, ceiling: float) -> str | None:
-    """A warning where F0 presses against the range that it is looked for in; `pressed` is extract's share."""
+    """A warning where F0 presses against the ends of the range that is searched.
+
+    `pressed`: the share of voiced frames near an end, as the stage `extract` measured it.
+    """
     if pressed is None or pressed <= PRESSED_SHARE:
         return None
     return (f"{speaker}: {pressed:.1%} of its voiced frames are at an end of {floor:g} to {ceiling:g} Hz, so F0 may "
@@ -20,28 +24,28 @@ def pitch_warning(speaker: str, pressed: float | None, floor: float, ceiling: fl
 
 
 def advice(counts: Mapping[str, Any]) -> list[str]:
-    """Sentences on the content of `metrics/data.json`, the gravest first."""
-    return [*_of_everything(counts),
-            *(line for name, corpus in counts["corpora"].items() for line in _of_corpus(name, corpus))]
+    """Sentences on the content of `metrics/data.json`, the most serious first."""
+    of_corpora = [line for name, corpus in counts["corpora"].items() for line in _of_corpus(name, corpus)]
+    return [*_of_everything(counts), *of_corpora]
 
 
 def _of_everything(counts: Mapping[str, Any]) -> Iterator[str]:
     if counts["unaccounted"]:
         yield (f"unaccounted for: {counts['unaccounted']} utterances or pairs are neither used nor in a quarantine; a "
-               "stage has lost them, which is a fault of the program")
+               "stage has lost them, which is a bug")
     duplicates = counts["duplicates"]
     if duplicates["utterances"]:
         yield (f"duplicates: {duplicates['utterances']} utterances have the same samples as another, "
                f"e.g. {' = '.join(duplicates['largest'][0][:2])}; is the text of both right?")
-    far = {name: direction["outliers"]["count"] for name, direction in counts["directions"].items()}
-    if any(far.values()):
-        most = max(far, key=lambda name: far[name])
-        yield (f"duration ratios: {sum(far.values())} of {sum(counts['pairs'].values())} pairs are outliers, most of "
-               f"{most} ({far[most]}); do both sides say the same text?")
-    wholes = {"trim": counts["utterances"]["kept"], "alignment": sum(counts["pairs"].values())}
-    for what, whole in wholes.items():
-        if counts[f"{what}_suspects"] > SUSPECT_SHARE * whole:
-            yield f"{what}s: {counts[f'{what}_suspects']} of {whole} are suspects; the page draws the worst"
+    outliers = {name: direction["outliers"]["count"] for name, direction in counts["directions"].items()}
+    if any(outliers.values()):
+        worst = max(outliers, key=lambda name: outliers[name])
+        yield (f"duration ratios: {sum(outliers.values())} of {sum(counts['pairs'].values())} pairs are outliers, most "
+               f"of them in {worst} ({outliers[worst]}); do both sides say the same text?")
+    totals = {"trim": counts["utterances"]["kept"], "alignment": sum(counts["pairs"].values())}
+    for kind, total in totals.items():
+        if counts[f"{kind}_suspects"] > SUSPECT_SHARE * total:
+            yield f"{kind}s: {counts[f'{kind}_suspects']} of {total} are suspects; the page draws the worst"
 
 
 def _of_corpus(name: str, corpus: Mapping[str, Any]) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _of_corpus(name: str, corpus: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {imported - kept} of {imported} recordings were excluded by resample, trim or extract"
     if corpus["upsampled"]:
         yield (f"{name}: {corpus['upsampled']} of {imported} recordings were made at less than mel.sample_rate; "
-               "resampling them adds no treble")
+               "resampling does not restore the missing treble")
     if corpus["clipped"]["share"] > CLIPPED_SHARE:
         yield f"{name}: {corpus['clipped']['count']} of {imported} recordings clip somewhere"
     for speaker, numbers in corpus["speakers"].items():

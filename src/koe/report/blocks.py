@@ -1,7 +1,6 @@
-"""The sections that any pipeline's page can have, for pipelines to choose from.
+"""Page sections that any pipeline can use. A pipeline that declares none gets DEFAULT.
 
-A pipeline that chooses none has DEFAULT. What reads and draws is imported when a page is built, for every command reads
-declarations.
+Loaders are imported only when a page is built, because every command reads the declarations.
 """
 
 from collections.abc import Mapping
@@ -57,7 +56,7 @@ def _parameters(folder: PipelineFolder) -> Mapping[str, Any]:
 RESULTS = Block("Results", "results", _HERE / "results.html.jinja", _results)
 LISTEN = Block("Listen", "listen", _HERE / "listen.html.jinja", _listening)
 TRAINING = Block("Training", "training", _HERE / "training.html.jinja", _trainings)
-TRIMS = Block("Trims", "trims", _HERE / "trims.html.jinja", _trims)  # of pipelines with corpora, as the next two
+TRIMS = Block("Trims", "trims", _HERE / "trims.html.jinja", _trims)  # this and the next two need corpora
 QUARANTINE = Block("Quarantine", "quarantine", _HERE / "quarantine.html.jinja", _quarantine)
 DATA = Block("Data", "data", _HERE / "data.html.jinja", _data)
 PARAMETERS = Block("Parameters", "parameters", _HERE / "parameters.html.jinja", _parameters)
@@ -65,9 +64,9 @@ DEFAULT = (RESULTS, LISTEN, TRAINING, PARAMETERS)
 
 
 def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
-    """Pictures that a training run made of validation items, `place/<item, / as _>/<step>.png`. Left out without any.
+    """Pictures of validation items, drawn during training: `place/<item, / as _>/<step>.png`. Left out without any.
 
-    note: what they show, a sentence.
+    note: a sentence that says what they show.
     """
     def load(folder: PipelineFolder) -> Mapping[str, Any] | None:
         from koe.report.followed import load_pictures
@@ -78,9 +77,9 @@ def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
 
 
 def players(anchor: str, place: str, heading: str, note: str, maker: str) -> Block:
-    """Recordings that a training run made of validation items, `place/<item, / as _>/<step>.flac`; as `pictures`.
+    """Audio of validation items, made during training: `place/<item, / as _>/<step>.flac`. Otherwise as `pictures`.
 
-    maker: what made them, as the players' names for screen readers say it.
+    maker: what made it; part of the players' labels for screen readers.
     """
     def load(folder: PipelineFolder) -> Mapping[str, Any] | None:
         from koe.report.followed import load_players

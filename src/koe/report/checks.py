@@ -1,6 +1,6 @@
-"""Counting and describing what the data stages kept, excluded and marked: the content of `metrics/data.json`.
+"""Counts and statistics of what the data stages kept, excluded and marked: the content of `metrics/data.json`.
 
-Nothing is missing from these numbers (lesson 23).
+Every imported utterance is counted (lesson 23 in docs/lessons.md).
 """
 
 import math
@@ -23,7 +23,7 @@ from koe.report.advice import advice, pitch_warning
 from koe.report.recordings import ratios_table, recordings_table
 from koe.tables import Table
 
-LISTED = 20  # names that a list in metrics/data.json holds at most
+LISTED = 20  # names in a list of metrics/data.json, at most
 _UTTERANCE_STAGES = ("corpus", "resampled", "trim", "features")
 _SPLITS = ("train", "validation", "test")
 
@@ -38,7 +38,7 @@ def quarantine_folders(dataset: Dataset) -> list[Path]:
 def count_present(
     corpora: Iterable[str], mel_params: MelParams, pitch: SpeakerPitch, data: Path
 ) -> dict[str, Any] | None:
-    """`count_data` of the corpora that are extracted, whether they could be paired or not; None if there are none."""
+    """`count_data` of the corpora that have features, whether or not they were paired; None if no corpus has any."""
     present = [corpus for corpus in corpora if (data / "features" / corpus / FEATURES.file).exists()]
     return count_data(Dataset(present, mel_params, data), pitch) if present else None
 
@@ -46,10 +46,10 @@ def count_present(
 def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:
     """The content of `metrics/data.json`: totals, then the same and more for each corpus and each speaker.
 
-    `imported` is what the import stage took over, `kept` what has features. `unaccounted` counts utterances that
-    are neither in a pair nor in a quarantine, and pairs neither aligned nor in a quarantine: anything but 0 is a
-    fault of a stage. `pitch` has the ranges that F0 was looked for in. Numbers that nothing was measured for are
-    null, and `unaccounted` is where nothing is paired yet; lists hold at most LISTED names.
+    `imported` counts what the import stage read, `kept` what has features. `unaccounted` counts utterances that are
+    neither in a pair nor in a quarantine, and pairs that are neither aligned nor in a quarantine: anything but 0 is a
+    bug of a stage. It is null before pairs are aligned. `pitch` holds the F0 search ranges. Statistics of nothing are
+    null; lists hold at most LISTED names.
     """
     quarantine = read_quarantine(quarantine_folders(dataset))
     recordings = recordings_table(dataset)
@@ -75,19 +75,19 @@ def count_data(dataset: Dataset, pitch: SpeakerPitch) -> dict[str, Any]:
 
 
 def _written(table: Table, folder: Path) -> pd.DataFrame:
-    """The table that a stage wrote, or an empty one where it did not get as far."""
+    """The table that a stage wrote, or an empty one if it has not run."""
     return table.read(folder) if (folder / table.file).exists() else table.empty()
 
 
 def unaccounted_utterances(utterances: pd.Series, pairs: pd.DataFrame, quarantine: pd.DataFrame) -> list[str]:
-    """Utterances that are in no pair and that no quarantine names."""
+    """Utterances that are neither in a pair nor in a quarantine."""
     return sorted(set(utterances) - set(pairs["source"]) - set(pairs["target"]) - set(quarantine["utterance"]))
 
 
 def _corpora(
     dataset: Dataset, recordings: pd.DataFrame, quarantine: pd.DataFrame, pitch: SpeakerPitch
 ) -> dict[str, dict[str, Any]]:
-    """Each corpus: what its importer says of it, its numbers, and the numbers of its speakers."""
+    """For each corpus: the content of its corpus.json, its statistics, and those of its speakers."""
     by_speaker = dict(list(quarantine.groupby(_speakers_of(quarantine, recordings))))
     by_corpus = dict(list(quarantine.groupby(quarantine["utterance"].map(corpus_of))))
     corpora = {}
@@ -107,14 +107,14 @@ def _corpora(
 
 
 def _speakers_of(quarantine: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
-    """The speaker (`<corpus>/<speaker>`) of each row of a quarantine; missing for rows that exclude a pair."""
+    """The speaker (`<corpus>/<speaker>`) of each row of a quarantine; missing in rows that exclude a pair."""
     speaker = quarantine["utterance"].str.extract(r"^([^/]*/[^/]*)/", expand=False)
     before_pairing = ~quarantine["stage"].isin(["pair", "align"])  # a pair's name begins `<corpus>/<sentence>/`
     return speaker.where(quarantine["utterance"].isin(recordings["utterance"]) | before_pairing)
 
 
 def _numbers(rows: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
-    """What the recordings of a corpus or of a speaker are like."""
+    """Statistics of the recordings of a corpus or of a speaker."""
     return {
         **_kept(rows),
         "quarantined": _by_stage_and_reason(quarantine),
@@ -137,7 +137,7 @@ def _kept(rows: pd.DataFrame) -> dict[str, dict[str, float | None]]:
 
 
 def _loudness(lufs: pd.Series) -> dict[str, float | str | None]:
-    """Mean and deviation over recordings, and the quietest's and the loudest's, with their names."""
+    """Mean and deviation over recordings, and the level and name of the quietest and the loudest."""
     names = {"quietest": lufs.idxmin(), "loudest": lufs.idxmax()} if len(lufs) else {}
     return {"mean": _rounded(lufs.mean(), 2), "std": _rounded(lufs.std(ddof=0), 2),
             "lowest": _rounded(lufs.min(), 2), "highest": _rounded(lufs.max(), 2), **names}
@@ -152,9 +152,9 @@ def _pitch(kept: pd.DataFrame) -> dict[str, float | None]:
 
 
 def _speaking_rate(kept: pd.DataFrame) -> float | None:
-    """Letters of text a second of trimmed speech, over recordings that have text."""
-    told = kept[kept["letters"] > 0]
-    return _rounded(told["letters"].sum() / told["kept_seconds"].sum(), 2) if len(told) else None
+    """Letters of text per second of trimmed speech, over recordings that have text."""
+    with_text = kept[kept["letters"] > 0]
+    return _rounded(with_text["letters"].sum() / with_text["kept_seconds"].sum(), 2) if len(with_text) else None
 
 
 def _histogram(values: pd.Series) -> dict[Any, int]:
@@ -162,14 +162,14 @@ def _histogram(values: pd.Series) -> dict[Any, int]:
 
 
 def _directions(ratios: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Target over source seconds of each direction, and the pairs whose ratio is far from the others'."""
+    """Target seconds over source seconds in each direction, and the pairs whose ratio is an outlier."""
     directions = {}
     outliers = dict(list(ratios[ratios["outlier"]].groupby("direction")))
     grouped = ratios.groupby("direction")["ratio"]
     table = pd.DataFrame({"count": grouped.size(), "mean": grouped.mean(), "std": grouped.std(ddof=0)})
     for direction, row in table.to_dict("index").items():
-        far = outliers.get(direction, ratios[:0]).sort_values("distance", ascending=False, kind="stable")[:LISTED]
-        worst = {pair: _rounded(ratio, 3) for pair, ratio in zip(far["pair"], far["ratio"], strict=True)}
+        furthest = outliers.get(direction, ratios[:0]).sort_values("distance", ascending=False, kind="stable")[:LISTED]
+        worst = {pair: _rounded(ratio, 3) for pair, ratio in zip(furthest["pair"], furthest["ratio"], strict=True)}
         directions[direction] = {
             "count": int(row["count"]), "mean": _rounded(row["mean"], 4), "std": _rounded(row["std"], 4),
             "outliers": {"count": len(outliers.get(direction, ())), "worst": worst}}
@@ -177,7 +177,7 @@ def _directions(ratios: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def _duplicates(recordings: pd.DataFrame) -> dict[str, Any]:
-    """Utterances whose samples are those of another; the largest groups of them by name."""
+    """Utterances whose samples equal those of another utterance; the names in the largest such groups."""
     same = recordings[recordings["digest"].notna() & recordings.duplicated("digest", keep=False)]
     groups = sorted(same.groupby("digest")["utterance"].agg(list), key=len, reverse=True)
     return {"utterances": len(same), "groups": len(groups), "largest": [names[:LISTED] for names in groups[:LISTED]]}

@@ -1,4 +1,4 @@
-"""The curves of training runs, as DVCLive leaves them in metrics/."""
+"""The curves of training runs, read from DVCLive's tables in metrics/."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +11,15 @@ from koe.report.drawing import curve_class, curves_svg
 
 Curve = list[tuple[int, float]]  # optimizer step, value
 _CURVES = {"train": "train", "validation": "validation", "validation_teacher_forced": "validation, teacher-forced",
-           "average_best": "mean of the best"}  # folders of curves that every part has, and what the page calls them
+           "average_best": "mean of the best"}  # folders of the curves of every part, and their names on the page
 
 
 def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
-    """DVCLive's tables as `{part: {curve: [(step, value)]}}`; a part's training and validation come together.
+    """DVCLive's tables as `{part: {curve: [(step, value)]}}`; a part holds its training and its validation curves.
 
-    `train/mel`, `validation/mel`, `validation_teacher_forced/mel` and `average_best/mel` are curves of part `mel`; what
-    is none of these (`learning_rate`) is a part with one curve. `gap/…` is the distance of two curves that are drawn,
-    and is left out. No folder: no curves.
+    `train/mel`, `validation/mel`, `validation_teacher_forced/mel` and `average_best/mel` are curves of part `mel`; any
+    other (`learning_rate`) is a part with one curve. `gap/…` is the difference of two curves that are drawn, and is
+    left out. Without the folder there are no curves.
     """
     parts: dict[str, dict[str, Curve]] = {}
     plots, order = folder / "plots" / "metrics", list(_CURVES)
@@ -39,7 +39,7 @@ def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
 
 
 def load_trainings(folder: PipelineFolder) -> dict[str, Any]:
-    """For training.html.jinja: the curves of every training run that the parameters use, by its title."""
+    """For training.html.jinja: the curves of every training run that the parameters use, by title."""
     values = folder.values
     curves = {training.title: load_curves(folder.path / "metrics" / training.curves)
               for training in folder.pipeline.trainings if training.is_used(values)}
@@ -48,7 +48,7 @@ def load_trainings(folder: PipelineFolder) -> dict[str, Any]:
 
 
 def _chart(part: str, curves: Mapping[str, Curve]) -> dict[str, Any]:
-    """The curves of one part, and their last values in words."""
+    """The curves of one part, and their last values as text."""
     ends = [(curve_class(name), "" if name == part else name, f"{curve[-1][1]:.4g}") for name, curve in curves.items()]
     label = f"{part} by step: " + ", ".join(f"{name} ends at {value}" for _, name, value in ends)
     return {"part": part, "ends": ends, "svg": curves_svg(curves, label)}

@@ -1,4 +1,4 @@
-"""What the recordings are like and what was left out of them: two sections of the page."""
+"""Two sections of the page: statistics of the recordings, and what was excluded."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,15 +41,15 @@ def draw_quarantine(quarantine: pd.DataFrame) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of `koe.report.recordings`, and floor and ceiling of F0 by `<corpus>/<speaker>`."""
+    """The tables of `koe.report.recordings`, and the speakers' F0 ranges."""
 
-    recordings: pd.DataFrame
-    ratios: pd.DataFrame
-    f0_ranges: Mapping[str, tuple[float, float]]
+    recordings: pd.DataFrame  # a row per utterance
+    ratios: pd.DataFrame  # a row per pair
+    f0_ranges: Mapping[str, tuple[float, float]]  # floor and ceiling in Hz, by `<corpus>/<speaker>`
 
 
 def load_data(folder: PipelineFolder) -> dict[str, Any]:
-    """For data.html.jinja: counts, drawings and, of the demo, whose voices they are."""
+    """For data.html.jinja: counts, charts and, for the demo's corpora, the credits of its voices."""
     params, dataset = folder.params, dataset_of(folder)
     tables = load_tables(dataset, speaker_pitch(params.pitch, params.corpora))
     counts = folder.path / "metrics" / "data.json"
@@ -58,7 +58,7 @@ def load_data(folder: PipelineFolder) -> dict[str, Any]:
 
 
 def draw_data(counts: Mapping[str, Any], tables: Tables | None = None, voices: Sequence[Voice] = ()) -> dict[str, Any]:
-    """Counts as `koe.report.checks` has them, and the tables' drawings."""
+    """The counts of `koe.report.checks`, and charts of the tables."""
     return {
         "counts": counts,
         "number": number_text,
@@ -69,23 +69,23 @@ def draw_data(counts: Mapping[str, Any], tables: Tables | None = None, voices: S
 
 
 def load_tables(dataset: Dataset, pitch: SpeakerPitch) -> Tables:
-    """What was measured on each recording and, where they are paired, on each pair."""
+    """The measurements of each recording and, if there are pairs, of each pair."""
     recordings = recordings_table(dataset)
     ranges = {speaker: pitch_range(pitch, speaker) for speaker in recordings["speaker"].unique()}
-    where = dataset.data / "pairs"
-    pairs = read_pairs(where) if where.exists() else pd.DataFrame(columns=["pair", "source", "target"])
+    folder = dataset.data / "pairs"
+    pairs = read_pairs(folder) if folder.exists() else pd.DataFrame(columns=["pair", "source", "target"])
     return Tables(recordings, ratios_table(pairs, recordings), ranges)
 
 
 def demo_voices(corpora: Mapping[str, CorpusParams], utterances: pd.DataFrame) -> list[Voice]:
-    """The packaged voices that speak in `utterances` of the demo's corpora, in their order, each once."""
+    """The packaged voices that speak `utterances` of the demo's corpora, in order of appearance, each once."""
     spoken = utterances[["utterance", "speaker"]].drop_duplicates("speaker")
     return [VOICES[row.speaker] for row in spoken.itertuples()
             if corpora[corpus_of(row.utterance)].importer == "demo" and row.speaker in VOICES]
 
 
 def _outliers(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """Direction, pair and ratio of pairs whose duration ratio is an outlier: the worst of each direction in turn."""
+    """Direction, pair and duration ratio of outliers: the worst of each direction in turn."""
     worst = {name: list(direction["outliers"]["worst"].items())
              for name, direction in counts.get("directions", {}).items()}
     ranked = itertools.chain.from_iterable(itertools.zip_longest(

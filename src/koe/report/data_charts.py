@@ -1,4 +1,4 @@
-"""Drawings of what the recordings and the pairs are like, from the tables of `koe.report.recordings`."""
+"""Charts of recordings and pairs, from the tables of `koe.report.recordings`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ from markupsafe import Markup
 
 from koe.report.drawing import Spread, bars_svg, histogram_svg, spreads_svg
 
-MOST_ROWS = 30  # of a drawing with a row a speaker; there are corpora of thousands
-_MOST_OUTLIERS = 30  # drawn in a row
+MOST_ROWS = 30  # in a chart with a row per speaker; some corpora have thousands
+_MOST_OUTLIERS = 30  # drawn per row
 
 
 @dataclass(frozen=True)
 class DataChart:
-    """A drawing with what it shows, and what is marked in it."""
+    """A chart with its caption."""
 
     title: str
-    note: str
+    note: str  # what it shows
     svg: Markup
-    marked: Mapping[str, str] = field(default_factory=dict)  # by style class
+    marked: Mapping[str, str] = field(default_factory=dict)  # names of what is marked in it, by style class
 
 
 def data_charts(
     recordings: pd.DataFrame, ratios: pd.DataFrame, f0_ranges: Mapping[str, tuple[float, float]]
 ) -> Iterator[DataChart]:
-    """Duration, loudness, F0, duration ratio, sample rate and format; without what nothing was measured for.
+    """Charts of duration, loudness, F0, duration ratio, sample rate and format, as far as these were measured.
 
-    `recordings` and `ratios` are the tables of `koe.report.recordings`, `f0_ranges` floor and ceiling by speaker.
+    `recordings` and `ratios` are the tables of `koe.report.recordings`; `f0_ranges` has floor and ceiling by speaker.
     """
     kept = recordings[recordings["kept"]]
     measured = recordings[recordings["lufs"].notna()]
@@ -46,7 +46,7 @@ def data_charts(
         if len(recordings):
             counts = {f"{value or 'unknown'}{unit}": int(count)
                       for value, count in recordings[column].value_counts().sort_index().items()}
-            yield DataChart(title, "recordings as imported", bars_svg(counts, _told(title, counts)))
+            yield DataChart(title, "recordings as imported", bars_svg(counts, _description(title, counts)))
 
 
 def _loudness(measured: pd.DataFrame) -> DataChart:
@@ -54,7 +54,7 @@ def _loudness(measured: pd.DataFrame) -> DataChart:
     shown, some = _furthest(table, (table["median"] - measured["lufs"].median()).abs(), "speakers")
     rows = [Spread(_plain(name, table.index), **row) for name, row in shown.to_dict("index").items()]
     note = f"LUFS of each speaker's recordings, from the quietest to the loudest{some}"
-    return DataChart("Loudness", note, spreads_svg(rows, _told(f"Loudness: {note}", _medians(rows, 1))))
+    return DataChart("Loudness", note, spreads_svg(rows, _description(f"Loudness: {note}", _medians(rows, 1))))
 
 
 def _pitch(kept: pd.DataFrame, f0_ranges: Mapping[str, tuple[float, float]]) -> DataChart:
@@ -66,24 +66,24 @@ def _pitch(kept: pd.DataFrame, f0_ranges: Mapping[str, tuple[float, float]]) -> 
     rows = [Spread(_plain(name, table.index), **row, limits=f0_ranges.get(name, ()))
             for name, row in shown.to_dict("index").items()]
     note = f"Hz, 5th to 95th percentile of voiced frames{some}"
-    return DataChart("F0", note, spreads_svg(rows, _told(f"F0: {note}", _medians(rows, 0))),
+    return DataChart("F0", note, spreads_svg(rows, _description(f"F0: {note}", _medians(rows, 0))),
                      {"limit": "floor and ceiling"})
 
 
 def _ratios(ratios: pd.DataFrame) -> DataChart:
-    usual, far = ratios[~ratios["outlier"]], dict(list(ratios[ratios["outlier"]].groupby("direction")))
+    usual, outliers = ratios[~ratios["outlier"]], dict(list(ratios[ratios["outlier"]].groupby("direction")))
     table = _quartiles(usual, "direction", "ratio")
     shown, some = _furthest(table, ratios.groupby("direction")["outlier"].sum(), "directions")
-    rows = [Spread(_plain(name, table.index), **row, outliers=_far(far[name]) if name in far else ())
+    rows = [Spread(_plain(name, table.index), **row, outliers=_furthest_ratios(outliers.get(name, ratios[:0])))
             for name, row in shown.to_dict("index").items()]
     note = f"target's seconds over the source's{some}"
-    told = {name: f"{median} and {len(row.outliers)} outliers"
-            for row, (name, median) in zip(rows, _medians(rows, 2).items(), strict=True)}
-    return DataChart("Duration ratio", note, spreads_svg(rows, _told(f"Duration ratio: {note}", told)),
+    summaries = {name: f"{median} and {len(row.outliers)} outliers"
+                 for row, (name, median) in zip(rows, _medians(rows, 2).items(), strict=True)}
+    return DataChart("Duration ratio", note, spreads_svg(rows, _description(f"Duration ratio: {note}", summaries)),
                      {"outlier": "outliers"})
 
 
-def _far(outliers: pd.DataFrame) -> list[float]:
+def _furthest_ratios(outliers: pd.DataFrame) -> list[float]:
     return outliers.nlargest(_MOST_OUTLIERS, "distance")["ratio"].tolist()
 
 
@@ -94,7 +94,7 @@ def _quartiles(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
 
 
 def _furthest(table: pd.DataFrame, interest: pd.Series, what: str) -> tuple[pd.DataFrame, str]:
-    """The rows that are of most interest, as many as can be drawn, in their order; and a note if that is not all."""
+    """The MOST_ROWS rows of highest interest, in the table's order, and a note if the table has more."""
     if len(table) <= MOST_ROWS:
         return table, ""
     chosen = interest.reindex(table.index).sort_values(ascending=False, kind="stable").index[:MOST_ROWS]
@@ -102,7 +102,7 @@ def _furthest(table: pd.DataFrame, interest: pd.Series, what: str) -> tuple[pd.D
 
 
 def _plain(name: str, names: pd.Index) -> str:
-    """A speaker or direction without its corpus, if all are of one."""
+    """A speaker or direction without its corpus, if all are of the same corpus."""
     corpora = {part.partition("/")[0] for other in names for part in other.split(" → ")}
     return name.replace(f"{corpora.pop()}/", "") if len(corpora) == 1 else name
 
@@ -111,6 +111,6 @@ def _medians(rows: list[Spread], digits: int) -> dict[str, str]:
     return {row.name: f"{row.median:.{digits}f}" for row in rows}
 
 
-def _told(title: str, values: Mapping[str, object]) -> str:
-    """A drawing in words, for who does not see it."""
+def _description(title: str, values: Mapping[str, object]) -> str:
+    """A chart in words, for screen readers."""
     return f"{title}. {', '.join(f'{name} {value}' for name, value in values.items())}"

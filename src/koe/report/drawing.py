@@ -1,7 +1,7 @@
-"""Sounds as data URIs and arrays as pictures: pure functions from arrays to what stands in the page.
+"""Sounds as data URIs and arrays as pictures: pure functions from arrays to the page's markup.
 
-Lines and areas are SVG coloured by the page's style sheet, so that they follow light and dark; mels are small
-palette PNGs, one pixel per frame and band, scaled by the browser.
+Lines and areas are SVG coloured by the page's style sheet, so that they follow its light and dark themes; mels are
+small palette PNGs, one pixel per frame and band, scaled by the browser.
 """
 
 import base64
@@ -24,7 +24,7 @@ LEVEL_RANGE = 60.0  # dB shown in a waveform
 
 
 def audio_uri(audio: np.ndarray, rate: int) -> str:
-    """16-bit samples as a FLAC data URI: what is heard is what was measured."""
+    """16-bit samples as a FLAC data URI, lossless, so that the page plays exactly what was measured."""
     buffer = io.BytesIO()
     soundfile.write(buffer, audio, rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
     return _data_uri("audio/flac", buffer.getvalue())
@@ -52,7 +52,7 @@ def _data_uri(kind: str, content: bytes) -> str:
 def waveform_svg(wave: np.ndarray, cuts: Sequence[tuple[int, int]], label: str, columns: int = 500) -> Markup:
     """A waveform with regions (first and last sample) shaded.
 
-    Its amplitude is in decibels below its peak, so that quiet ends can be seen.
+    Its height is in decibels below the peak, so that quiet ends are visible.
     """
     edges = np.linspace(0, len(wave), min(columns, max(len(wave), 1)) + 1).astype(int)
     peak = max(float(np.abs(wave).max(initial=0.0)), 1e-9)
@@ -71,10 +71,10 @@ def waveform_svg(wave: np.ndarray, cuts: Sequence[tuple[int, int]], label: str, 
 
 
 def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int, factor: int, label: str) -> Markup:
-    """Lines from each source step (above) to where it lies in the target (below), on one time scale.
+    """Lines from each source step (above) to its place in the target (below), on one time scale.
 
-    `durations` (source steps,) in target steps of `factor` frames. Steps that got no duration are marked, and the
-    longest step is filled.
+    `durations` (source steps,) in target steps of `factor` frames. Steps of duration 0 are marked, and the longest
+    step is filled.
     """
     longest = max(source_frames, target_frames)
     tops = np.minimum(np.arange(len(durations) + 1) * factor, source_frames) * (1000 / longest)
@@ -91,15 +91,15 @@ def alignment_svg(durations: np.ndarray, source_frames: int, target_frames: int,
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 54, 8, 8, 24
 _WIDE = 1000
-PATH_CLASSES = ("first", "second")  # style classes, and so colours
+PATH_CLASSES = ("first", "second")  # style classes, which set the colours
 _ROW, _NAMES, _NAME_LETTERS = 20, 126, 20  # height of a row, width and letters of its name
 BINS = 30
 
 
 def curves_svg(series: Mapping[str, Points], label: str, classes: Mapping[str, str] | None = None) -> Markup:
-    """Named curves over optimizer steps with axes; logarithmic where values span more than a factor of 20.
+    """Named curves over optimizer steps with axes; logarithmic if values span more than a factor of 20.
 
-    A curve's class, and so its colour, is the one in `classes`, or its `curve_class` where none are given.
+    A curve's style class, which sets its colour, is the one in `classes`, or its `curve_class` without `classes`.
     """
     points = [point for curve in series.values() for point in curve]
     values = [value for _, value in points]
@@ -133,10 +133,10 @@ def curves_svg(series: Mapping[str, Points], label: str, classes: Mapping[str, s
 def paths_svg(
     paths: Mapping[str, np.ndarray], source_frames: int, target_frames: int, factor: int, frame_rate: float, label: str
 ) -> Markup:
-    """Paths of one pair over the target's time: how far ahead in the source each is of a straight one, ms.
+    """Alignment paths of one pair over the target's time: how far each is ahead of a straight path in the source, ms.
 
-    `paths`: durations (source steps,) in target steps of `factor` frames, by method; two at most. Drawn against the
-    straight line, for beside it two paths look the same that differ by the length of a sound.
+    `paths`: durations (source steps,) in target steps of `factor` frames, by method; two at most. The straight path is
+    subtracted because otherwise two paths that differ by the length of a sound look the same.
     """
     curves = []
     for durations in paths.values():
@@ -157,7 +157,8 @@ def paths_svg(
 def _wide_axes(
     x_ticks: Sequence[float], y_ticks: Sequence[float]
 ) -> tuple[Callable[[float], float], Callable[[float], float], list[str]]:
-    """Where a value lies on either axis of a wide plot, and the drawn axes; x begins at 0."""
+    """Functions from a value to its position on the x and the y axis of a wide plot, and the drawn axes; x starts at 0.
+    """
     width, height = _WIDE - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def x(value: float) -> float:
@@ -172,9 +173,10 @@ def _wide_axes(
 
 
 def tracks_svg(tracks: Mapping[str, np.ndarray], rates: Mapping[str, float], label: str) -> Markup:
-    """F0 in Hz, 0 = unvoiced, each (frames,) at so many frames a second, on common axes; unvoiced frames are gaps.
+    """F0 tracks in Hz, 0 = unvoiced, each (frames,), on common axes; unvoiced frames are gaps.
 
-    A frame that is voiced alone is not drawn. A track's class, and so its colour, is its name.
+    `rates`: frames a second of each. A single voiced frame between unvoiced ones is not drawn. A track's style class,
+    which sets its colour, is its name.
     """
     pieces = []
     for name, f0 in tracks.items():
@@ -191,18 +193,18 @@ def tracks_svg(tracks: Mapping[str, np.ndarray], rates: Mapping[str, float], lab
 
 
 def number_text(value: float | None, digits: int) -> str:
-    """A number with as many digits after the point; a dash for what was not measured."""
+    """A number with `digits` digits after the point; a dash for what was not measured."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def curve_class(name: str) -> str:
-    """The style class of a curve, and so its colour; what the page does not know by name is drawn as training is."""
+    """The style class of a curve, which sets its colour; unknown names look like training curves."""
     return {"validation": "validation", "validation, teacher-forced": "other", "mean of the best": "best"}.get(
         name, "train")
 
 
 def histogram_svg(values: np.ndarray, label: str) -> Markup:
-    """How many of `values` (count,), none of them negative, lie in each of BINS equal steps from 0."""
+    """A histogram of `values` (count,), none of them negative, in BINS equal bins from 0."""
     x_ticks = _ticks(0, float(values.max()), 5)
     counts, edges = np.histogram(values, BINS, (0, x_ticks[-1]))
     y_ticks = _ticks(0, int(counts.max()), 3)
@@ -232,7 +234,7 @@ class Spread:
     median: float
     third: float
     high: float
-    limits: Sequence[float] = ()  # values not to be reached
+    limits: Sequence[float] = ()  # values that should not be reached
     outliers: Sequence[float] = ()
 
 
@@ -262,7 +264,7 @@ def spreads_svg(rows: Sequence[Spread], label: str) -> Markup:
 
 
 def bars_svg(counts: Mapping[str, int], label: str) -> Markup:
-    """A row for each name, with a bar as long as its count."""
+    """A row for each name, with a bar whose length is its count."""
     most, right = max(counts.values()), _WIDTH - 50
     shapes = []
     for position, (name, count) in enumerate(counts.items()):
@@ -275,7 +277,7 @@ def bars_svg(counts: Mapping[str, int], label: str) -> Markup:
 
 
 def _row_name(name: str, y: float) -> str:
-    """What stands left of a row, cut to the room there is; the whole name shows under the pointer."""
+    """The name at the left of a row, shortened to fit; the whole name appears under the pointer."""
     short = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
     return (f'<text x="{_NAMES - 6}" y="{y + 3.5}" text-anchor="end">{escape(short)}'
             f"<title>{escape(name)}</title></text>")
@@ -287,7 +289,7 @@ def _x_tick(x: float, value: float, height: int, width: int = _WIDTH) -> str:
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers that enclose `low` to `high`, about `count` steps."""
+    """Round numbers that enclose `low` to `high`, in about `count` steps."""
     span = (high - low) or abs(high) or 1.0
     raw = span / count
     unit = 10.0 ** math.floor(math.log10(raw))
@@ -298,7 +300,7 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 × powers of ten that enclose `low` to `high`; powers of ten alone where those are many."""
+    """1, 2, 5 × powers of ten that enclose `low` to `high`; only powers of ten if there are many of these."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(exponents) <= 3 else (1,)
     ticks = [float(f"{step}e{exponent}") for exponent in exponents for step in steps]

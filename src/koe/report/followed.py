@@ -1,4 +1,4 @@
-"""What a model made of a few validation items while it was trained, by optimizer step: pictures, or players."""
+"""Output of a model on a few validation items during its training, by optimizer step: pictures, or players."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -14,32 +14,32 @@ from koe.pipeline.declaration import PipelineFolder
 from koe.report.clips import Clip, clip_of, dataset_of, direction_of, players, spread, texts_of, trimmed_clip
 from koe.report.drawing import picture_uri
 
-_MOST_FOLLOWED, _MOST_STEPS = 4, 4  # items whose training is shown, and how often
+_MOST_FOLLOWED, _MOST_STEPS = 4, 4  # items on the page, and steps of each
 
 
 @dataclass(frozen=True)
 class FollowedItem:
-    """A validation item, an utterance or a pair, and the files that were made of it by optimizer step."""
+    """A validation item, an utterance or a pair, and the model's output for it as files."""
 
     pair: str
-    direction: str  # who → whom; empty if it is no pair
+    direction: str  # source speaker → target speaker; empty if the item is not a pair
     text: str
-    recording: str  # the utterance that is to be reached
-    files: Mapping[int, Path]
+    recording: str  # the utterance that the output should match
+    files: Mapping[int, Path]  # by optimizer step
 
 
 @dataclass(frozen=True)
 class FollowedClips:
-    """What was made of an item by optimizer step, and the recording that is to be reached."""
+    """The model's output for an item as clips."""
 
     item: FollowedItem
-    made: Mapping[int, Clip]
-    recording: Clip
+    made: Mapping[int, Clip]  # by optimizer step
+    recording: Clip  # what the output should match
 
 
 def followed(folder: PipelineFolder, place: str, kind: str) -> Iterator[FollowedItem]:
     """The first few items of `place/<item, / as _>/<step>.<kind>`, and a few of their files, spread over the training
-    run. No folder: none.
+    run. Without the folder there are none.
     """
     if not (folder.path / place).exists():
         return
@@ -54,16 +54,16 @@ def followed(folder: PipelineFolder, place: str, kind: str) -> Iterator[Followed
 
 
 def _sides(folder: PipelineFolder) -> dict[str, tuple[str, str]]:
-    """Source and target by pair; where items are not pairs, nothing and the utterance by utterance."""
-    where = folder.pipeline.evaluation.pairs
-    if not where:
+    """Source and target by pair; if items are utterances and not pairs, the source is empty."""
+    pairs_folder = folder.pipeline.evaluation.pairs
+    if not pairs_folder:
         return {name: ("", name) for name in dataset_of(folder).utterances.index}
-    pairs = read_pairs(folder.path / where)
+    pairs = read_pairs(folder.path / pairs_folder)
     return dict(zip(pairs["pair"], zip(pairs["source"], pairs["target"], strict=True), strict=True))
 
 
 def load_clips(folder: PipelineFolder, place: str) -> list[FollowedClips]:
-    """FLAC files of `place`, with the recordings that they are to be like."""
+    """FLAC files of `place`, with the recordings that they should match."""
     mel_params, loaded = folder.params.mel, []
     for item in followed(folder, place, "flac"):
         made = {step: clip_of(soundfile.read(file, dtype="int16")[0], mel_params) for step, file in item.files.items()}
@@ -78,7 +78,7 @@ def load_pictures(folder: PipelineFolder, place: str, anchor: str, heading: str,
 
 
 def _pictures(item: FollowedItem) -> dict[str, Any]:
-    """Widths are in per cent of the widest."""
+    """An item for the template. Widths are in per cent of the widest picture."""
     pictures = {step: file.read_bytes() for step, file in item.files.items()}
     widths = {step: Image.open(io.BytesIO(picture)).width for step, picture in pictures.items()}
     return {"pair": item.pair, "direction": item.direction, "text": item.text, "pictures": [
@@ -91,7 +91,7 @@ def load_players(
 ) -> dict[str, Any] | None:
     """For players.html.jinja: players in the order of the steps, and the recording last. None if there are none.
 
-    maker: what made them, for those who listen to the page's labels.
+    maker: what made the audio; part of the labels for screen readers.
     """
     items = [_players(item, folder.params.mel.sample_rate) for item in load_clips(folder, place)]
     return {"anchor": anchor, "heading": heading, "note": note, "place": place, "maker": maker,

@@ -1,4 +1,4 @@
-"""`metrics/data.json` as a report for the terminal: what `koe check` prints."""
+"""`metrics/data.json` as a report in the terminal: the output of `koe check`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ _SPEAKER_COLUMNS = ("Speaker", "Kept", "Hours", "LUFS", "±", "Noise\ndB", "Clip
 
 
 def print_health(counts: Mapping[str, Any], corpus: str | None = None, console: Console | None = None) -> None:
-    """Prints the content of `metrics/data.json`, or what of it is about one `corpus`.
+    """Prints the content of `metrics/data.json`, or the part of it that concerns one `corpus`.
 
     Raises KoeError if there is no such corpus.
     """
     console = console or Console(highlight=False)
     if corpus is not None and corpus not in counts["corpora"]:
-        raise KoeError(f"--corpus: {corpus!r} is not counted; expected one of {', '.join(counts['corpora'])}")
+        raise KoeError(f"--corpus: there are no counts of {corpus!r}; expected one of {', '.join(counts['corpora'])}")
     if corpus is None:
         _print_totals(console, counts)
     for name, numbers in counts["corpora"].items():
@@ -40,16 +40,16 @@ def print_health(counts: Mapping[str, Any], corpus: str | None = None, console: 
 
 
 def _concerns(corpus: str | None, *texts: str) -> bool:
-    """Whether one of the texts begins with the corpus, alone (`demo: …`) or as part of a name (`demo/ann`)."""
+    """Whether one of the texts starts with the corpus, by itself (`demo: …`) or in a name (`demo/ann`)."""
     return corpus is None or any(text.startswith((f"{corpus}:", f"{corpus}/")) for text in texts)
 
 
 def _print_totals(console: Console, counts: Mapping[str, Any]) -> None:
     utterances, hours, pairs = counts["utterances"], counts["hours"], counts["pairs"]
+    unaccounted = "not paired yet" if counts["unaccounted"] is None else f"{counts['unaccounted']} unaccounted for"
     lines = (
         f"{utterances['kept']} of {utterances['imported']} utterances kept, "
-        f"{hours['kept']:.2f} of {hours['imported']:.2f} hours; "
-        + ("not paired yet" if counts["unaccounted"] is None else f"{counts['unaccounted']} unaccounted for"),
+        f"{hours['kept']:.2f} of {hours['imported']:.2f} hours; {unaccounted}",
         f"pairs: {', '.join(f'{number} {split}' for split, number in pairs.items())}",
     )
     console.print(Text("\n".join(lines)))
@@ -59,7 +59,7 @@ def _print_corpus(console: Console, name: str, corpus: Mapping[str, Any]) -> Non
     facts = (
         f"{corpus['importer']}, {corpus['language']}; licence: {corpus['licence']}",
         f"sample rates: {_counted(corpus['sample_rates'], ' Hz')}; formats: {_counted(corpus['formats'])}",
-        f"{corpus['upsampled']} upsampled, {corpus['trim_suspects']} trims to look at",
+        f"{corpus['upsampled']} upsampled, {corpus['trim_suspects']} suspect trims",
     )
     rows = [_speaker_row(speaker, numbers) for speaker, numbers in corpus["speakers"].items()]
     if len(rows) > 1:
@@ -86,26 +86,27 @@ def _print_quarantine(console: Console, quarantined: Mapping[str, Any]) -> None:
 
 
 def _print_directions(console: Console, directions: Mapping[str, Any]) -> None:
-    """The directions that have outliers, most first, with the outliers' names."""
-    far = sorted(((name, direction) for name, direction in directions.items() if direction["outliers"]["count"]),
-                 key=lambda item: -item[1]["outliers"]["count"])
-    _print_heading(console, f"Duration ratios: outliers in {len(far)} of {len(directions)} directions")
+    """The directions that have outliers, those with most of them first, each with its furthest outlier."""
+    with_outliers = sorted(
+        ((name, direction) for name, direction in directions.items() if direction["outliers"]["count"]),
+        key=lambda item: -item[1]["outliers"]["count"])
+    _print_heading(console, f"Duration ratios: outliers in {len(with_outliers)} of {len(directions)} directions")
     rows = [[name, str(direction["count"]), f"{direction['mean']:.2f}", f"{direction['std']:.2f}",
              str(direction["outliers"]["count"]), next(iter(direction["outliers"]["worst"]))]
-            for name, direction in far[:_LONGEST]]
+            for name, direction in with_outliers[:_LONGEST]]
     if rows:
         console.print(_table(("Direction", "Pairs", "Mean", "±", "Out", "Furthest"), rows, texts=("Furthest",)))
-    _print_rest(console, len(far))
+    _print_rest(console, len(with_outliers))
 
 
 def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
-    found = list(lines)
-    if not found:
+    entries = list(lines)
+    if not entries:
         return
     _print_heading(console, title)
-    for line in found[:_LONGEST]:
-        console.print(Text(f"- {line}"))
-    _print_rest(console, len(found))
+    for entry in entries[:_LONGEST]:
+        console.print(Text(f"- {entry}"))
+    _print_rest(console, len(entries))
 
 
 def _print_heading(console: Console, title: str) -> None:
@@ -125,7 +126,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int =
         table.add_column(column, justify="left" if text else "right", vertical="bottom", no_wrap=not text,
                          overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # a name is no markup
+        table.add_row(*map(Text, row))  # Text, so that brackets in names are not read as markup
     return table
 
 

@@ -1,4 +1,4 @@
-"""Held-out items as they sound under every condition, with what was measured on them."""
+"""Held-out items under every condition: recordings, metrics and transcripts."""
 
 import difflib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -20,17 +20,17 @@ from koe.store import ShardReader
 from koe.text.normalization import normalize
 
 Row = Mapping[Hashable, Any]  # a table's row, by column
-_SENTENCES = 8  # on the page, where the parameters do not say how many
+_SENTENCES = 8  # on the page, if the parameters do not set it
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A held-out item under one condition, with what was measured on it."""
+    """A held-out item under one condition."""
 
     condition: str
     clip: Clip
     metrics: Values
-    transcript: str | None  # None: nothing listened
+    transcript: str | None  # None: no recogniser was run
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HeldOut:
     """A held-out item under every condition."""
 
     pair: str
-    direction: str  # who → whom; empty if the items are not pairs
+    direction: str  # source speaker → target speaker; empty if the items are not pairs
     text: str
     renderings: Sequence[Rendering]
 
@@ -46,16 +46,17 @@ class HeldOut:
 def rendering_of(
     condition: str, audio: np.ndarray, row: Row, mel_params: MelParams, evaluation: Evaluation
 ) -> Rendering:
-    """16-bit samples (samples,) with the row of metrics/evaluation.csv that is about them."""
+    """A rendering from 16-bit samples (samples,) and their row of metrics/evaluation.csv."""
     metrics = {metric.name: None if pd.isna(row[metric.name]) else float(row[metric.name])
                for metric in evaluation.metrics}
-    listened = any(metric.needs == "text" and metrics[metric.name] is not None for metric in evaluation.metrics)
-    transcript = row["transcript"] if listened else None  # empty: listened to, and nothing was heard
+    transcribed = any(metric.needs == "text" and metrics[metric.name] is not None for metric in evaluation.metrics)
+    transcript = row["transcript"] if transcribed else None  # an empty one: the recogniser found no words
     return Rendering(condition, clip_of(audio, mel_params), metrics, transcript)
 
 
 def load_held_out(folder: PipelineFolder) -> list[HeldOut]:
-    """`report.utterances` of the held-out items, evenly spread over their names: the same ones whatever the results."""
+    """`report.utterances` of the held-out items, evenly spaced by name, so that the choice does not depend on results.
+    """
     evaluation = folder.pipeline.evaluation
     table = folder.path / f"{EVALUATION}.csv"
     if not table.exists():
@@ -79,12 +80,12 @@ def load_held_out(folder: PipelineFolder) -> list[HeldOut]:
 
 
 def load_listening(folder: PipelineFolder) -> dict[str, Any] | None:
-    """For listen.html.jinja, which says so where metrics/evaluation.csv is missing. None if there is no audio."""
+    """For listen.html.jinja, which handles a missing metrics/evaluation.csv. None if the pipeline has no audio."""
     return None if not folder.pipeline.evaluation.audio else draw_listening(load_held_out(folder), folder)
 
 
 def draw_listening(items: Sequence[HeldOut], folder: PipelineFolder) -> dict[str, Any]:
-    """Players, pictures, metrics and transcripts of held-out items."""
+    """Held-out items for the template: players, pictures, metrics and transcripts."""
     return {"held_out": [_held_out(item, folder) for item in items]}
 
 
@@ -105,21 +106,22 @@ def _held_out(item: HeldOut, folder: PipelineFolder) -> dict[str, Any]:
 
 
 def beside(rendering: Rendering, metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
-    """What stands beside a player."""
+    """The metrics beside a player, with their values as text."""
     return [(metric, metric.text(rendering.metrics.get(metric.name))) for metric in metrics]
 
 
 def words_of(rendering: Rendering, text: str) -> list[tuple[str, str]] | None:
-    """A rendering's transcript compared with the text; None if nothing listened."""
+    """A rendering's transcript compared with the text; None without a transcript."""
     return None if rendering.transcript is None else list(compare_words(text, rendering.transcript))
 
 
 def compare_words(text: str, transcript: str) -> Iterator[tuple[str, str]]:
     """The transcript's words as (`same`, word) or (`wrong`, word), with (`missing`, word) for words of the text
-    that were not heard. Both are normalised as for the word error rate.
+    that it lacks. Both are normalised as for the word error rate.
     """
-    spoken, heard = normalize(text).split(), normalize(transcript).split()
-    for operation, start, end, first, last in difflib.SequenceMatcher(None, spoken, heard, False).get_opcodes():
-        yield from (("same" if operation == "equal" else "wrong", word) for word in heard[first:last])
+    expected, recognised = normalize(text).split(), normalize(transcript).split()
+    matcher = difflib.SequenceMatcher(None, expected, recognised, False)
+    for operation, start, end, first, last in matcher.get_opcodes():
+        yield from (("same" if operation == "equal" else "wrong", word) for word in recognised[first:last])
         if operation == "delete":
-            yield from (("missing", word) for word in spoken[start:end])
+            yield from (("missing", word) for word in expected[start:end])

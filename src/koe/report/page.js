@@ -2,14 +2,14 @@
 
 const players = [...document.querySelectorAll("audio")];
 
-// One at a time.
+// Only one player plays at a time.
 document.addEventListener("play", (event) => {
   for (const other of players) {
     if (other !== event.target) other.pause();
   }
 }, true);
 
-// A mel shows where its recording is being played, and is clicked to play from there.
+// A mel shows the position of its recording's playback; a click on it plays from there.
 for (const mel of document.querySelectorAll(".mel")) {
   const figure = mel.closest("figure");
   const position = [...figure.querySelectorAll(".mel")].indexOf(mel);
@@ -31,7 +31,7 @@ for (const mel of document.querySelectorAll(".mel")) {
   draw();
 }
 
-// A row can be heard from left to right, until something else is played or it is paused.
+// "Play in turn" plays a row from left to right, until another player is started or it is paused.
 for (const row of document.querySelectorAll(".renderings")) {
   const queue = [...row.querySelectorAll("audio")];
   let turn = -1;

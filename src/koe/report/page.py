@@ -1,7 +1,7 @@
 """A pipeline's page: one HTML file with its sounds, pictures, style and script inside.
 
-It is put together of the blocks that the pipeline declares. Each block reads what it shows from the pipeline's folder
-and has a template, which escapes all texts.
+It consists of the blocks that the pipeline declares. Each block reads its content from the pipeline's folder and has a
+template, which escapes all texts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def write_page(folder: PipelineFolder, revision: str | None = None) -> Path:
-    """Writes the page of a pipeline's folder and returns its path; `revision` is that of the code that ran."""
+    """Writes the page of a pipeline's folder and returns its path. `revision`: the code that ran."""
     path = folder.path / PAGE
     with replacing(path) as temporary:
         temporary.write_text(build_page(folder, revision), encoding="utf-8")
@@ -28,7 +28,7 @@ def write_page(folder: PipelineFolder, revision: str | None = None) -> Path:
 
 
 def build_page(folder: PipelineFolder, revision: str | None = None) -> str:
-    """The page as one HTML document that refers to nothing outside itself. StoreError where shards are damaged."""
+    """The page as one HTML document that refers to nothing outside itself. Raises StoreError if shards are damaged."""
     blocks = DEFAULT if folder.pipeline.page is None else folder.pipeline.page
     return render_page(folder, [(block, block.load(folder)) for block in blocks], revision)
 
@@ -36,7 +36,7 @@ def build_page(folder: PipelineFolder, revision: str | None = None) -> str:
 def render_page(
     folder: PipelineFolder, loaded: Sequence[tuple[Block, Mapping[str, Any] | None]], revision: str | None = None
 ) -> str:
-    """The page of blocks with what their templates get; those that have None are left out."""
+    """The page from blocks and the values for their templates; blocks with None are left out."""
     parameters = dict(flatten(folder.values))
     shown = [(block, values) for block, values in loaded if values is not None]
     return templates(HERE).get_template("page.html.jinja").render(
@@ -58,11 +58,11 @@ def render_block(block: Block, values: Mapping[str, Any]) -> Markup:
 
 
 def templates(*folders: Path) -> Environment:
-    """The templates in these folders. They escape all texts, and a name that they do not get is an error."""
+    """The templates in these folders. They escape all texts, and an undefined name is an error."""
     return Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True)
 
 
 def content(*paths: Path) -> Markup:
-    """Style sheets or scripts, one after the other, to stand in a page as they are."""
+    """Style sheets or scripts, concatenated, to be embedded in a page unescaped."""
     return Markup("\n".join(path.read_text(encoding="utf-8") for path in paths))

@@ -9,6 +9,6 @@ from koe.params.types import Positive
 
 
 class ReportParams(Section):
-    utterances: Positive
-    alignments: Annotated[int, Field(ge=0)]
-    trims: Annotated[int, Field(ge=0)]
+    utterances: Positive  # held-out items to listen to
+    alignments: Annotated[int, Field(ge=0)]  # drawn
+    trims: Annotated[int, Field(ge=0)]  # drawn

@@ -1,7 +1,7 @@
-"""What every stage measured on a recording, side by side in one table; and what pairs are like.
+"""One table of what every stage measured on the recordings, and one of the pairs' duration ratios.
 
-`koe.report.checks` counts these tables and `koe.report.page` draws them. Everything is vectorised: a hundred
-thousand utterances take seconds.
+`koe.report.checks` counts them and `koe.report.data_charts` draws them. Everything is vectorised: 100 000 utterances
+take seconds.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ from koe.corpus.tables.resampled import RESAMPLED
 
 OUTLIER = 3.0  # robust standard deviations from a direction's median
 _DEVIATION_OF_MAD = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
-_SMALLEST_DEVIATION = 0.01  # of the median: where most ratios are equal, a frame more is no outlier
-_MEASURED = ["native_rate", "clipped", "lufs", "noise_db", "digest"]  # by resample
-_PITCH = ["frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]  # by extract
+_SMALLEST_DEVIATION = 0.01  # of the median: if most ratios are equal, one frame more does not make an outlier
+_MEASURED = ["native_rate", "clipped", "lufs", "noise_db", "digest"]  # by the stage resample
+_PITCH = ["frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]  # by the stage extract
 
 
 def recordings_table(dataset: Dataset) -> pd.DataFrame:
-    """All imported utterances, indexed by utterance; numbers of stages that an utterance did not reach are NaN.
+    """All imported utterances, indexed by utterance; columns of stages that an utterance did not reach are NaN.
 
     Columns: `utterance`, `corpus`, `speaker` (`<corpus>/<speaker>`), `imported_seconds`, `sample_rate`, `format`,
     `letters` (of its text); `native_rate`, `clipped`, `lufs`, `noise_db`, `digest`, `upsampled`; `trim_suspect`;
@@ -47,8 +47,8 @@ def recordings_table(dataset: Dataset) -> pd.DataFrame:
 def ratios_table(pairs: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
     """A row per pair: `pair`, `direction` (`<source speaker> → <target speaker>`), `ratio`, `distance`, `outlier`.
 
-    `ratio` is the target's frames over the source's, `distance` how far it is from its direction's median. An
-    outlier is further than OUTLIER robust standard deviations (from the median absolute deviation).
+    `ratio`: the target's frames over the source's. `distance`: from the median of its direction. An outlier is further
+    away than OUTLIER robust standard deviations (estimated from the median absolute deviation).
     """
     source, target = (recordings.loc[pairs[side]] for side in ("source", "target"))
     table = pd.DataFrame({

@@ -14,9 +14,9 @@ ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
 
 
 def print_summary(summary: Mapping[str, Any], evaluation: Evaluation, console: Console | None = None) -> None:
-    """Prints `metrics/evaluation.json`: a row per condition, a column per metric, a dash where nothing was measured."""
+    """Prints `metrics/evaluation.json`: a row per condition, a column per metric, a dash for missing values."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    table.add_column("")  # the only one that folds: names can be long
+    table.add_column("")  # the only column that wraps: names can be long
     for metric in evaluation.metrics:
         heading = "\n".join([*metric.label.split(), f"{metric.unit} {ARROWS[metric.better]}".strip()])
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)

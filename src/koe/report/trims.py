@@ -1,4 +1,4 @@
-"""The worst cuts at the ends of recordings: what was cut off, drawn and played."""
+"""The worst cuts at the ends of recordings: pictures and players of what was cut off."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from koe.pipeline.declaration import PipelineFolder
 from koe.report.clips import dataset_of, texts_of
 from koe.report.drawing import audio_uri, number_text, waveform_svg
 
-_TRIMS = 6  # on the page, where the parameters do not say how many
+_TRIMS = 6  # on the page, if the parameters do not set it
 _LOUDEST_GAIN_DB = 30.0
 
 
 @dataclass(frozen=True)
 class DrawnTrim:
-    """An untrimmed recording, int16, with its row of trim.csv."""
+    """An untrimmed recording with its row of trim.csv."""
 
     row: Mapping[Hashable, Any]
     text: str
-    audio: np.ndarray
+    audio: np.ndarray  # int16 (samples,)
 
 
 def load_trims(folder: PipelineFolder) -> list[DrawnTrim]:
-    """The `report.trims` worst cuts: suspects first, then by what is loudest outside them."""
+    """The `report.trims` worst cuts: suspects first, then by the level of the loudest part that was cut off."""
     dataset = dataset_of(folder)
     cuts, texts = dataset.cuts, texts_of(dataset)
     loudest = cuts[["outside_head_db", "outside_tail_db"]].max(axis=1)
@@ -60,7 +60,7 @@ def _trim(item: DrawnTrim, rate: int) -> dict[str, Any]:
 
 
 def _amplified(audio: np.ndarray, rate: int) -> dict[str, Any]:
-    """What was cut off is quiet: played louder, so that a piece of a word can be told from noise. The gain is said."""
+    """What was cut off, amplified, so that a piece of a word can be told from noise, and the gain in dB."""
     peak = max(float(np.abs(audio.astype(np.float64)).max()), 1.0)
     gain = min(16384 / peak, 10 ** (_LOUDEST_GAIN_DB / 20)) if peak < 16384 else 1.0
     return {"audio": audio_uri(np.round(audio * gain).astype(np.int16), rate), "gain": round(20 * np.log10(gain))}
