@@ -92,9 +92,10 @@ def main() -> None:
     done = {(run["variant"], run["seed"]) for run in _read(options.out)}
     jobs = [(name, seed) for seed in range(options.seeds) for name in VARIANTS if (name, seed) not in done]
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        for future in [pool.submit(_prepare_aligner, values, method, options.data, options.aligners)
-                       for method in ("attention", "learned")]:
-            future.result()
+        prepared = [pool.submit(_prepare_aligner, values, method, options.data, options.aligners)
+                    for method in ("attention", "learned")]
+        for aligner in prepared:
+            aligner.result()
         futures = [pool.submit(train, values, name, seed, options.steps, options.data, options.aligners)
                    for name, seed in jobs]
         for (name, seed), future in zip(jobs, futures, strict=True):

@@ -224,7 +224,7 @@ def test_the_summary_has_the_best_first_and_weighs_parameters(values: Any) -> No
     assert lines[2].split() == ["s-00", "4.433", "1", "2", "complete"]
     page = write_page(sweep, study).read_text()
     assert page.count("<circle") > 12 and "://" not in page
-    assert "dvc exp apply s-00" in page and study.trials[5].state == TrialState.PRUNED
+    assert "koe exp apply s-00" in page and study.trials[5].state == TrialState.PRUNED
 
 
 def test_short_names_tell_parameters_apart() -> None:

@@ -63,7 +63,8 @@ def test_of_a_model_that_is_not_here_the_record_stays(
 @KINDS
 def test_what_the_training_writes_is_no_start(kind: ModelKind, here: Path) -> None:
     here.rename(f"models/{kind.section}")
-    with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .* is the folder that the training run writes, which is removed"):
+    refused = rf"{kind.section}\.init\.from: .* is the folder that the training run writes, which is removed"
+    with pytest.raises(KoeError, match=refused):
         find_model(kind, f"models/{kind.section}@best")
 
 

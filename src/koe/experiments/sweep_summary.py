@@ -102,7 +102,7 @@ def result_lines(sweep: Sweep, study: optuna.Study) -> list[str]:
     lines = [f"{sweep.name}: {len(ran)} trials, {stopped} of them stopped early; {sweep.metric}, {sweep.direction}d"]
     if best is not None:
         name = trial_name(sweep, best.number)
-        lines.append(f"best: {name}, {best.value:.4g}; to bring it to the workspace: dvc exp apply {name}, dvc repro")
+        lines.append(f"best: {name}, {best.value:.4g}; to bring it to the workspace: koe exp apply {name}, dvc repro")
     return lines
 
 

@@ -259,8 +259,8 @@ def test_exported_models_convert_as_their_originals_do(
     assert onnx in run("export-onnx", onnx, "--models", str(models))
     original = Converter.load(models / "acoustic", device="cpu")
     vocoder = load_vocoder(models / "vocoder", original.model.preparation.mel, device="cpu")
-    heard = original.listen(*read_audio(source), "c/ann")
-    ours, theirs = (converter.convert_features([heard], DIRECTIONS[:1])[0]
+    features = original.features(*read_audio(source), "c/ann")
+    ours, theirs = (converter.convert_features([features], DIRECTIONS[:1])[0]
                     for converter in (original, runtime.load_converter(onnx)))
     # The acoustic model is float32 in both: some roundings of log-mels and of logarithms of F0, up to 9, by 5e-7 each.
     assert np.array_equal(ours.durations, theirs.durations)
