@@ -11,14 +11,19 @@ from hypothesis import settings
 from support.parameters import ROOT, project_values
 from support.real_browser import started
 
-from koe import device
 from koe.tasks.conversion.schema import Params, check_params
 
 settings.register_profile("koe", deadline=None)  # how long an example takes is the machine's business
 settings.load_profile("koe")
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores out; two threads each would wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes share the cores out (`pytest -n`): two threads each would wait for each other.
+
+    They inherit this; in a process of its own a library has asked for its threads by now.
+    """
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +50,8 @@ def auto_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     Whichever this one is: PyTorch emulates bfloat16 where the instructions are missing.
     """
-    return lambda precision: monkeypatch.setattr(device, "_processor_has_bfloat16", lambda: precision == "bfloat16")
+    name = "koe.device._processor_has_bfloat16"  # not imported above: PyTorch would ask for its threads too early
+    return lambda precision: monkeypatch.setattr(name, lambda: precision == "bfloat16")
 
 
 @pytest.fixture(params=["float32", "bfloat16"])

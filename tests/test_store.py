@@ -147,7 +147,7 @@ def shards_of(folder: Path, sizes: dict[str, int], shard_bytes: int) -> list[byt
 def test_lesson_40_one_utterance_more_or_less_changes_few_shards(tmp_path: Path) -> None:
     """Mostly one. Borders fall together again by chance, so there is no bound; of 250 cases the worst changed seven."""
     changed = []
-    for case in range(20):
+    for case in range(6):
         generator = np.random.default_rng(case)
         longest, place = int(generator.integers(2, 301)), int(generator.integers(3000))
         sizes = {f"c/s/{case}-{number:04d}": int(generator.integers(1, longest + 1)) for number in range(3000)}
