@@ -92,7 +92,7 @@ def test_experiments_artifacts_and_revisions_are_found(project: Project, kind: s
 @pytest.mark.parametrize(("name", "message"), [
     ("nothing", "experiments: .*other.*artifacts .*: acoustic"),
     ("other@700", "that checkpoint of run acoustic-2 is not on this machine; there are 500"),
-    ("work:other", "work is no DVC repository"),
+    ("work:other", "work is not a pipeline"),
 ])
 def test_what_is_no_model_is_told(project: Project, name: str, message: str) -> None:
     assert re.search(f"KoeError: acoustic.init.from: {name}.*{message}",

@@ -34,8 +34,9 @@ def find_model(kind: ModelKind, name: str) -> ModelReference:
             return find_reference(name, folder, _work_roots(folder), kind)
     other, _, revision = where.rpartition(":")
     pipeline = (Path(other) if other else main_checkout()).resolve()
-    if project_root(pipeline) is None or not pipeline.is_dir():
-        raise KoeError(f"{parameter}: there is no such folder, and {pipeline} is not in a DVC repository")
+    if not (pipeline / "dvc.yaml").is_file() or project_root(pipeline) is None:
+        raise KoeError(f"{parameter}: there is no such folder, and {pipeline} is not a pipeline (a folder with a "
+                       "dvc.yaml in a DVC repository)")
     artifacts = _artifacts(pipeline)
     path = artifacts.get(revision.partition("@")[0], usual)
     commit = _find_commit(parameter, pipeline, revision, artifacts)
