@@ -55,7 +55,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     start = find_model(VOCODER, params.vocoder.init.origin) if params.vocoder.init.origin else None
     validation = draw_pairs(pairs_in(pairs, "validation"), training.validation.utterances, params.seed)
     data = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
-                  for corpus in params.corpora]
+            for corpus in params.corpora]
     train_vocoder(
         params.vocoder, targets(pairs_in(pairs, "train")), targets(validation), params.seed, start,
         speaker_pitch(params.pitch, params.corpora), fingerprint([*data, inputs.pairs, inputs.generated]),

@@ -45,7 +45,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     split = hold_out(dataset.features["utterance"], params.vocoder.training.validation.utterances, params.seed)
     train, validation = (MelAudio(dataset, [(name, name) for name in names]) for names in split)
     data = [folder / corpus for folder in (inputs.resampled, inputs.cuts, inputs.features)
-                  for corpus in params.corpora]
+            for corpus in params.corpora]
     train_vocoder(
         params.vocoder, train, validation, params.seed, start, speaker_pitch(params.pitch, params.corpora),
         fingerprint(data), code_digest(__file__), code_revision(), outputs.curves, outputs.vocoder,

@@ -6,7 +6,7 @@ of its own; the others are deterministic. A block is therefore the unit of work,
 many processes share it.
 
 The demo needs heart, joe, mei and m001, whose packages are dependencies. Kokoro's Japanese voices and flite's English
-ones are for the universal vocoder (experiments/universal.yaml), and their packages are installed by hand.
+ones are for the universal vocoder (pipelines/universal), and their packages are installed by hand.
 
 For more speakers there are synthetic ones: blends of two of Kokoro's voices, and a voice played at another speed, as a
 tape would be. That moves pitch, formants and tempo together, so to a model they are other people, and leaves no
