@@ -19,12 +19,18 @@ import soxr
 
 from koe.audio.checks import NOT_FINITE, OUT_OF_RANGE, TRUNCATED, UNREADABLE, ZERO_SAMPLES
 from koe.audio.samples import to_int16
+from koe.audio.signatures import is_audio as is_audio
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 
-CONTAINERS = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma", ".g722"})
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}) | CONTAINERS
-_FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
+CONTAINERS = frozenset({
+    ".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".mka", ".webm", ".aac", ".ac3", ".eac3",
+    ".wma", ".wmv", ".asf", ".amr", ".awb", ".wv", ".ape", ".tta", ".mp2", ".spx", ".avi", ".flv", ".ts", ".mts", ".mpg",
+    ".mpeg", ".g722"})
+SUFFIXES = frozenset({
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".caf",
+    ".au", ".snd", ".sph", ".nist", ".voc"}) | CONTAINERS
+_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "AU", "NIST", "VOC"}
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 _ROUNDING = 1e-6  # above 1: the rounding of float files that were scaled to exactly full scale
 _CODEC_DELAY = 0.25  # s of the codec's padding that a container's header may count and its decoder leave out
