@@ -3,13 +3,20 @@
 Every check raises AudioError with one of the reasons below, under which the recording is quarantined and counted.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 
 from koe.audio.params import ResampleParams
-from koe.errors import AudioError
+from koe.errors import AudioError, KoeError
 
 UNREADABLE = "unreadable"
 TRUNCATED = "truncated"
+DAMAGED = "damaged"
+SEVERAL_STREAMS = "several_streams"
+IMPLAUSIBLE_RATE = "implausible_sample_rate"
 ZERO_SAMPLES = "zero_samples"
 NOT_FINITE = "nan_or_infinity"
 OUT_OF_RANGE = "out_of_range"
@@ -24,6 +31,29 @@ FULL_SCALE = 0.99  # 8-bit recordings reach 127/128
 CLIPPED_RUN = 3  # equal samples at full scale; a loud tone that is not clipped has fewer
 LEVEL_SECONDS = 0.05
 NOISE_PERCENTILE = 10  # pauses and the ends of a recording make up at least a tenth of it
+
+
+@contextmanager
+def naming(recording: str | Path) -> Iterator[None]:
+    """Within it every error, of whatever library, becomes an AudioError that names the recording.
+
+    One recording may not end the work on all the others: a damaged header can make a library ask for more memory than
+    there is, or divide by zero.
+    """
+    name = str(recording)
+    try:
+        yield
+    except AudioError as error:
+        if name in error.detail:
+            raise
+        raise AudioError(error.reason, f"{name}: {error.detail}") from error
+    except KoeError:
+        raise
+    except MemoryError as error:
+        raise AudioError(UNREADABLE, f"{name}: more memory is needed to read it than there is") from error
+    except Exception as error:
+        raise AudioError(UNREADABLE, f"{name}: damaged, or not the format of its suffix "
+                                     f"({type(error).__name__}: {error})") from error
 
 
 def decibels(amplitude: float) -> float:

@@ -1,4 +1,4 @@
-"""Audio that libsndfile cannot read (M4A, MP4, AAC, WebM, WMA, G.722), read by FFmpeg through PyAV.
+"""Audio that libsndfile cannot read (M4A, MP4, MOV, MKV, AAC, WMA, AMR, WavPack, …), read by FFmpeg through PyAV.
 
 Used by `koe.audio.files`. Positions are samples from the beginning of the audio stream, by the packets' time stamps.
 """
@@ -34,19 +34,27 @@ def header(path: Path) -> dict[str, Any]:
                 "format": f"{_NAMES.get(name, name.upper())}/{codec.name.upper()}", "lossy": codec.codec.lossy}
 
 
-def decode(path: Path, start: int, stop: int) -> np.ndarray:
-    """Samples `start` to `stop` of all channels, float32, (samples, channels); fewer if the file ends earlier.
+def decode(path: Path, start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+    """Samples `start` to `stop` of all channels in blocks of `size`, float32, (samples, channels).
 
-    Raises AudioError: unreadable (damaged).
+    Fewer if the file ends earlier. Raises AudioError: unreadable (damaged).
     """
     with _opened(path) as container:
         stream = container.streams.audio[0]
         from_second = start / stream.rate - _PREROLL
-        if from_second > 0 and container.format.name != _NO_INDEX:
+        if from_second > 0 and container.format.name not in _NO_INDEX:
             container.seek(_origin(stream) + int(from_second / stream.time_base), stream=stream)
-        parts = [frames[max(0, start - first):stop - first] for first, frames in _frames(container, stream, stop)]
-        channels = stream.channels
-    return np.concatenate([np.zeros((0, channels), np.float32), *parts])
+        parts: list[np.ndarray] = []
+        count = 0
+        for first, frames in _frames(container, stream, stop):
+            parts.append(frames[max(0, start - first):max(0, stop - first)])
+            count += len(parts[-1])
+            while count >= size:
+                whole = np.concatenate(parts)
+                yield whole[:size]
+                parts, count = [whole[size:]], count - size
+        if count:
+            yield np.concatenate(parts)
 
 
 def _frames(container: Any, stream: Any, stop: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -5,36 +5,53 @@ Every file is read as float32 in [-1, 1] (lesson 18), and nothing is clipped or 
 refused as out_of_range; in MP3 and OGG the decoder overshoots where the original reached full scale, and those samples
 are limited to full scale, where `koe.audio.checks.clipped_share` counts them.
 
-libsndfile reads WAV, FLAC, OGG and MP3; the suffix decides which files `koe.audio.containers` reads, so that a damaged
-file is refused by the library that knows its format and not repaired by the other.
+libsndfile reads WAV, FLAC, OGG, MP3, AIFF and a few more; `koe.audio.streams` finds out first how long they are and
+whether they are whole. The suffix decides which files `koe.audio.containers` reads, so that a damaged file is refused
+by the library that knows its format and not repaired by the other; only what libsndfile knows and cannot decode, such
+as AAC in CAF, is handed on.
 """
 
-import struct
-from dataclasses import dataclass
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
-from koe.audio.checks import NOT_FINITE, OUT_OF_RANGE, TRUNCATED, UNREADABLE, ZERO_SAMPLES
+from koe.audio.checks import (
+    DAMAGED,
+    IMPLAUSIBLE_RATE,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    SEVERAL_STREAMS,
+    TRUNCATED,
+    UNREADABLE,
+    ZERO_SAMPLES,
+    naming,
+)
+from koe.audio.downmix import downmix_of
 from koe.audio.samples import to_int16
 from koe.audio.signatures import is_audio as is_audio
+from koe.audio.streams import Part, structure_of
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 
 CONTAINERS = frozenset({
     ".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".mka", ".webm", ".aac", ".ac3", ".eac3",
-    ".wma", ".wmv", ".asf", ".amr", ".awb", ".wv", ".ape", ".tta", ".mp2", ".spx", ".avi", ".flv", ".ts", ".mts", ".mpg",
-    ".mpeg", ".g722"})
+    ".wma", ".wmv", ".asf", ".amr", ".awb", ".wv", ".ape", ".tta", ".mp2", ".spx", ".avi", ".flv", ".ts", ".mts",
+    ".mpg", ".mpeg", ".g722"})
 SUFFIXES = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".caf",
-    ".au", ".snd", ".sph", ".nist", ".voc"}) | CONTAINERS
-_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "AU", "NIST", "VOC"}
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc",
+    ".caf", ".au", ".snd", ".sph", ".nist", ".voc"}) | CONTAINERS
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+_RATES = range(4000, 768001)  # Hz: from half a telephone's to twice the highest of any converter
 _ROUNDING = 1e-6  # above 1: the rounding of float files that were scaled to exactly full scale
 _CODEC_DELAY = 0.25  # s of the codec's padding that a container's header may count and its decoder leave out
-_UNKNOWN_LENGTH = 0xFFFFFFFF  # in the header of a WAV file whose writer could not seek
+_UNSUPPORTED_ENCODING = 4  # libsndfile's number of an error: the format is known, the codec is not
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,7 @@ class AudioInfo:
     channels: int
     format: str  # container and codec, e.g. WAV/PCM_16
     lossy: bool  # whether the codec is
+    note: str = ""  # what the user should know of a file that is read all the same
 
     @property
     def seconds(self) -> float:
@@ -53,28 +71,87 @@ class AudioInfo:
 
 
 def audio_info(path: str | Path) -> AudioInfo:
-    """Reads the header of an audio file, without decoding it.
+    """What an audio file holds, without decoding it: by its header, or by its frames where the header does not say.
 
-    Raises AudioError: unreadable (missing, not audio, or of no format in SUFFIXES), truncated, zero samples.
+    Raises AudioError: unreadable (missing, not audio, or of no format in SUFFIXES), truncated, damaged, several
+    streams (of different kinds), an implausible sample rate, zero samples.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError(UNREADABLE, f"{path}: no such file")
-    if _is_container(path):
-        from koe.audio import containers  # FFmpeg takes longer to load than most files take to read
+    return _open(Path(path))[0]
 
-        return AudioInfo(**containers.header(path))
-    try:
-        info = soundfile.info(str(path))
-        _check_complete(path, info.format)
-    except (soundfile.LibsndfileError, OSError, UnicodeEncodeError) as error:
-        raise AudioError(UNREADABLE, f"{path}: not a WAV, FLAC, OGG or MP3 file, or damaged ({error})") from error
-    if info.format not in _FORMATS:
-        raise AudioError(UNREADABLE, f"{path}: its format is {info.format}; expected WAV, FLAC, OGG or MP3")
-    if info.frames == 0:
+
+def _open(path: Path) -> tuple[AudioInfo, tuple[Part, ...] | None]:
+    with naming(path):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AudioError(UNREADABLE, f"{path}: no such file") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(UNREADABLE, f"{path}: no such file; it is a folder or a device")
+        return _examined(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # a long recording is read in many parts
+def _examined(path: Path, size: int, changed: int) -> tuple[AudioInfo, tuple[Part, ...] | None]:
+    """The file's contents, and what libsndfile is to read in its place; None: FFmpeg reads it."""
+    parts: tuple[Part, ...] | None = None
+    if size == 0:
+        raise AudioError(UNREADABLE, f"{path}: an empty file")
+    if path.suffix.lower() in CONTAINERS:
+        info = _container_info(path)
+    else:
+        structure = structure_of(path)
+        try:
+            parts = structure.parts
+            info = _common(path, [_part_info(path, part) for part in parts or (None,)], structure.note)
+        except soundfile.LibsndfileError as error:
+            if error.code != _UNSUPPORTED_ENCODING:
+                raise AudioError(UNREADABLE, f"{path}: not audio as its suffix says, or damaged ({error})") from error
+            info, parts = _container_info(path), None
+    if info.sample_rate not in _RATES:
+        raise AudioError(IMPLAUSIBLE_RATE, f"{path}: its header says {info.sample_rate} Hz; expected {_RATES[0]} to "
+                                           f"{_RATES[-1]}")
+    if info.samples <= 0:
         raise AudioError(ZERO_SAMPLES, f"{path}: holds no samples")
-    return AudioInfo(info.frames, info.samplerate, info.channels, f"{info.format}/{info.subtype}",
-                     info.subtype in _LOSSY)
+    return info, parts
+
+
+def _container_info(path: Path) -> AudioInfo:
+    from koe.audio import containers  # FFmpeg takes longer to load than most files take to read
+
+    return AudioInfo(**containers.header(path))
+
+
+def _part_info(path: Path, part: Part | None) -> AudioInfo:
+    with _SoundFile(path, part) as file:
+        samples = file.frames if part is None or part.samples is None else part.samples
+        return AudioInfo(samples, file.samplerate, file.channels, f"{file.format}/{file.subtype}",
+                         file.subtype in _LOSSY)
+
+
+def _common(path: Path, infos: list[AudioInfo], note: str) -> AudioInfo:
+    """The sum of a file's parts. Raises AudioError if they cannot be one recording."""
+    first = infos[0]
+    if any((info.sample_rate, info.channels) != (first.sample_rate, first.channels) for info in infos):
+        kinds = ", ".join(f"{info.sample_rate} Hz with {info.channels} channels" for info in infos[:4])
+        raise AudioError(SEVERAL_STREAMS, f"{path}: {len(infos)} streams of different kinds are joined in it "
+                                          f"({kinds}); split them")
+    return replace(first, samples=sum(info.samples for info in infos), note=note)
+
+
+class _SoundFile(soundfile.SoundFile):
+    """A file that is read onwards: soundfile seeks after each read, and MP3 decodes slightly differently after that."""
+
+    def __init__(self, path: Path, part: Part | None) -> None:
+        self._source = part.open(path) if part else None
+        super().__init__(self._source or str(path))
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        super().close()
+        if self._source:
+            self._source.close()
 
 
 def read_channels(
@@ -84,57 +161,124 @@ def read_channels(
 
     `start` and `end`, in seconds, limit the part that is read; the rest is not decoded where the format allows that.
     Raises AudioError as `audio_info` does, and for a part without samples, with NaN or infinity, or, in a float file,
-    beyond full scale.
+    beyond full scale; for a FLAC file that is read whole, also if its samples are not those of its MD5.
     """
     path = Path(path)
-    info = audio_info(path)
+    with naming(path):
+        parts = list(_checked(path, start, end, None))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts), audio_info(path).sample_rate
+
+
+def blocks(
+    path: str | Path, seconds: float, start: float | None = None, end: float | None = None
+) -> Iterator[np.ndarray]:
+    """The channels of an audio file in blocks, of at most about `seconds`: float32, (samples, channels).
+
+    Together they are exactly what `read_channels` gives, which also describes the errors; that the file ends early, or
+    that its MD5 is wrong, shows only at the end.
+    """
+    path = Path(path)
+    with naming(path):
+        yield from _checked(path, start, end, seconds)
+
+
+def _checked(path: Path, start: float | None, end: float | None, seconds: float | None) -> Iterator[np.ndarray]:
+    """Blocks of `seconds` (None: all in one) of a part of a file, limited to full scale."""
+    info, parts = _open(path)
     first = round((start or 0.0) * info.sample_rate)
     last = info.samples if end is None else min(info.samples, round(end * info.sample_rate))
     if not 0 <= first < last:
         raise AudioError(ZERO_SAMPLES, f"{path}: no samples from {start} to {end} s; it is {info.seconds:g} s long")
-    samples = _decode(path, first, last, info, through_end=end is None)
+    size = last - first if seconds is None else max(1, round(seconds * info.sample_rate))
+    allowance = 0
+    if parts is None:
+        from koe.audio import containers
+
+        allowance = round(_CODEC_DELAY * info.sample_rate)  # the header may count too few samples as well
+        decoded = containers.decode(path, first, last + allowance * (end is None), size + allowance)
+    else:
+        decoded = _decode(path, info, parts, first, last, size)
+    count = 0
+    for samples in decoded:
+        count += len(samples)
+        yield _in_range(path, info, samples)
+    if count < last - first - allowance or not count:
+        raise AudioError(TRUNCATED, f"{path}: the header promises {info.samples} samples, {first + count} are there")
+
+
+def _in_range(path: Path, info: AudioInfo, samples: np.ndarray) -> np.ndarray:
     if not np.isfinite(samples).all():
         count = int(np.count_nonzero(~np.isfinite(samples)))
         raise AudioError(NOT_FINITE, f"{path}: {count} samples are NaN or infinite")
-    peak = float(np.abs(samples).max())
+    peak = float(np.abs(samples).max(initial=0.0))
     if peak > 1 + _ROUNDING and not info.lossy:
         count = int(np.count_nonzero(np.abs(samples) > 1))
         raise AudioError(OUT_OF_RANGE, f"{path}: {count} samples lie beyond full scale (peak {peak:g}); "
                                        "scale the recording to [-1, 1], nothing is clipped for you")
-    return np.clip(samples, -1.0, 1.0), info.sample_rate
+    return np.clip(samples, -1.0, 1.0)
 
 
-def _decode(path: Path, first: int, last: int, info: AudioInfo, through_end: bool) -> np.ndarray:
-    """Samples of all channels, (samples, channels). Raises AudioError if the file is damaged or ends early."""
-    allowance = 0
-    if _is_container(path):
-        from koe.audio import containers
+def _decode(
+    path: Path, info: AudioInfo, parts: tuple[Part, ...], first: int, last: int, size: int
+) -> Iterator[np.ndarray]:
+    """Samples `first` to `last`, float32, in blocks of at most `size`; fewer if the file ends earlier."""
+    check = _Md5(path, info) if info.format.startswith("FLAC/") and (first, last) == (0, info.samples) else None
+    for part in parts or (None,):
+        with _SoundFile(path, part) as file:
+            length = file.frames if part is None or part.samples is None else part.samples
+            if 0 <= first < length and last > 0:
+                if place := file.frames - length + first:
+                    file.seek(place)
+                left = min(last, length) - first
+                while left > 0:
+                    samples = check.read(file, min(size, left)) if check else file.read(
+                        min(size, left), dtype="float32", always_2d=True)
+                    if not len(samples):
+                        return
+                    left -= len(samples)
+                    yield samples
+            first, last = max(0, first - length), last - length
+    if check:
+        check.finish()
 
-        allowance = round(_CODEC_DELAY * info.sample_rate)
-        samples = containers.decode(path, first, last + allowance * through_end)  # the header may count too few as well
-    else:
-        try:
-            samples, _ = soundfile.read(str(path), start=first, stop=last, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise AudioError(UNREADABLE, f"{path}: damaged or cut short after its header ({error})") from error
-    if len(samples) < last - first - allowance or not len(samples):
-        raise AudioError(TRUNCATED, f"{path}: the header promises {info.samples} samples, "
-                                    f"{first + len(samples)} are there")
-    return samples
 
+class _Md5:
+    """The MD5 of a FLAC file's samples, computed while they are read; libsndfile does not compare it."""
 
-def _is_container(path: Path) -> bool:
-    return path.suffix.lower() in CONTAINERS
+    def __init__(self, path: Path, info: AudioInfo) -> None:
+        with path.open("rb") as file:
+            header = file.read(42)
+        self._path = path
+        self._bits = (int.from_bytes(header[20:22], "big") >> 4 & 31) + 1
+        self._expected = header[26:42]
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def read(self, file: soundfile.SoundFile, size: int) -> np.ndarray:
+        """The next samples, float32 (samples, channels): the same as libsndfile's own."""
+        if not any(self._expected):
+            return file.read(size, dtype="float32", always_2d=True)
+        wide = 16 if self._bits == 16 else 32
+        samples = file.read(size, dtype=f"int{wide}", always_2d=True)
+        width = -(-self._bits // 8)  # bytes of a sample, lowest first
+        stored = np.ascontiguousarray(samples if wide == 16 else samples >> 32 - self._bits)
+        if width != wide // 8:
+            stored = np.ascontiguousarray(stored.view(np.uint8).reshape(*stored.shape, wide // 8)[..., :width])
+        self._digest.update(stored)
+        return samples.astype(np.float32) / np.float32(1 << wide - 1)
+
+    def finish(self) -> None:
+        if any(self._expected) and self._digest.digest() != self._expected:
+            raise AudioError(DAMAGED, f"{self._path}: its samples are not those that were encoded (MD5); take another "
+                                      "copy, or encode it again if it sounds right")
 
 
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """An audio file as one waveform, channels averaged: float32 in [-1, 1], shape (samples,), and the sample rate.
+    """An audio file as one waveform (`koe.audio.downmix`): float32 in [-1, 1], shape (samples,), and the sample rate.
 
-    WAV (8, 16, 24, 32 bit, float), FLAC, OGG, MP3, M4A, AAC, WebM and WMA of any rate, and G.722. Raises AudioError as
-    `read_channels` does.
+    Raises AudioError as `read_channels` does.
     """
     channels, rate = read_channels(path)
-    return channels.mean(axis=1, dtype=np.float32), rate
+    return downmix_of(channels, rate)(channels), rate
 
 
 def write_audio(path: str | Path, wave: np.ndarray, rate: int) -> int:
@@ -167,46 +311,3 @@ def resample(wave: np.ndarray, from_rate: int, to_rate: int, quality: str = "HQ"
     if from_rate == to_rate:
         return wave.astype(np.float32, copy=False)
     return soxr.resample(wave.astype(np.float32, copy=False), from_rate, to_rate, quality=quality)
-
-
-def _check_complete(path: Path, format: str) -> None:
-    """Raises AudioError for a WAV or OGG file that ends early; libsndfile reads the rest without an error."""
-    if format in {"WAV", "WAVEX", "RF64"}:
-        promised, held = _wav_data_bytes(path)
-        if promised > held:
-            raise AudioError(TRUNCATED, f"{path}: the header promises {promised} bytes of audio, {held} are there")
-    elif format == "OGG" and not _ogg_ends(path):
-        raise AudioError(TRUNCATED, f"{path}: the stream has no last page")
-
-
-def _wav_data_bytes(path: Path) -> tuple[int, int]:
-    """Bytes of audio that a RIFF or RF64 header promises, and bytes that the file holds from there on."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        order = ">" if file.read(12)[:4] == b"RIFX" else "<"
-        long_data = 0
-        while len(head := file.read(8)) == 8:
-            name, length = struct.unpack(f"{order}4sI", head)
-            if name == b"ds64":
-                long_data = struct.unpack("<Q", file.read(16)[8:])[0]
-                length -= 16
-            if name == b"data":
-                held = size - file.tell()
-                return (long_data or held) if length == _UNKNOWN_LENGTH else length, held
-            file.seek(length + length % 2, 1)
-    return 0, 0
-
-
-def _ogg_ends(path: Path) -> bool:
-    """Whether the last page of an OGG file is marked as the last of its stream (RFC 3533, header type 4)."""
-    longest_page = 27 + 255 + 255 * 255
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - longest_page))
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) >= page + 27 and bool(tail[page + 5] & 4) and _page_is_whole(tail[page:])
-
-
-def _page_is_whole(page: bytes) -> bool:
-    segments = page[26]
-    return len(page) >= 27 + segments + sum(page[27:27 + segments])

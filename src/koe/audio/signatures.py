@@ -48,10 +48,8 @@ def _is_mpeg_audio(head: bytes) -> bool:
     """Whether the bytes are a frame of AAC (ADTS) or MPEG audio and, behind it, the beginning of another one."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
-    if head[1] & 0xF6 == 0xF0:
-        length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    else:
-        length = mpeg_frame(head, 0)[0]
+    adts = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    length = adts if head[1] & 0xF6 == 0xF0 else mpeg_frame(head, 0)[0]
     return length > 0 and head[length:length + 1] == b"\xff" and head[length + 1] & 0xFE == head[1] & 0xFE
 
 
