@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from koe.audio.checks import check_content, clipped_share, decibels, loudest, noise_floor
+from koe.audio.checks import clipped_share, decibels, loudest, noise_floor
+from koe.audio.preparation import prepare
 from koe.errors import AudioError
 from koe.tasks.conversion.schema import Params
 
@@ -15,7 +16,7 @@ RATE = 22050
 
 def _reason(wave: np.ndarray, params: Params) -> str | None:
     try:
-        check_content(wave, RATE, params.resample, "a.wav")
+        prepare(wave, RATE, RATE, params.resample, "a.wav")
     except AudioError as error:
         assert "a.wav" in error.detail
         return error.reason
@@ -23,7 +24,7 @@ def _reason(wave: np.ndarray, params: Params) -> str | None:
 
 
 def test_speech_passes(voice, params: Params) -> None:
-    assert check_content(voice(1.0), RATE, params.resample) == 0.0
+    assert prepare(voice(1.0), RATE, RATE, params.resample).clipped == 0.0
 
 
 @pytest.mark.parametrize(("seconds", "reason"), [(0.29, "too_short"), (0.31, None), (19.9, None), (20.1, "too_long")])

@@ -18,7 +18,7 @@ def healthy(project: Path) -> dict[str, Any]:
     counts |= {"trim_suspects": 0, "alignment_suspects": 0, "duplicates": {"utterances": 0, "groups": 0, "largest": []}}
     counts["directions"]["demo/ann → demo/bob"]["outliers"] = {"count": 0, "worst": {}}
     demo = counts["corpora"]["demo"]
-    demo |= {"upsampled": 0, "clipped": {"count": 0, "share": 0.0}}
+    demo |= {"upsampled": 0, "clipped": {"count": 0, "share": 0.0}, "channels": {"average": 2, "mono": 9}, "notes": {}}
     demo["speakers"]["bob"]["loudness_lufs"]["std"] = 1.0
     demo["speakers"]["bob"]["f0"]["warning"] = None
     return counts
@@ -42,6 +42,10 @@ def test_totals_are_warned_of(healthy: dict[str, Any], change: dict[str, Any], s
 @pytest.mark.parametrize("change, text", [
     ({"upsampled": 5}, "demo: 5 of 12 recordings were made at less than mel.sample_rate"),
     ({"clipped": {"count": 1, "share": 0.02}}, "demo: 1 of 12 recordings clip"),
+    ({"channels": {"left": 2, "mono": 8, "right inverted": 1}}, "demo: the channels of 3 of 12 recordings are not "
+     "equals, so not all were averaged as they are (left 2, right inverted 1)"),
+    ({"quieter": 2}, "demo: 2 of 12 recordings are far quieter than the loudest of their channels"),
+    ({"notes": {"it ends inside a frame": 1}}, "demo: 1 of 12 recordings: it ends inside a frame"),
     ({"utterances": {"imported": 12, "kept": 9}}, "demo: 3 of 12 recordings were excluded"),
 ])
 def test_a_corpus_is_warned_of(healthy: dict[str, Any], change: dict[str, Any], text: str) -> None:

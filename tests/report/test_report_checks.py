@@ -49,6 +49,7 @@ def test_counts_of_a_corpus_are_those_of_its_speakers(counts: dict[str, Any]) ->
     assert (demo["importer"], demo["licence"], demo["language"]) == ("folders", "CC0, <ours>", "en")
     assert demo["sample_rates"] == {"16000": 6, "44100": 6}
     assert demo["formats"] == {"WAV/PCM_16": 12}
+    assert (demo["channels"], demo["quieter"], demo["notes"]) == ({"mono": 10, "right inverted": 1}, 0, {"cut": 1})
     ann, bob = demo["speakers"]["ann"], demo["speakers"]["bob"]
     for name in ("imported", "kept"):
         assert ann["utterances"][name] + bob["utterances"][name] == demo["utterances"][name]

@@ -121,17 +121,3 @@ def check_clipping(share: float, params: ResampleParams, where: str) -> None:
     if share > params.max_clipped:
         raise AudioError(CLIPPING, f"{where}: {share:.1%} of its samples are clipped, "
                                    f"resample.max_clipped is {params.max_clipped:g}")
-
-
-def check_content(
-    channels: np.ndarray, rate: int, params: ResampleParams, where: str = "the recording"
-) -> float:
-    """All checks of a recording's content, (samples,) or (samples, channels); returns its share of clipped samples.
-
-    `where` names the recording in messages. Raises AudioError.
-    """
-    check_length(len(channels) / rate, params, where)
-    check_silence(channels.reshape(len(channels), -1).mean(axis=1), rate, params, where)
-    share = clipped_share(channels)
-    check_clipping(share, params, where)
-    return share

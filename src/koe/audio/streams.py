@@ -22,6 +22,12 @@ from koe.audio.checks import DAMAGED, SEVERAL_STREAMS, TRUNCATED
 from koe.audio.signatures import mpeg_frame
 from koe.errors import AudioError
 
+COUNTED = "its header does not state its length, so it was read to its end"  # notes
+JOINED = "several streams are joined in it, and all were read"
+NO_LAST_PAGE = "no page is marked as its last, so nothing shows that it is complete"
+CUT = "it ends inside a frame"
+CHANGED = "its checksum does not fit: bytes were damaged or changed after encoding"
+
 _NEAR = 1 << 16  # bytes: placeholders are a power of two, some less a header or rounded to a block
 
 
@@ -172,7 +178,7 @@ def _wav_data(
     kind = {"<": b"RIFF", ">": b"RIFX"}[order] if fits else b"RF64"
     head = struct.pack(f"{order}4sI4s", kind, whole, b"WAVE") + body + struct.pack(
         f"{order}4sI", b"data", held if fits else 0xFFFFFFFF)
-    return Structure((Part(head, at, size),), "its header does not state its length; read to the end of the file")
+    return Structure((Part(head, at, size),), COUNTED)
 
 
 def _chunks(file: io.BufferedReader, at: int, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
@@ -204,8 +210,7 @@ def _aiff(path: Path, file: io.BufferedReader, size: int) -> Structure:
             file.seek(0)
             head = file.read(at)
             head = head[:4] + struct.pack(">I", size - 8) + head[8:-4] + struct.pack(">I", size - at)
-            return Structure((Part(head, at, size),), "its header does not state its length; read to the end of the "
-                             "file")
+            return Structure((Part(head, at, size),), COUNTED)
         file.seek(at + length + length % 2)
         if file.read(4) == b"FORM":
             raise AudioError(SEVERAL_STREAMS, f"{path}: another recording is joined to it; split them")
@@ -269,7 +274,7 @@ def _flac(path: Path, file: io.BufferedReader, size: int) -> Structure:
         raise AudioError(TRUNCATED, f"{path}: its last frame is not whole, or it has none")
     fields = int.from_bytes(head[18:26], "big") | samples
     part = Part(head[:18] + fields.to_bytes(8, "big") + head[26:], 42, size)
-    return Structure((part,), "its header does not state its length; counted to its last frame")
+    return Structure((part,), COUNTED)
 
 
 def _flac_end(tail: bytes, block: int) -> int | None:
@@ -357,9 +362,9 @@ def _ogg(path: Path, content: bytes) -> Structure:
         raise AudioError(DAMAGED, f"{path}: {rest.index(b'OggS')} bytes at {at} are no page")
     if open_streams and (rest or unfinished):
         raise AudioError(TRUNCATED, f"{path}: it ends inside a {'packet' if unfinished else 'page'}")
-    notes = [] if whole and not open_streams else ["no page is marked as the last; nothing shows that it is complete"]
+    notes = [] if whole and not open_streams else [NO_LAST_PAGE]
     if len(starts) > 1:
-        notes.append(f"{len(starts)} streams are joined in it")
+        notes.append(JOINED)
         parts = tuple(Part(b"", start, stop) for start, stop in zip(starts, [*starts[1:], at], strict=True))
         return Structure(parts, "; ".join(notes))
     return Structure((), "; ".join(notes))
@@ -434,13 +439,13 @@ def _mpeg(path: Path, content: bytes) -> Structure:
 def _mpeg_notes(content: bytes, streams: list[_Frames], cut: bool) -> str:
     notes = []
     if len(streams) > 1:
-        notes.append(f"{len(streams)} streams are joined in it")
+        notes.append(JOINED)
     if not all(stream.promised for stream in streams):
-        notes.append(f"its header does not state its length; {sum(stream.count for stream in streams)} frames counted")
+        notes.append(COUNTED)
     if cut:
-        notes.append("it ends inside a frame")
+        notes.append(CUT)
     if any(stream.checksum not in (None, _crc_16(content[stream.first:stream.stop])) for stream in streams):
-        notes.append("its checksum does not fit: bytes were damaged or changed after encoding")
+        notes.append(CHANGED)
     return "; ".join(notes)
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from koe.audio.checks import check_content, check_length, decibels, noise_floor
-from koe.audio.files import audio_info, read_channels, resample
-from koe.audio.loudness import integrated_loudness, normalize_loudness
+from koe.audio.checks import check_length, decibels, naming, noise_floor
+from koe.audio.files import audio_info, read_channels
+from koe.audio.loudness import integrated_loudness
 from koe.audio.params import ResampleParams
+from koe.audio.preparation import prepare
 from koe.audio.samples import from_int16, to_int16
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.tables.resampled import RESAMPLED
@@ -70,18 +71,23 @@ def resample_corpus(
 def _resample_one(
     recording: Any, packed: ShardReader | None, rate: int, params: ResampleParams
 ) -> tuple[str, _Resampled | AudioError]:
-    """The utterance's name with the resampled recording, or with the reason why it is refused."""
+    """The utterance's name with the resampled recording, or with the reason why it is refused.
+
+    No error of one recording ends the work on the others, whatever its kind.
+    """
+    where = recording.path or recording.utterance
     try:
-        channels, native_rate = _decode(recording, packed, params)
-        clipped = check_content(channels, native_rate, params, recording.path or recording.utterance)
+        with naming(where):
+            channels, native_rate, note = _decode(recording, packed, params)
+            prepared = prepare(channels, native_rate, rate, params, where)
+            audio, overshot = to_int16(prepared.wave)
+            row = _measure(audio, rate)
     except AudioError as error:
         return recording.utterance, error
-    wave, gain_db = resample(channels.mean(axis=1, dtype=np.float32), native_rate, rate, params.quality), 0.0
-    if params.loudness_lufs is not None:
-        wave, gain_db = normalize_loudness(wave, rate, params.loudness_lufs)
-    audio, overshot = to_int16(wave)
-    measured = {"clipped": clipped + overshot / len(audio), "native_rate": native_rate, "gain_db": gain_db}
-    return recording.utterance, _Resampled(audio, {**_measure(audio, rate), **measured})
+    done = {"clipped": prepared.clipped + overshot / len(audio), "native_rate": native_rate,
+            "gain_db": prepared.gain_db, "channels": prepared.downmix.name,
+            "downmix_db": prepared.downmix.level_db, "note": note}
+    return recording.utterance, _Resampled(audio, {**row, **done})
 
 
 def _measure(audio: np.ndarray, rate: int) -> dict[str, Any]:
@@ -95,15 +101,18 @@ def _measure(audio: np.ndarray, rate: int) -> dict[str, Any]:
     }
 
 
-def _decode(recording: Any, packed: ShardReader | None, params: ResampleParams) -> tuple[np.ndarray, int]:
-    """Samples (samples, channels), float32, and their rate; too long a recording is refused before it is decoded."""
+def _decode(recording: Any, packed: ShardReader | None, params: ResampleParams) -> tuple[np.ndarray, int, str]:
+    """Samples (samples, channels), float32, their rate, and a note on the file.
+
+    Too long a recording is refused before it is decoded.
+    """
     if not recording.path:
         assert packed is not None
-        return from_int16(packed.get(recording.utterance, "audio"))[:, None], int(recording.sample_rate)
+        return from_int16(packed.get(recording.utterance, "audio"))[:, None], int(recording.sample_rate), ""
     start, end = (None if pd.isna(place) else float(place) for place in (recording.start, recording.end))
-    seconds = audio_info(recording.path).seconds if end is None else end
-    check_length(seconds - (start or 0.0), params, recording.path)
-    return read_channels(recording.path, start, end)
+    info = audio_info(recording.path)
+    check_length((info.seconds if end is None else end) - (start or 0.0), params, recording.path)
+    return *read_channels(recording.path, start, end), info.note
 
 
 def rates_note(table: pd.DataFrame, rate: int) -> str:

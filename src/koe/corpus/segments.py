@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from koe.audio.checks import naming
+from koe.audio.downmix import Downmix
 from koe.audio.files import read_channels, resample
 from koe.audio.mel import log_mel
 from koe.audio.params import MelParams
+from koe.audio.preparation import downmix_of_file, remove_subsonic
 from koe.audio.vad import RATE, SHORTEST_PAUSE, speech_spans
 from koe.corpus.params import SegmentParams
 from koe.corpus.quarantine import Quarantine
@@ -55,6 +58,7 @@ _POOLED = RATE // _MEL.hop_length // ALIGN_RATE  # mel frames to a frame of the 
 class _Recording:
     row: dict[str, Any]  # of the utterance table
     pauses: np.ndarray  # s, (places, 2)
+    downmix: Downmix
 
     @property
     def utterance(self) -> str:
@@ -84,7 +88,7 @@ def cut_long(
         if isinstance(result, AudioError):
             quarantine.add(row["utterance"], result.reason, result.detail)
         else:
-            by_sentence[row["sentence"]].append(_Recording(row, result))
+            by_sentence[row["sentence"]].append(result)
     taken = set(table["sentence"])
     pieces = [piece for recordings in by_sentence.values()
               for piece in _cut_together(name, recordings, taken, params, quarantine)]
@@ -98,16 +102,19 @@ def _note(rows: list[dict[str, Any]], pieces: list[dict[str, Any]], params: Segm
             f"{params.min_seconds:g} to {params.max_seconds:g} s")
 
 
-def _find_pauses(row: dict[str, Any]) -> np.ndarray | AudioError:
-    """The pauses of a recording, (places, 2), or the error if it cannot be read or has no speech."""
+def _find_pauses(row: dict[str, Any]) -> _Recording | AudioError:
+    """The recording with its pauses, or the error if it cannot be read or has no speech."""
     start, end = _extent(row)
     try:
-        spans = np.array(list(_spans(row["path"], start, end)))
-        if not len(spans):
-            raise AudioError(NO_SPEECH, f"{row['path']}: no speech in {start:.1f}–{end:.1f} s")
+        with naming(row["path"]):
+            downmix = downmix_of_file(row["path"], BLOCK, start, end)
+            spans = np.array(list(_spans(row["path"], start, end, downmix)))
+            if not len(spans):
+                raise AudioError(NO_SPEECH, f"{row['path']}: no speech in {start:.1f}–{end:.1f} s")
     except AudioError as error:
         return error
-    return np.stack([np.append(start, spans[:, 1]), np.append(spans[:, 0], end)], axis=1)
+    pauses = np.stack([np.append(start, spans[:, 1]), np.append(spans[:, 0], end)], axis=1)
+    return _Recording(row, pauses, downmix)
 
 
 def _extent(row: dict[str, Any]) -> tuple[float, float]:
@@ -115,22 +122,22 @@ def _extent(row: dict[str, Any]) -> tuple[float, float]:
     return start, start + float(row["seconds"])
 
 
-def _read(path: str, start: float, end: float) -> np.ndarray:
+def _read(path: str, start: float, end: float, downmix: Downmix) -> np.ndarray:
     """A part of a file as one waveform (samples,) at RATE, for the detector and the alignment."""
     channels, rate = read_channels(path, start, end)
-    return resample(channels.mean(axis=1, dtype=np.float32), rate, RATE)
+    return remove_subsonic(resample(downmix(channels), rate, RATE), RATE)
 
 
 def _block_end(start: float, end: float) -> float:
     return start + BLOCK if start + BLOCK + 1 < end else end  # so that no block has only a few samples
 
 
-def _spans(path: str, start: float, end: float) -> Iterator[tuple[float, float]]:
+def _spans(path: str, start: float, end: float, downmix: Downmix) -> Iterator[tuple[float, float]]:
     """Stretches of speech in a file, which is read in blocks that begin in pauses, so that memory is bounded."""
     running = None  # speech that reached the end of a block without a pause
     while start < end:
         stop = _block_end(start, end)
-        spans = [(start + first, start + last) for first, last in speech_spans(_read(path, start, stop), RATE)]
+        spans = [(start + first, start + last) for first, last in speech_spans(_read(path, start, stop, downmix), RATE)]
         if running and spans and spans[0][0] - start < SHORTEST_PAUSE:
             spans[0] = (running[0], spans[0][1])
         elif running:
@@ -268,7 +275,7 @@ def _features(recording: _Recording) -> np.ndarray:
     parts = []
     while start < end:
         stop = _block_end(start, end)
-        wave, start = _read(recording.row["path"], start, stop), stop
+        wave, start = _read(recording.row["path"], start, stop, recording.downmix), stop
         frames = max(1, round(len(wave) / size))  # a whole number, or blocks would not join
         wave = np.pad(wave, (0, size))[:frames * size]
         parts.append(log_mel(torch.from_numpy(wave), _MEL).numpy().reshape(frames, _POOLED, -1).mean(axis=1))

@@ -4,6 +4,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from koe.audio.downmix import AVERAGE, MONO
+
 PRESSED_SHARE = 0.02  # of a speaker's voiced frames at floor or ceiling; above this the range cuts the voice off
 EXCLUDED_SHARE = 0.1  # of a corpus' recordings
 SUSPECT_SHARE = 0.05  # of cuts, of alignments
@@ -57,6 +59,14 @@ def _of_corpus(name: str, corpus: Mapping[str, Any]) -> Iterator[str]:
                "resampling does not restore the missing treble")
     if corpus["clipped"]["share"] > CLIPPED_SHARE:
         yield f"{name}: {corpus['clipped']['count']} of {imported} recordings clip somewhere"
+    if chosen := {choice: count for choice, count in corpus["channels"].items() if choice not in (MONO, AVERAGE)}:
+        counted = ", ".join(f"{choice} {count}" for choice, count in chosen.items())
+        yield (f"{name}: the channels of {sum(chosen.values())} of {imported} recordings are not "
+               f"equals, so not all were averaged as they are ({counted}); listen to one of each")
+    if corpus["quieter"]:
+        yield (f"{name}: {corpus['quieter']} of {imported} recordings are far quieter than the loudest of their "
+               "channels; take that one alone if it holds the speech")
+    yield from (f"{name}: {count} of {imported} recordings: {note}" for note, count in corpus["notes"].items())
     for speaker, numbers in corpus["speakers"].items():
         if numbers["f0"]["warning"]:
             yield numbers["f0"]["warning"]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from koe.align.tables import ALIGNMENT
+from koe.audio.downmix import QUIETER_DB
 from koe.audio.params import MelParams, SpeakerPitch
 from koe.audio.pitch import pitch_range
 from koe.corpus.dataset import Dataset
@@ -120,6 +121,9 @@ def _numbers(rows: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
         "quarantined": _by_stage_and_reason(quarantine),
         "sample_rates": {str(rate): count for rate, count in _histogram(rows["sample_rate"]).items()},
         "formats": _histogram(rows["format"]),
+        "channels": _histogram(rows["channels"].dropna()),
+        "quieter": int((rows["downmix_db"] < QUIETER_DB).sum()),
+        "notes": _histogram(rows["note"][rows["note"].notna() & (rows["note"] != "")]),
         "loudness_lufs": _loudness(rows["lufs"].dropna()),
         "clipped": {"count": int((rows["clipped"] > 0).sum()), "share": _rounded((rows["clipped"] > 0).mean(), 4)},
         "noise_db": _rounded(rows["noise_db"].median(), 2),

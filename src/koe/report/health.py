@@ -59,6 +59,7 @@ def _print_corpus(console: Console, name: str, corpus: Mapping[str, Any]) -> Non
     facts = (
         f"{corpus['importer']}, {corpus['language']}; licence: {corpus['licence']}",
         f"sample rates: {_counted(corpus['sample_rates'], ' Hz')}; formats: {_counted(corpus['formats'])}",
+        f"channels: {_counted(corpus['channels'])}",
         f"{corpus['upsampled']} upsampled, {corpus['trim_suspects']} suspect trims",
     )
     rows = [_speaker_row(speaker, numbers) for speaker, numbers in corpus["speakers"].items()]

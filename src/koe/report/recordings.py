@@ -15,7 +15,7 @@ from koe.corpus.tables.resampled import RESAMPLED
 OUTLIER = 3.0  # robust standard deviations from a direction's median
 _DEVIATION_OF_MAD = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
 _SMALLEST_DEVIATION = 0.01  # of the median: if most ratios are equal, one frame more does not make an outlier
-_MEASURED = ["native_rate", "clipped", "lufs", "noise_db", "digest"]  # by the stage resample
+_MEASURED = ["native_rate", "clipped", "lufs", "noise_db", "digest", "channels", "downmix_db", "note"]  # by resample
 _PITCH = ["frames", "voiced", "f0_median", "f0_low", "f0_high", "f0_pressed"]  # by the stage extract
 
 
@@ -23,8 +23,9 @@ def recordings_table(dataset: Dataset) -> pd.DataFrame:
     """All imported utterances, indexed by utterance; columns of stages that an utterance did not reach are NaN.
 
     Columns: `utterance`, `corpus`, `speaker` (`<corpus>/<speaker>`), `imported_seconds`, `sample_rate`, `format`,
-    `letters` (of its text); `native_rate`, `clipped`, `lufs`, `noise_db`, `digest`, `upsampled`; `trim_suspect`;
-    `frames`, `voiced`, `f0_median`, `f0_low`, `f0_high`, `f0_pressed`, `kept`, `kept_seconds` (trimmed).
+    `letters` (of its text); `native_rate`, `clipped`, `lufs`, `noise_db`, `digest`, `channels`, `downmix_db`, `note`,
+    `upsampled`; `trim_suspect`; `frames`, `voiced`, `f0_median`, `f0_low`, `f0_high`, `f0_pressed`, `kept`,
+    `kept_seconds` (trimmed).
     """
     mel, imported = dataset.mel_params, dataset.utterances
     corpus = imported["utterance"].str.partition("/")[0]

@@ -13,5 +13,8 @@ RESAMPLED = Table("table.csv", {
     "lufs": float,
     "noise_db": float,  # dB of full scale
     "gain_db": float,  # of loudness normalisation
+    "channels": str,  # how they became one: mono, average, left, right inverted, … (koe.audio.downmix)
+    "downmix_db": float,  # of the result, relative to the loudest channel
+    "note": str,  # on a file that was read, but is not quite as it should be (koe.audio.streams)
     "digest": str,  # of the samples
 })

@@ -5,8 +5,8 @@ A ladder: `convert_features` â†’ `convert_utterances` (features to waveforms) â†
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from koe.audio.checks import SILENCE, check_content
-from koe.audio.files import read_audio, resample, write_audio
+from koe.audio.checks import SILENCE, naming
+from koe.audio.files import audio_info, read_channels, write_audio
 from koe.audio.grid import frame_count, frame_rate, mel_contract
-from koe.audio.loudness import normalize_loudness
+from koe.audio.preparation import prepare
 from koe.audio.trim import find_cuts
 from koe.corpus.extraction import extract_features
 from koe.corpus.statistics import Statistics, statistics_of
@@ -47,6 +47,7 @@ class SpeechFeatures:
     f0: np.ndarray  # (frames,) Hz, 0 = unvoiced
     energy: np.ndarray  # (frames,)
     embedding: np.ndarray | None = None  # (256,) of the speaker; None: for silence, or `conditioning.by` is not encoder
+    note: str = ""  # what the user should know about the recording
 
 
 @dataclass(frozen=True)
@@ -127,22 +128,21 @@ class Converter:
     def features(self, wave: np.ndarray, sample_rate: int, speaker: str | None = None) -> SpeechFeatures:
         """Prepares a recording of any length as those of training, and extracts the features that the model needs.
 
-        F0 is searched in the range of `speaker`, or in the general one. Raises AudioError naming what is wrong.
+        wave: float (samples,) or (samples, channels). F0 is searched in the range of `speaker`, or in the general one.
+        Raises AudioError naming what is wrong.
         """
         preparation = self.model.preparation
         mel = preparation.mel
-        wave = resample(wave, sample_rate, mel.sample_rate, preparation.resample.quality)
         any_length = preparation.resample.model_copy(update={"max_seconds": math.inf})  # windows are short enough
-        check_content(wave, mel.sample_rate, any_length)
-        if preparation.resample.loudness_lufs is not None:
-            wave, _ = normalize_loudness(wave, mel.sample_rate, preparation.resample.loudness_lufs)
+        prepared = prepare(wave, sample_rate, mel.sample_rate, any_length)
+        wave = prepared.wave
         cuts = find_cuts(wave, mel.sample_rate, preparation.trim)
         frames = frame_count(cuts.end - cuts.start, mel)
         trimmed = wave[cuts.start : cuts.start + frames * mel.hop_length]
         features = extract_features(trimmed, mel, preparation.pitch, speaker or "")
         by_encoder = self.model.speakers.conditioning.by == "encoder"
         embedding = embed(at_16_khz(trimmed, mel.sample_rate)) if by_encoder else None
-        return SpeechFeatures(features.mel, features.f0, features.energy, embedding)
+        return SpeechFeatures(features.mel, features.f0, features.energy, embedding, prepared.downmix.note)
 
     def with_speaker(self, speaker: str, utterances: Sequence[SpeechFeatures]) -> "Converter":
         """A converter that also knows `speaker`, from utterances. Raises KoeError if the model takes no new ones."""
@@ -195,9 +195,15 @@ class Converter:
 
 
 def features_of_file(converter: Converter, path: str | Path, speaker: str | None = None) -> SpeechFeatures:
-    """`Converter.features` of a file. Raises AudioError naming the file."""
-    with _naming(path):
-        return converter.features(*read_audio(path), speaker)
+    """`Converter.features` of a file, with a line on stderr where the user should know something about it.
+
+    Raises AudioError naming the file.
+    """
+    with naming(path):
+        features = converter.features(*read_channels(path), speaker)
+        for note in filter(None, (audio_info(path).note, features.note)):
+            print(f"{path}: {note}", file=sys.stderr)
+    return features
 
 
 def convert_file(
@@ -205,19 +211,11 @@ def convert_file(
     target: str | None = None, adjustment: Adjustment = NEUTRAL,
 ) -> int:
     """Converts one recording and writes it, 16 bit. Returns the number of samples that were clipped in writing."""
-    with _naming(path):
-        converted = converter.convert(*read_audio(path), source, target, adjustment)
+    known_source, _ = converter.direction(source, target)
+    features = features_of_file(converter, path, known_source)
+    with naming(path):
+        [converted] = converter.convert_utterances([features], source, target, adjustment)
     return write_audio(destination, converted, converter.sample_rate)
-
-
-@contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Within it an AudioError names the file."""
-    try:
-        yield
-    except AudioError as error:
-        detail = error.detail if str(path) in error.detail else f"{path}: {error.detail}"
-        raise AudioError(error.reason, detail) from None
 
 
 def convert_files(
