@@ -20,6 +20,7 @@ from koe.corpus.importers.listing import (
     choose_subsets,
     find_root,
     folders_in,
+    is_readable,
     require,
     with_texts,
 )
@@ -47,9 +48,11 @@ def list_libritts(name: str, params: CorpusParams, quarantine: Quarantine) -> Li
     if not genders:
         listing.notes.append(f"no {' or '.join(SPEAKERS)} in {root}: genders are not known")
     for reader in choose_speakers(name, params, sorted(readers, key=lambda reader: (len(reader), reader))):
-        for path in (path for chapter in folders_in(readers[reader]) for path in audio_in(chapter)):
+        owner, folder = f"{name}/{reader}", readers[reader]
+        chapters = folders_in(folder) if is_readable(folder, owner, quarantine) else []
+        for path in (path for chapter in chapters for path in audio_in(chapter, owner, quarantine)):
             if path.stem in failed:
-                quarantine.add(f"{name}/{reader}/{path.stem}", KNOWN_ERROR, f"{path}: listed as a failed restoration")
+                quarantine.add(f"{owner}/{path.stem}", KNOWN_ERROR, f"{path}: listed as a failed restoration")
             else:
                 listing.recordings.append(Recording(reader, path.stem, path, gender=genders.get(reader, "")))
     texts = [recording.path.with_suffix(".normalized.txt") for recording in listing.recordings]

@@ -9,6 +9,7 @@ p315 has no texts (lost by the publisher), and p280 and p315 have no recordings 
 0.92); some of p362's were not published (torchaudio, VCTK_092).
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -50,8 +51,9 @@ def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     listing = Listing([], LICENCES[release], "en")
     unrecorded = []
     for speaker in choose_speakers(name, params, available):
-        recordings = _of_speaker(root / release / speaker, texts / speaker, ending, genders.get(speaker, ""))
-        if not any(recording.path.exists() for recording in recordings):
+        audio = audio_in(root / release / speaker, f"{name}/{speaker}", quarantine)
+        recordings = _of_speaker(root / release / speaker, audio, texts / speaker, ending, genders.get(speaker, ""))
+        if not any(os.path.exists(recording.path) for recording in recordings):
             unrecorded.append(speaker)
         listing.recordings += recordings
     if unrecorded:
@@ -61,12 +63,12 @@ def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     return listing
 
 
-def _of_speaker(audio: Path, texts: Path, ending: str, gender: str) -> list[Recording]:
+def _of_speaker(folder: Path, audio: list[Path], texts: Path, ending: str, gender: str) -> list[Recording]:
     """A speaker's recordings by one microphone, and sentences that only have a text."""
-    files = {path.stem.removesuffix(ending): path for path in audio_in(audio) if path.stem.endswith(ending)}
+    files = {path.stem.removesuffix(ending): path for path in audio if path.stem.endswith(ending)}
     sentences = {path.stem for path in texts.glob("*.txt")}
     suffix = ".flac" if ending else ".wav"
-    return [Recording(audio.name, sentence, files.get(sentence, audio / f"{sentence}{ending}{suffix}"), gender=gender)
+    return [Recording(folder.name, sentence, files.get(sentence, folder / f"{sentence}{ending}{suffix}"), gender=gender)
             for sentence in sorted(files.keys() | sentences)]
 
 
