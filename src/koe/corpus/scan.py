@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from koe.corpus.params import CorpusParams
 from koe.errors import KoeError
-from koe.files import read_json, write_json
+from koe.files import read_json, state_of, write_json
 from koe.parallel import thread_map
 
 JUST_NOW = 2 * 10**9  # ns; a file this young may change again within one tick of a coarse clock
@@ -99,7 +99,7 @@ def _files_below(root: str) -> Iterator[_File]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            found = _state(entry.path)
+            found = state_of(entry.path)
             if found and stat.S_ISDIR(found.st_mode):
                 waiting.append((f"{folder}{entry.name}/", inner))
             else:
@@ -123,15 +123,7 @@ def _files_of_table(table: Path) -> Iterator[_File]:
             raise KoeError(f"{table}, line {rows.line_num}: {error}") from None
     for name in names:
         path = table.parent / name
-        yield _File(name, str(path), _of_file(_state(str(path))))
-
-
-def _state(path: str) -> os.stat_result | None:
-    """What there is at a path, behind links; None where nothing is, or nothing can be looked at."""
-    try:
-        return os.stat(path)
-    except (OSError, ValueError):  # a link to itself, a name of 300 letters; a NUL
-        return None
+        yield _File(name, str(path), _of_file(state_of(path)))
 
 
 def _of_file(state: os.stat_result | None) -> os.stat_result | None:

@@ -1,7 +1,7 @@
 """Text files of a corpus, UTF-8: lines of `id<TAB>text`, and CSV tables.
 
-Lines end at \\n, \\r\\n and \\r, and nowhere else: U+2028, U+0085, form feeds and their like, which programs leave inside
-texts, are spaces in them, and so is a line end inside the quotes of a CSV table.
+Lines end at \\n, \\r\\n and \\r, and nowhere else: U+2028, U+0085, form feeds and their like, which programs leave
+inside texts, are spaces in them, and so is a line end inside the quotes of a CSV table.
 """
 
 import csv

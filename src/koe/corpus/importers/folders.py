@@ -41,7 +41,8 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
     """Lists folders of recordings: those of `speakers`; if null, those of source and target; if null too, all of them.
 
     Quarantined: a file that a link leads out of its speaker's folder, a file that the table lacks, a text that is not
-    UTF-8, and what `quarantine_odd` and `is_readable` find. Raises KoeError naming the parameter if a folder is missing.
+    UTF-8, and what `quarantine_odd` and `is_readable` find. Raises KoeError naming the parameter if a folder is
+    missing.
     """
     root = Path(params.path)
     if not root.is_dir():

@@ -21,6 +21,7 @@ from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
 from koe.errors import AudioError, KoeError
+from koe.files import is_folder, state_of
 from koe.parallel import thread_map
 from koe.progress import progress
 from koe.text.comparison import canonical
@@ -160,9 +161,9 @@ def find_lines(names: Iterable[str], recordings: Sequence[Recording]) -> dict[in
     """For each recording, by its place, the one of a list's `names` that stands for it, if one does.
 
     A name is that of a sentence or of a file. It may have an audio file's suffix (`1.wav`), and it may follow folders
-    that contain the file (`ann/1`), which limit it to their recordings. Where nothing has exactly that name, another case,
-    Unicode form and spacing will do. A name that fits several sentences is taken for none of them, and a recording
-    takes none of several names that fit it equally well.
+    that contain the file (`ann/1`), which limit it to their recordings. Where nothing has exactly that name, another
+    case, Unicode form and spacing will do. A name that fits several sentences is taken for none of them, and a
+    recording takes none of several names that fit it equally well.
     """
     indices = [(form, _places(form(recording.sentence) for recording in recordings),
                 _places(form(recording.path.name) for recording in recordings)) for form in (_composed, _folded)]
@@ -227,9 +228,9 @@ def audio_in(folder: Path, owner: str, quarantine: Quarantine) -> list[Path]:
 
     owner: the `<corpus>/<speaker>` under whose name `quarantine_odd` and `is_readable` quarantine other things.
     """
-    if not os.path.isdir(folder) or not is_readable(folder, owner, quarantine):
+    if not is_folder(folder) or not is_readable(folder, owner, quarantine):
         return []
-    paths = sorted((folder / name for name in os.listdir(folder) if not name.startswith(".")), key=os.fspath)
+    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=os.fspath)
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             quarantine_odd(path, owner, quarantine)
@@ -251,7 +252,7 @@ def quarantine_odd(path: Path, owner: str, quarantine: Quarantine) -> bool:
 
     That is what begins as audio, and what is neither a file nor a folder. Returns whether `path` is one of these.
     """
-    if path.suffix.lower() in _TEXTS or os.path.isdir(path):
+    if path.suffix.lower() in _TEXTS or is_folder(path):
         return False
     try:
         require_file(path)
@@ -281,10 +282,15 @@ def require_file(path: Path) -> None:
 def folders_in(folder: Path) -> list[Path]:
     """Folders directly in a folder that are not hidden, sorted. Raises KoeError if it cannot be read."""
     try:
-        names = os.listdir(folder)
+        paths = sorted(folder.iterdir())
     except OSError as error:
         raise KoeError(f"{folder} cannot be read ({error.strerror})") from error
-    return sorted(folder / name for name in names if not name.startswith(".") and os.path.isdir(folder / name))
+    return [path for path in paths if not path.name.startswith(".") and is_folder(path)]
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything at a path."""
+    return state_of(path) is not None
 
 
 def read_texts(paths: Sequence[Path], description: str) -> Iterator[str | AudioError]:

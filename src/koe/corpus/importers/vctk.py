@@ -9,7 +9,6 @@ p315 has no texts (lost by the publisher), and p280 and p315 have no recordings 
 0.92); some of p362's were not published (torchaudio, VCTK_092).
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from koe.corpus.importers.listing import (
     choose_speakers,
     find_root,
     folders_in,
+    is_there,
     require,
     some,
     with_texts,
@@ -53,7 +53,7 @@ def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     for speaker in choose_speakers(name, params, available):
         audio = audio_in(root / release / speaker, f"{name}/{speaker}", quarantine)
         recordings = _of_speaker(root / release / speaker, audio, texts / speaker, ending, genders.get(speaker, ""))
-        if not any(os.path.exists(recording.path) for recording in recordings):
+        if not any(is_there(recording.path) for recording in recordings):
             unrecorded.append(speaker)
         listing.recordings += recordings
     if unrecorded:
