@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import pandas as pd
 
@@ -231,8 +231,8 @@ def _utterance(name: str, recording: Recording) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text with a question mark for each control character and for what is not Unicode."""
-    return "".join("?" if ord(letter) < 32 or ord(letter) == 127 else letter for letter in _unicode(text))
+    """The text with a question mark for each control character and line end, and for what is not Unicode."""
+    return "".join("?" if category(letter) in ("Cc", "Zl", "Zp") else letter for letter in _unicode(text))
 
 
 def _unicode(text: str) -> str:
