@@ -238,20 +238,20 @@ def test_one_odd_entry_is_one_row(recordings: Path) -> None:
         "ann/pipe": "not_a_file", "ann/pipe (without suffix)": "not_a_file", "ann/zero": "outside_its_folder",
         "ann/zero (without suffix)": "not_a_file", "ann/self": "unreadable", "ann/self (without suffix)": "unreadable",
         "ann/long": "unreadable", "ann/gone": "missing_file", "ann/good": "unreadable_text",
-        f"ann/{'d' * 250}": "unreadable_folder", "ann/under": "unusable_name"}
+        f"ann/{'d' * 250} (without suffix)": "unreadable", "ann/under": "unusable_name"}
     assert any("1 listed recordings have no file: ann/gone" in note for note in imported.notes)
 
 
 def test_a_folder_that_cannot_be_read_is_a_row(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (recordings / "ann" / "locked").mkdir()
-    scandir = os.scandir
+    inside = Path.iterdir
 
     def refused(path: Path) -> object:
-        if Path(path).name == "locked":
+        if path.name == "locked":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
+        return inside(path)
 
-    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr(Path, "iterdir", refused)
     imported, quarantine = _import(recordings)
     assert (quarantine, _sentences(imported)) == ({"ann/locked": "unreadable_folder"}, ["good"])
 
@@ -313,6 +313,7 @@ def test_only_the_first_so_many_sentences(recordings: Path) -> None:
 def test_speakers(recordings: Path) -> None:
     _write(recordings / "eve" / "good.flac")
     _write(recordings / "stray.wav")
+    os.mkfifo(recordings / "pipe")
     imported, _ = _import(recordings)
     assert set(imported.table["speaker"]) == {"ann", "bob"}
     assert any(note.startswith("1 files ignored") and "beside" in note for note in imported.notes)

@@ -4,6 +4,7 @@ import csv
 import tempfile
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -93,21 +94,20 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str) -> None:
         read_sentences(tmp_path / "a.tsv")
 
 
-def words(text: str) -> list[str]:
-    return text.split()
-
-
 @settings(deadline=None)
-@given(st.lists(st.tuples(TEXT, TEXT), max_size=5), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_a_csv_table_is_read_as_it_was_written(rows: list[tuple[str, str]], end: str, mark: bool) -> None:
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=5), st.booleans(),
+       st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]))
+def test_a_csv_table_is_read_as_it_was_written(
+    rows: list[tuple[str, str]], mark: bool, form: tuple[str, Literal[0, 1]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
         with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
-            csv.writer(file, lineterminator=end).writerows([("name", "text"), *((f"x{name}", text)
-                                                                                for name, text in rows)])
+            writer = csv.writer(file, lineterminator=form[0], quoting=form[1])
+            writer.writerows([("name", "text"), *((f"x{name}", text) for name, text in rows)])
         read = [row for _, row in read_csv(path, ["name"], ["text"])]
-    assert [(words(row["name"]), words(row["text"])) for row in read] == [
-        (words(f"x{name}"), words(text)) for name, text in rows]
+    assert [(row["name"].split(), row["text"].split()) for row in read] == [
+        (f"x{name}".split(), text.split()) for name, text in rows]
 
 
 @settings(deadline=None)

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
-from koe.audio.files import SUFFIXES
+from koe.audio.files import SUFFIXES, is_audio
 from koe.corpus.importers.listing import (
     Listing,
     Recording,
     choose_speakers,
+    entries_in,
     find_lines,
     folders_in,
-    is_readable,
     quarantine_odd,
     some,
     unused_note,
@@ -28,6 +28,7 @@ from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv, read_sentences
 from koe.errors import KoeError
+from koe.files import is_folder, is_link
 
 OUTSIDE_FOLDER = "outside_its_folder"
 NOT_IN_TABLE = "not_in_the_table"
@@ -41,11 +42,11 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
     """Lists folders of recordings: those of `speakers`; if null, those of source and target; if null too, all of them.
 
     Quarantined: a file that a link leads out of its speaker's folder, a file that the table lacks, a text that is not
-    UTF-8, and what `quarantine_odd` and `is_readable` find. Raises KoeError naming the parameter if a folder is
+    UTF-8, and what `quarantine_odd` and `entries_in` find. Raises KoeError naming the parameter if a folder is
     missing.
     """
     root = Path(params.path)
-    if not root.is_dir():
+    if not is_folder(root):
         raise KoeError(f"corpora.{name}.path: {root} is not a folder; expected one with a folder of recordings "
                        "for each speaker")
     speakers = choose_speakers(name, params, [folder.name for folder in folders_in(root)])
@@ -53,7 +54,8 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
         speakers = [speaker for speaker in speakers if normalize("NFC", speaker) in (params.source, params.target)]
     listing = Listing([], LICENCE, "")
     ignored: Counter[str] = Counter()
-    if stray := sum(path.suffix.lower() in SUFFIXES for path in root.iterdir() if not path.name.startswith(".")):
+    if stray := sum(path.suffix.lower() in SUFFIXES or is_audio(path)
+                    for path in root.iterdir() if not path.name.startswith(".")):
         ignored["beside the speakers' folders"] = stray
     beside: list[Path] = []
     recordings = [recording for speaker in speakers
@@ -91,21 +93,15 @@ def _of_speaker(
 
 
 def _files(folder: Path, owner: str, quarantine: Quarantine) -> Iterator[tuple[Path, bool]]:
-    """All files below a folder, and whether each is a link; folders that are hidden or linked are not entered.
-
-    Folders that cannot be read are quarantined.
-    """
+    """All files below a folder, and whether each is a link; folders that are hidden or linked are not entered."""
     waiting = [folder]
     while waiting:
-        folder = waiting.pop()
-        if not is_readable(folder, owner, quarantine):
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    waiting.append(folder / entry.name)
-                else:
-                    yield folder / entry.name, entry.is_symlink()
+        for path in entries_in(waiting.pop(), owner, quarantine):
+            linked = is_link(path)
+            if not linked and is_folder(path) and not path.name.startswith("."):
+                waiting.append(path)
+            else:
+                yield path, linked
 
 
 def _leads_out(path: Path, root: Path) -> bool:

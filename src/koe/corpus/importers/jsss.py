@@ -59,14 +59,13 @@ def list_jsss(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
 
 def _labelled(transcripts: Path, audio: Path, found: list[Path], notes: list[str]) -> list[Recording]:
     """One recording for each label of each file; `found`: the files in the folder `audio`."""
-    files = {path.stem: path for path in found}
     labels = {path.stem: path for path in sorted(transcripts.glob("*.txt"))}
+    unrecorded = labels.keys() - {path.stem for path in found}
     recordings = []
-    for stem in sorted(files.keys() | labels.keys()):
-        path = files.get(stem, audio / f"{stem}.wav")
-        spans = _spans(labels[stem], notes) if stem in labels else [(None, None, "")]
+    for path in sorted([*found, *(audio / f"{stem}.wav" for stem in unrecorded)], key=lambda path: path.stem):
+        spans = _spans(labels[path.stem], notes) if path.stem in labels else [(None, None, "")]
         for number, (start, end, text) in enumerate(spans, start=1):
-            sentence = f"{stem}-{number:02d}" if stem in labels else stem
+            sentence = f"{path.stem}-{number:02d}" if path.stem in labels else path.stem
             recordings.append(Recording(SPEAKER, sentence, path, text, "female", start, end))
     return recordings
 

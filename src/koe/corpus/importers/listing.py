@@ -78,7 +78,7 @@ def find_root(name: str, params: CorpusParams, *markers: str) -> Path:
     Raises KoeError naming the parameter, what was looked for and what was found.
     """
     path = Path(params.path)
-    if not path.is_dir():
+    if not is_folder(path):
         raise KoeError(f"corpora.{name}.path: {path} is not a folder; looked for {path / markers[0]}")
     for candidates in ([path], folders_in(path)):
         roots = [root for root in candidates if any((root / marker).exists() for marker in markers)]
@@ -165,6 +165,7 @@ def find_lines(names: Iterable[str], recordings: Sequence[Recording]) -> dict[in
     case, Unicode form and spacing will do. A name that fits several sentences is taken for none of them, and a
     recording takes none of several names that fit it equally well.
     """
+    above = {path: path.absolute().parts for path in {recording.path.parent for recording in recordings}}
     indices = [(form, _places(form(recording.sentence) for recording in recordings),
                 _places(form(recording.path.name) for recording in recordings)) for form in (_composed, _folded)]
     claims: defaultdict[int, list[tuple[tuple[bool, int, int], str]]] = defaultdict(list)
@@ -175,7 +176,7 @@ def find_lines(names: Iterable[str], recordings: Sequence[Recording]) -> dict[in
             for index, spelling in ((sentences, last), (files, last), (sentences, _without_suffix(last)))
         ):
             places = [place for place in index.get(form(spelling), ())
-                      if _is_below(recordings[place].path, folders, form)]
+                      if not folders or _ends_with(above[recordings[place].path.parent], folders, form)]
             if len({recordings[place].sentence for place in places}) == 1:
                 for place in places:
                     claims[place].append(((form is _folded, -len(folders), rung), name))
@@ -210,10 +211,10 @@ def _without_suffix(name: str) -> str:
     return stem if f"{dot}{suffix}".rstrip().lower() in SUFFIXES else name
 
 
-def _is_below(path: Path, folders: Sequence[str], form: Callable[[str], str]) -> bool:
-    """Whether the last folders of a path are these; `.` and empty ones do not count."""
+def _ends_with(parts: Sequence[str], folders: Sequence[str], form: Callable[[str], str]) -> bool:
+    """Whether the last parts of a path are these folders; `.` and empty ones do not count."""
     wanted = [form(folder) for folder in folders if folder.strip() not in ("", ".")]
-    return not wanted or [form(folder) for folder in path.absolute().parent.parts[-len(wanted):]] == wanted
+    return not wanted or list(map(form, parts[-len(wanted):])) == wanted
 
 
 def unused_note(path: Path, names: Iterable[str], lines: Mapping[int, str]) -> list[str]:
@@ -226,25 +227,24 @@ def unused_note(path: Path, names: Iterable[str], lines: Mapping[int, str]) -> l
 def audio_in(folder: Path, owner: str, quarantine: Quarantine) -> list[Path]:
     """Audio files directly in a folder, sorted; none if there is no such folder.
 
-    owner: the `<corpus>/<speaker>` under whose name `quarantine_odd` and `is_readable` quarantine other things.
+    owner: the `<corpus>/<speaker>` under whose name other things are quarantined; see `entries_in`, `quarantine_odd`.
     """
-    if not is_folder(folder) or not is_readable(folder, owner, quarantine):
-        return []
-    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=os.fspath)
+    paths = [path for path in entries_in(folder, owner, quarantine) if not path.name.startswith(".")]
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             quarantine_odd(path, owner, quarantine)
     return [path for path in paths if path.suffix.lower() in SUFFIXES]
 
 
-def is_readable(folder: Path, owner: str, quarantine: Quarantine) -> bool:
-    """Whether a folder can be listed; one that cannot is quarantined."""
+def entries_in(folder: Path, owner: str, quarantine: Quarantine) -> list[Path]:
+    """What is in a folder, sorted; nothing if there is none, or if it cannot be read, which is quarantined."""
     try:
-        os.scandir(folder).close()
+        return sorted(folder.iterdir(), key=os.fspath)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         quarantine.add(f"{owner}/{folder.name}", UNREADABLE_FOLDER, f"{folder} cannot be read ({error.strerror})")
-        return False
-    return True
+        return []
 
 
 def quarantine_odd(path: Path, owner: str, quarantine: Quarantine) -> bool:
@@ -376,7 +376,7 @@ def _own_name(recording: Recording) -> str:
 
 def kinds_below(path: Path) -> str:
     """How many files of each suffix lie below a folder, for a message."""
-    if not path.is_dir():
+    if not is_folder(path):
         return ""
     files = [Path(name) for _, _, names in os.walk(path) for name in names]
     kinds = Counter(file.suffix.lower() or "without a suffix" for file in files)
