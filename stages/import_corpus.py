@@ -7,6 +7,7 @@ from pydantic import Field
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
 from koe.corpus.importers.registry import import_corpus
 from koe.corpus.params import CorpusParams
+from koe.terminal import show
 
 
 class Parameters(StageParameters):
@@ -28,8 +29,8 @@ STAGE = Stage("import", "recordings, or the demo's sentences spoken, as a checke
 def main(params: Parameters, inputs: Inputs, outputs: Outputs, corpus: str) -> None:
     imported = import_corpus(corpus, params.corpus, outputs.table)
     table = imported.table
-    print(f"{corpus}: {table['sentence'].nunique()} sentences, {len(table)} recordings, "
-          f"{table['seconds'].sum() / 60:.1f} minutes", *imported.notes, sep="\n  ")
+    show("\n  ".join([f"{corpus}: {table['sentence'].nunique()} sentences, {len(table)} recordings, "
+                      f"{table['seconds'].sum() / 60:.1f} minutes", *imported.notes]))
 
 
 if __name__ == "__main__":

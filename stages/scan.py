@@ -12,6 +12,7 @@ from koe.files import read_json, write_json
 from koe.params.reading import at, read_values
 from koe.pipeline.loading import load_declaration
 from koe.pipeline.models import find_model
+from koe.terminal import show
 from koe.training.references import ModelKind
 from koe.workspace import work_root
 
@@ -35,8 +36,8 @@ STAGE = Stage("scan", "what lies outside, recordings and models to start from; l
 def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     for name, corpus in params.corpora.items():
         scan = scan_corpus(name, corpus, outputs.scan, work_root() / "scan")
-        print(f"{name}: {scan['files']} files, {scan['bytes'] / 2**20:.1f} MiB" if scan else
-              f"{name}: no recordings at {corpus.path} on this machine; its recorded state is used")
+        show(f"{name}: {scan['files']} files, {scan['bytes'] / 2**20:.1f} MiB" if scan else
+             f"{name}: no recordings at {corpus.path} on this machine; its recorded state is used")
     starts = [ModelKind(training.section, training.card) for training in load_declaration().trainings if training.card]
     files = {kind: outputs.scan / f"{kind.section}.init.json" for kind in starts}  # no corpus has a dot in its name
     for path in outputs.scan.glob("*.json"):
@@ -54,7 +55,7 @@ def scan_initial(kind: ModelKind, name: str | None, file: Path) -> None:
     except KoeError:
         if not file.exists() or read_json(file)["from"] != name:
             raise
-        print(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
+        show(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
         return
     write_json(file, {"from": name, "digest": digest})
 

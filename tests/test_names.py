@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koe.errors import KoeError
-from koe.names import Utterance, find_speaker, pair_name, parts_of, sentence_of, speaker_key, utterance_name
+from koe.names import Utterance, file_name, find_speaker, pair_name, parts_of, sentence_of, speaker_key, utterance_name
 
 PART = st.text(st.sampled_from("ab-@_to"), min_size=1, max_size=4)  # no part has a slash
 UTTERANCES = st.builds(Utterance, st.sampled_from("xy"), PART, PART, st.just("") | PART)
@@ -38,6 +38,20 @@ def test_no_two_pairs_share_a_name(pairs: list[tuple[str, ...]]) -> None:
     names = [pair_name(utterance_name(corpus, source, sentence, style), utterance_name(other, target, sentence, style))
              for corpus, source, other, target, sentence, style in pairs]
     assert (names[0] == names[1]) == (pairs[0] == pairs[1])
+
+
+def test_names_of_files() -> None:
+    assert file_name("demo/en-001/heart-joe") == "demo_en-001_heart-joe"
+    assert file_name("c/s/a/to/b-c") != file_name("c/s/a_to_b-c")
+    assert file_name("c/s_x/y-z") != file_name("c/s/x_y-z")
+    long = [f"c/{'声' * 80}{end}/a-b" for end in "xy"]
+    assert len({file_name(name) for name in long}) == 2
+    assert all(len(file_name(name).encode()) <= 200 for name in long)
+
+
+@given(st.lists(st.lists(PART, min_size=1, max_size=5).map("/".join), min_size=2, max_size=2))
+def test_no_two_names_share_a_file(names: list[str]) -> None:
+    assert (file_name(names[0]) == file_name(names[1])) == (names[0] == names[1])
 
 
 def test_a_speaker_is_found_with_and_without_corpus() -> None:

@@ -12,6 +12,7 @@ import typer
 from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
 from koe.pipeline.cli import pipeline
+from koe.terminal import plain
 
 if TYPE_CHECKING:
     from koe.tasks.conversion.convert import Converter
@@ -64,7 +65,7 @@ def convert(
     for path, result in progress(results, "convert", total=len(paths)):
         if isinstance(result, AudioError):
             failed += 1
-            print(f"{path}: {result}", file=sys.stderr)
+            print(plain(f"{path}: {result}"), file=sys.stderr)
     print(f"converted {len(paths) - failed} of {len(paths)} recordings into {destination}")
     if failed:
         raise typer.Exit(1)
@@ -274,7 +275,7 @@ def main() -> None:
     try:
         app()
     except KoeError as error:
-        print(f"koe: {error}", file=sys.stderr)
+        print(plain(f"koe: {error}"), file=sys.stderr)
         raise SystemExit(1) from None
 
 

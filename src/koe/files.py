@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +47,26 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def state_of(path: str | Path, follow_links: bool = True) -> os.stat_result | None:
+    """What there is at a path, behind links; None if nothing is, or if it cannot be looked at.
+
+    That is a link to itself, a name of 300 letters, one with a NUL, for which the methods of Path raise errors.
+    """
+    try:
+        return Path(path).stat(follow_symlinks=follow_links)
+    except (OSError, ValueError):
+        return None
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder at a path; see `state_of`."""
+    state = state_of(path)
+    return state is not None and stat.S_ISDIR(state.st_mode)
+
+
+def is_link(path: str | Path) -> bool:
+    """Whether there is a symbolic link at a path, wherever it leads; see `state_of`."""
+    state = state_of(path, follow_links=False)
+    return state is not None and stat.S_ISLNK(state.st_mode)

@@ -1,9 +1,12 @@
 """Names of utterances, speakers, pairs and directions, and how they are put together and taken apart."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from koe.errors import KoeError
+
+_LONGEST = 200  # bytes of a file's name; file systems take 255
 
 
 class Utterance(NamedTuple):
@@ -71,6 +74,19 @@ def pair_name(source: str, target: str) -> str:
     corpus = left.corpus if left.corpus == right.corpus else f"{left.corpus}+{right.corpus}"
     separator = "/to/" if "-" in left.speaker + right.speaker else "-"
     return utterance_name(corpus, left.sentence, f"{left.speaker}{separator}{right.speaker}", left.style)
+
+
+def file_name(name: str) -> str:
+    """A name of these for a file or a folder: with `_` for each slash.
+
+    No two names share one: a hash follows if the name itself contains `_` (`a_b/c` and `a/b_c`), or if it is too long
+    and cut.
+    """
+    flat = name.replace("/", "_").encode("utf-8")
+    if "_" not in name and len(flat) <= _LONGEST:
+        return flat.decode("utf-8")
+    digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:8]
+    return f"{flat[:_LONGEST - len(digest) - 1].decode('utf-8', 'ignore')}-{digest}"
 
 
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:

@@ -1,5 +1,6 @@
 """Recordings in folders: how they are named, what is refused under which name, and that nothing disappears."""
 
+import errno
 import os
 import unicodedata
 from collections import Counter
@@ -84,6 +85,48 @@ def test_texts_come_from_a_table_or_beside_the_recording(recordings: Path) -> No
     assert any("3 of 8 recordings without text" in note for note in imported.notes)
 
 
+@pytest.mark.parametrize(("name", "both"), [
+    ("1", True), ("1.wav", True), ("1.MP3", True), (" 1 .flac", True), ("ann/1", False), ("./ann/1.wav", False),
+    ("recordings/ann/1", False), ("ann\\1.wav", False), ("ANN/1.WAV", False)])
+def test_a_list_may_name_files_and_folders(recordings: Path, name: str, both: bool) -> None:
+    _pair(recordings, "1")
+    (recordings / "texts.tsv").write_text(f"{name}\tHello.\n", encoding="utf-8")
+    imported, _ = _import(recordings)
+    texts = imported.table.set_index("utterance")["text"]
+    assert (texts["my/ann/1"], texts["my/bob/1"]) == ("Hello.", "Hello." if both else "")
+    assert not any("of no recording" in note for note in imported.notes)
+
+
+def test_a_list_in_another_case_or_unicode_form_is_used(recordings: Path) -> None:
+    _pair(recordings, unicodedata.normalize("NFD", "Été"))
+    (recordings / "texts.tsv").write_text("éTÉ.wav\tSummer.\n", encoding="utf-8")
+    (recordings / "ann" / "GOOD.TXT").write_text("Beside.")
+    imported, _ = _import(recordings)
+    assert sorted(imported.table["text"]) == ["", "Beside.", "Summer.", "Summer."]
+
+
+def test_names_of_no_recording_are_counted_and_named(recordings: Path) -> None:
+    _pair(recordings, "Upper")
+    _pair(recordings, "upper")
+    (recordings / "ann" / "else.txt").write_text("Of nothing.")
+    (recordings / "texts.tsv").write_text("good\tGood.\nnobody\tx\nUPPER\ty\neve/good\tz\n")
+    imported, _ = _import(recordings)
+    [note] = [note for note in imported.notes if "texts.tsv" in note]
+    assert note.endswith("texts.tsv: 3 of 4 names are those of no recording: nobody, UPPER, eve/good")
+    assert "1 .txt files are beside no recording of their name: else.txt" in imported.notes
+    assert sorted(imported.table["text"]) == ["", "", "", "", "Good.", "Good."]
+    assert any("differ only in case" in note and "'Upper' and 'upper'" in note for note in imported.notes)
+
+
+def test_the_name_that_says_more_is_used_and_of_two_equal_ones_none(recordings: Path) -> None:
+    _pair(recordings, "1")
+    (recordings / "texts.tsv").write_text("good.mp3\ta\ngood.flac\tb\n1\tBoth.\nann/1\tAnn.\n")
+    imported, _ = _import(recordings)
+    assert imported.table.set_index("utterance")["text"].to_dict() == {
+        "my/ann/1": "Ann.", "my/bob/1": "Both.", "my/ann/good": "", "my/bob/good": ""}
+    assert any("2 of 4 names are those of no recording: good.mp3, good.flac" in note for note in imported.notes)
+
+
 def test_text_that_is_not_utf8(recordings: Path) -> None:
     _pair(recordings, "latin")
     (recordings / "ann" / "latin.txt").write_bytes(b"caf\xe9")
@@ -162,6 +205,82 @@ def test_names_that_no_table_can_hold_are_refused(recordings: Path) -> None:
     assert _sentences(imported) == ["good"]
 
 
+def test_names_that_a_program_may_trip_over_are_taken(recordings: Path) -> None:
+    names = ["CON", "-rf", "=cmd|calc", "a,b", 'q"uote', "声" * 80, "n" * 250, "%s", "a\\b", "$(x)"]
+    for name in names:
+        _pair(recordings, name)
+    imported, quarantine = _import(recordings)
+    assert quarantine == {}
+    assert _sentences(imported) == _sentences(imported, "bob") == sorted([*names, "good"])
+
+
+def test_one_odd_entry_is_one_row(recordings: Path) -> None:
+    ann = recordings / "ann"
+    for name in ("pipe.wav", "pipe"):
+        os.mkfifo(ann / name)
+    for name, target in {"zero.wav": "/dev/zero", "zero": "/dev/zero", "self.wav": "self.wav", "self": "self",
+                         "long.wav": "x" * 300, "gone.wav": "nowhere"}.items():
+        (ann / name).symlink_to(target)
+    os.mkfifo(ann / "good.txt")
+    deep = os.open(ann, os.O_RDONLY)
+    for _ in range(17):  # to a path that is longer than any call takes
+        os.mkdir("d" * 250, dir_fd=deep)
+        deep, above = os.open("d" * 250, os.O_RDONLY, dir_fd=deep), deep
+        os.close(above)
+    os.close(deep)
+    below = Path(os.fsdecode(os.fsencode(ann) + b"/\xfe"))
+    below.mkdir()
+    (ann / "good.wav").rename(below / "under.wav")
+    _write(ann / "good.wav")
+    imported, quarantine = _import(recordings)
+    assert _sentences(imported) == [] and _sentences(imported, "bob") == ["good"]
+    assert quarantine == {
+        "ann/pipe": "not_a_file", "ann/pipe (without suffix)": "not_a_file", "ann/zero": "outside_its_folder",
+        "ann/zero (without suffix)": "not_a_file", "ann/self": "unreadable", "ann/self (without suffix)": "unreadable",
+        "ann/long": "unreadable", "ann/gone": "missing_file", "ann/good": "unreadable_text",
+        f"ann/{'d' * 250} (without suffix)": "unreadable", "ann/under": "unusable_name"}
+    assert any("1 listed recordings have no file: ann/gone" in note for note in imported.notes)
+
+
+def test_a_folder_that_cannot_be_read_is_a_row(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recordings / "ann" / "locked").mkdir()
+    inside = Path.iterdir
+
+    def refused(path: Path) -> object:
+        if path.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return inside(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    imported, quarantine = _import(recordings)
+    assert (quarantine, _sentences(imported)) == ({"ann/locked": "unreadable_folder"}, ["good"])
+
+
+def test_audio_of_an_unknown_suffix_is_a_row(recordings: Path) -> None:
+    for name in ("good.foo", "1.bak", "2"):
+        _write(recordings / "ann" / "x.wav")
+        (recordings / "ann" / "x.wav").rename(recordings / "ann" / name)
+    imported, quarantine = _import(recordings)
+    assert quarantine == {f"ann/{name}": "unknown_format" for name in ("good.foo", "1.bak", "2 (without suffix)")}
+    assert _sentences(imported) == ["good"]
+    assert not any("ignored" in note for note in imported.notes)
+
+
+def test_where_nothing_can_be_read_the_message_says_what_is_there(tmp_path: Path) -> None:
+    for name in ("a.docx", "b.docx", "c.pdf", "notes"):
+        (tmp_path / "recordings" / "ann").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "recordings" / "ann" / name).write_text("x")
+    with pytest.raises(KoeError, match=r"below it are 2 \.docx, 1 .*1 "):
+        _import(tmp_path / "recordings", source=None, target=None)
+
+
+def test_folders_of_one_name_in_two_unicode_forms_are_one_speaker(recordings: Path) -> None:
+    for form in ("NFC", "NFD"):
+        _write(recordings / unicodedata.normalize(form, "é") / f"{form}.wav")
+    imported, _ = _import(recordings, source="é")
+    assert _sentences(imported, "é") == ["NFC", "NFD"]
+
+
 def test_other_files_are_counted_and_left_alone(recordings: Path) -> None:
     for name in (".hidden.wav", "._good.wav", "notes.md", "a.doc", "b.doc"):
         (recordings / "ann" / name).write_text("x")
@@ -194,6 +313,7 @@ def test_only_the_first_so_many_sentences(recordings: Path) -> None:
 def test_speakers(recordings: Path) -> None:
     _write(recordings / "eve" / "good.flac")
     _write(recordings / "stray.wav")
+    os.mkfifo(recordings / "pipe")
     imported, _ = _import(recordings)
     assert set(imported.table["speaker"]) == {"ann", "bob"}
     assert any(note.startswith("1 files ignored") and "beside" in note for note in imported.notes)
@@ -218,6 +338,11 @@ def test_sentences_by_a_table(recordings: Path) -> None:
     assert list(imported.table["text"]) == ["A good one.", "Hello, you.", "Hello, you."]
     assert quarantine == {"ann/gone": "missing_file", "bob/good": "not_in_the_table", "./odd": "no_such_folder",
                           "bob/unlisted": "not_in_the_table", "eve/fine": "no_such_folder"}
+    (recordings / "sentences.csv").write_text("file,sentence\nann/good,a\nBOB/Good.wav,a\n./ann/x1.wav,b\n")
+    assert _sentences(_import(recordings, match="table")[0]) == ["a", "b"]
+    (recordings / "sentences.csv").write_text("file,sentence\nann/good.wav,a\n./ann/good.wav,b\n")
+    with pytest.raises(KoeError, match=r"sentences\.csv, line 3: file 'ann/good\.wav' occurs twice"):
+        _import(recordings, match="table")
     (recordings / "sentences.csv").unlink()
     with pytest.raises(KoeError, match=r"corpora\.my\.match: table, and .*sentences\.csv does not exist; expected CSV"):
         _import(recordings, match="table")
@@ -231,6 +356,13 @@ def test_sentences_by_text(recordings: Path) -> None:
     [both] = set(_sentences(imported)) & set(_sentences(imported, "bob"))
     assert both.startswith("pleasecallstella-")
     assert "ann_good" in _sentences(imported) and "bob_good" in _sentences(imported, "bob")
+
+
+def test_recordings_without_text_pair_with_no_other_speakers(recordings: Path) -> None:
+    _write(recordings / "a" / "b_1.wav")
+    _write(recordings / "a_b" / "1.wav")
+    imported, _ = _import(recordings, match="text", source=None, target=None)
+    assert imported.table["sentence"].is_unique
 
 
 def test_one_name_for_two_texts_is_noted(recordings: Path) -> None:

@@ -138,6 +138,49 @@ def test_a_name_that_is_no_unicode_and_a_file_that_cannot_be_read(corpus: Path) 
 
 
 @pytest.mark.parametrize("hash", ["content", "stat"])
+def test_what_is_no_file_is_looked_at_and_not_opened(corpus: Path, hash: str) -> None:
+    """Opening a pipe would wait for ever, and a device has no end."""
+    before = scanned(corpus, hash)
+    os.mkfifo(corpus / "ann" / "pipe.wav")
+    for name, target in {"zero": "/dev/zero", "self": "self", "long": "x" * 300}.items():
+        (corpus / "ann" / f"{name}.wav").symlink_to(target)
+    after = scanned(corpus, hash)
+    assert before and after
+    assert (after["files"], after["bytes"]) == (before["files"] + 4, before["bytes"])
+    assert after["digest"] != before["digest"] and scanned(corpus, hash) == after
+
+
+def test_one_odd_row_of_a_table_stops_nothing(corpus: Path, tmp_path: Path) -> None:
+    os.mkfifo(corpus / "pipe.wav")
+    rows = ["raw/ann/1.wav", "raw/pipe.wav", "/dev/zero", "y" * 5000, "a\0b.wav", "raw/ann"]
+    table = put(tmp_path / "my.csv", "\n".join(["path", *rows, ""]).encode())
+    found = scanned(table, importer="table")
+    assert found and found["files"] == 1 + len(rows) and found["bytes"] == len(b"ann 1") + table.stat().st_size
+
+
+def test_a_folder_inside_that_cannot_be_read_does_not_stop_the_rest(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refused(path: Path) -> object:
+        if Path(path).name == "bob":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(scan.os, "scandir", refused)
+    found = scanned(corpus)
+    assert found and found["files"] == 3 + 1
+
+
+def test_what_was_remembered_may_be_damaged(corpus: Path) -> None:
+    before = scanned(corpus)
+    for damage in (b"", b"[1", b"[]", b"\xff"):
+        put(corpus.parent / "cache" / "my.json", damage)
+        assert scanned(corpus) == before
+
+
+@pytest.mark.parametrize("hash", ["content", "stat"])
 def test_a_table_counts_with_the_files_it_names(corpus: Path, tmp_path: Path, hash: str) -> None:
     table = put(tmp_path / "my.csv", "path, speaker\nraw/ann/1.wav,ann\n\"raw/ann/1.wav\",ann\n\n"
                                      "raw/bob/日本 0.wav,bob\nlost.wav,bob\n".encode())

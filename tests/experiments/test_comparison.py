@@ -1,9 +1,11 @@
 """Comparing runs: parameters, differences with their uncertainty, equal steps, and the page as text."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +247,20 @@ def test_the_page_takes_nothing_from_outside_and_escapes_texts(page: str) -> Non
     assert not re.search(r"https?:|url\(|@import|srcset|<iframe|<object", page)
     assert "<script>alert(1)</script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_names_and_notes_are_neither_markup_nor_commands(
+    two_runs: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "</script><script>alert(2)</script>\x1b[31m [bold]"
+    monkeypatch.setattr("koe.experiments.comparison.remarks", lambda outcome: [f"purpose {evil}", f"note {evil}"])
+    comparison = compare([replace(two_runs[0], name=evil), two_runs[1]])
+    page = build_comparison_page(comparison)
+    assert "<script>alert(2)" not in page and "</script><script>" not in page
+    assert page.count("&lt;script&gt;alert(2)") >= 3
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    print_comparison(comparison, console)
+    assert "\x1b" not in console.file.getvalue() and r"\x1b[31m [bold]" in console.file.getvalue()
 
 
 def test_the_page_has_every_part_in_its_order(page: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+from support.parameters import make_pipeline_folder
 from support.shipped_experiments import NAMES, ROOT, RUNS, VALUES, composed, params_of, shipped
 from typer.testing import CliRunner
 
@@ -139,6 +140,21 @@ def test_koe_exp_show_says_where_each_value_comes_from(monkeypatch: pytest.Monke
     assert re.search(r"corpora.demo: .* → nothing  \(log\)", shown)
     refused = CliRunner().invoke(koe.cli.app, ["exp", "show", "log/nars2s_22_jsut_to_from_jsss"])
     assert refused.exit_code == 0 and "is refused: " in refused.output and "lesson 22" in refused.output
+
+
+def test_a_purpose_does_not_act_on_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'purpose: "\\e[31mred \\r\\u009b2J"\nfound: "\\e[2J"\nparameters: {seed: "\\e[1m"}\n'
+    make_pipeline_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "odd\x1b[7m.yaml").write_text(text)
+    monkeypatch.setattr("koe.experiments.listing.run_references", lambda: [])
+    monkeypatch.setattr("koe.experiments.listing.run_of", lambda name: None)
+    monkeypatch.setattr("koe.experiments.listing.check", lambda *_: None)
+    printed = [CliRunner().invoke(koe.cli.app, ["exp", *words]).output for words in (["list"], ["show", "odd\x1b[7m"])]
+    assert all("\\x1b[31mred \\r\\x9b2J" in text for text in printed)
+    assert r"odd\x1b[7m" in printed[0] and r"found: \x1b[2J" in printed[1] and r"→ \x1b[1m" in printed[1]
+    assert not any({"\x1b", "\r", "\x9b"} & set(text) for text in printed)
 
 
 def test_koe_exp_run_gives_dvc_all_overrides_and_a_name_it_allows(monkeypatch: pytest.MonkeyPatch) -> None:

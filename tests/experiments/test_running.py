@@ -74,6 +74,16 @@ def test_all_are_checked_before_the_first_starts(asked: Asked) -> None:
     assert asked.commands == []
 
 
+def test_two_that_have_one_name_in_dvc_are_not_run(asked: Asked) -> None:
+    for name in ("a/b-c", "a-b/c"):
+        path = Path(f"experiments/{name}.yaml")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("purpose: …\nparameters: {seed: 2}\n")
+    with pytest.raises(KoeError, match="a-b/c and a/b-c are both a-b-c in DVC"):
+        run(PIPELINE, ["a-b/c"])
+    assert asked.commands == []
+
+
 def test_one_that_fails_does_not_keep_the_next_from_running(asked: Asked) -> None:
     asked.fails = "flow"
     with pytest.raises(KoeError, match="1 of 2 failed, see above: flow"):

@@ -97,6 +97,18 @@ def test_the_whole_file_is_checked_before_any_work(
     assert ended.value.code == 1 and message in printed.err and not printed.out
 
 
+def test_an_error_does_not_act_on_the_terminal(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KoeError("rec/\x1b[2J.wav\r: damaged\nconvert it")
+
+    monkeypatch.setattr(sys, "argv", ["count.py", "ann"])
+    with pytest.raises(SystemExit):
+        read_stage(Path("stages/count.py")).run(fail)
+    assert capsys.readouterr().err == "count.py: rec/\\x1b[2J.wav\\r: damaged\nconvert it\n"
+
+
 def test_ctrl_c_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

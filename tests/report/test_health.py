@@ -91,6 +91,13 @@ def test_nothing_to_complain_of(counts: dict[str, Any]) -> None:
     assert "Duplicates" not in text
 
 
+def test_names_are_neither_markup_nor_commands(counts: dict[str, Any]) -> None:
+    counts["warnings"] = ["demo: \x1b[31m [bold]"]
+    counts["corpora"]["demo"]["licence"] = "\x9b2J"
+    text = _printed(counts)
+    assert r"- demo: \x1b[31m [bold]" in text and r"licence: \x9b2J" in text and not {"\x1b", "\x9b"} & set(text)
+
+
 def test_the_command_reads_the_pipeline_s_metrics(project: Path) -> None:
     result = CliRunner().invoke(app, ["check", "--metrics", str(project / "metrics"), "--corpus", "demo"])
     assert result.exit_code == 0

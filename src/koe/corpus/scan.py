@@ -6,8 +6,10 @@ one stage scans all corpora before each run, remembering what it has read, and `
 """
 
 import csv
+import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 
 from koe.corpus.params import CorpusParams
 from koe.errors import KoeError
-from koe.files import read_json, write_json
+from koe.files import read_json, state_of, write_json
 from koe.parallel import thread_map
 
 JUST_NOW = 2 * 10**9  # ns; a file this young may change again within one tick of a coarse clock
@@ -25,7 +27,7 @@ THREADS = 8  # they wait for the disk, or for a network mount
 class _File(NamedTuple):
     name: str  # path relative to the corpus's path; empty for that path itself, where it is a file
     path: str
-    state: os.stat_result | None  # None where it is not a file: a dangling link
+    state: os.stat_result | None  # None where it is not a file: a dangling link, a pipe
 
     @property
     def stamp(self) -> str:
@@ -61,7 +63,7 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
             return None
         raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no recorded state in "
                        f"{recorded}; correct the path, or copy that file from a machine that has the corpus")
-    read = [file for file in files if params.hash == "content" or not file.name]
+    read = [file for file in files if file.state and (params.hash == "content" or not file.name)]
     hashes = _contents(read, cache / f"{name}.json") if read else {}
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
@@ -72,29 +74,44 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
     return scan
 
 
-def _files_below(root: str, folder: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[_File]:
-    """All files below a folder, also behind links, but not in cycles; none if there is no such folder."""
-    try:
-        state = Path(root, folder).stat()
-    except FileNotFoundError:
+def _files_below(root: str) -> Iterator[_File]:
+    """All files below a folder, also behind links, but not in cycles; none if there is no such folder.
+
+    What is neither a file nor a folder, or cannot be looked at, has no state, as a dangling link: the importer reports
+    it. Raises OSError if the folder itself cannot be read.
+    """
+    if not os.path.lexists(root):
         return
-    if (state.st_dev, state.st_ino) in above:
-        return
-    above |= {(state.st_dev, state.st_ino)}
-    with os.scandir(Path(root, folder)) as entries:
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        path = Path(root, folder)
+        try:
+            state = path.stat()
+            with os.scandir(path) as listing:
+                entries = [] if (state.st_dev, state.st_ino) in above else list(listing)
+        except OSError:
+            if not folder:
+                raise
+            yield _File(folder, str(path), None)
+            continue
+        inner = above | {(state.st_dev, state.st_ino)}
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                yield from _files_below(root, f"{folder}{entry.name}/", above)
+            found = state_of(entry.path)
+            if found and stat.S_ISDIR(found.st_mode):
+                waiting.append((f"{folder}{entry.name}/", inner))
             else:
-                yield _File(folder + entry.name, entry.path, entry.stat() if entry.is_file() else None)
+                yield _File(folder + entry.name, entry.path, _of_file(found))
 
 
 def _files_of_table(table: Path) -> Iterator[_File]:
     """A CSV file and the files that its column `path` names, relative to its folder; the importer checks the table."""
     if not table.exists():
         return
+    if not (table.is_file() or table.is_dir()):
+        raise OSError(errno.EINVAL, "not a file", str(table))
     yield _File("", str(table), table.stat())
     with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         rows = csv.reader(lines)
@@ -106,12 +123,17 @@ def _files_of_table(table: Path) -> Iterator[_File]:
             raise KoeError(f"{table}, line {rows.line_num}: {error}") from None
     for name in names:
         path = table.parent / name
-        yield _File(name, str(path), path.stat() if path.is_file() else None)
+        yield _File(name, str(path), _of_file(state_of(path)))
+
+
+def _of_file(state: os.stat_result | None) -> os.stat_result | None:
+    """The state of a file; None for anything else: opening a pipe or a device could take for ever."""
+    return state if state and stat.S_ISREG(state.st_mode) else None
 
 
 def _contents(files: list[_File], cache: Path) -> dict[str, str]:
     """Each file's content as a hash, by the file's name; from `cache` where the file is unchanged."""
-    known = read_json(cache) if cache.exists() else {}
+    known = _remembered(cache)
     by_identity = {file.identity: file for file in files}
     unknown = [identity for identity in by_identity if identity not in known]
     read = dict(zip(unknown, thread_map(_content, map(by_identity.__getitem__, unknown), THREADS), strict=True))
@@ -122,6 +144,15 @@ def _contents(files: list[_File], cache: Path) -> dict[str, str]:
     if remembered != known:
         write_json(cache, remembered)
     return {file.name: hashes[identity] for identity, file in by_identity.items()}
+
+
+def _remembered(cache: Path) -> dict[str, str]:
+    """What was read before; nothing where that is lost or damaged, since it can be read again."""
+    try:
+        known = read_json(cache)
+    except (OSError, ValueError, KoeError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _content(file: _File) -> str:

@@ -1,22 +1,46 @@
-"""Text files of a corpus, UTF-8: lines of `id<TAB>text`, and CSV tables."""
+"""Text files of a corpus, UTF-8: lines of `id<TAB>text`, and CSV tables.
+
+Lines end at \\n, \\r\\n and \\r, and nowhere else: U+2028, U+0085, form feeds and their like, which programs leave
+inside texts, are spaces in them, and so is a line end inside the quotes of a CSV table.
+"""
 
 import csv
+import io
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from koe.errors import KoeError
 
+_BREAK = re.compile(r"[^\S\t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][^\S\t]*")  # where str.splitlines ends a line
+_BINARY = 0.25  # share of NUL characters from which a file is not text: UTF-16 without a mark has every other one
+
+
+def one_line(text: str) -> str:
+    """The text with a space for each line end, and for whatever else str.splitlines takes for one."""
+    return _BREAK.sub(" ", text)
+
 
 def read_lines(path: str | Path, expected: str = "lines of text") -> list[str]:
-    """A file's lines. Raises KoeError naming it if it is missing, not readable, or not UTF-8."""
+    """A file's lines, without their ends. Raises KoeError naming it if it is missing, not readable, or not UTF-8."""
+    return [one_line(line) for line in _content(path, expected).removesuffix("\n").split("\n")]
+
+
+def _content(path: str | Path, expected: str) -> str:
+    """A file's text, each line end a \\n."""
     path = Path(path)
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        if path.exists() and not path.is_file():
+            raise KoeError(f"{path} cannot be read: it is not a file; expected {expected}")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise KoeError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from None
     except OSError as error:
         raise KoeError(f"{path} cannot be read ({error.strerror}); expected {expected}") from None
+    if text.count("\0") > _BINARY * len(text):
+        raise KoeError(f"{path}: not UTF-8 (NUL characters, as in UTF-16); save it as UTF-8")
+    return text
 
 
 def read_sentences(path: str | Path) -> dict[str, str]:
@@ -43,10 +67,11 @@ def read_csv(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields line number and stripped values of every row of a CSV file with a header; optional ones may be missing.
 
-    Raises KoeError naming file and line: not UTF-8, a column missing or unknown, a required value empty, a row of
-    another length.
+    A value is on one line (`one_line`). Raises KoeError naming file and line: not UTF-8, a column missing or unknown, a
+    required value empty, a row of another length.
     """
-    rows = csv.DictReader(read_lines(path, f"CSV with columns {', '.join(required)}"), strict=True)
+    content = _content(path, f"CSV with columns {', '.join(required)}")
+    rows = csv.DictReader(io.StringIO(content, newline=""), strict=True)
     columns = [column.strip() for column in rows.fieldnames or []]
     missing = [column for column in required if column not in columns]
     unknown = [column for column in columns if column not in (*required, *optional)]
@@ -58,7 +83,7 @@ def read_csv(
         for row in rows:
             if None in row or None in row.values():
                 raise KoeError(f"{path}, line {rows.line_num}: not {len(columns)} values; quote values with commas")
-            values = dict.fromkeys(optional, "") | {column: value.strip() for column, value in row.items()}
+            values = dict.fromkeys(optional, "") | {column: one_line(value).strip() for column, value in row.items()}
             if empty := [column for column in required if not values[column]]:
                 raise KoeError(f"{path}, line {rows.line_num}: no {empty[0]}")
             yield rows.line_num, values

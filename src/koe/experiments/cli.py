@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from koe.errors import KoeError
+from koe.terminal import show
 
 experiments = typer.Typer(no_args_is_help=True, help="Named experiments (experiments/**/*.yaml): list, run, compare.")
 
@@ -72,7 +73,7 @@ def note_experiment(
     """Adds a note to an experiment; koe exp list, show and compare print it."""
     from koe.experiments.notes import write_note
 
-    print(f"noted; to share it: {write_note(name, text)}")
+    show(f"noted; to share it: {write_note(name, text)}")
 
 
 @experiments.command("verify")
@@ -82,12 +83,12 @@ def verify_experiment(name: str) -> None:
 
     result = verify(name)
     for difference in result.different:
-        print(difference)
+        show(difference)
     if result.different:
-        print(f"{len(result.different)} of {result.metrics} metrics differ from those of {name} ({result.commit[:7]}). "
-              "They are equal only with the same processor, number of threads (OMP_NUM_THREADS) and package versions")
+        show(f"{len(result.different)} of {result.metrics} metrics differ from those of {name} ({result.commit[:7]}). "
+             "They are equal only with the same processor, number of threads (OMP_NUM_THREADS) and package versions")
         raise typer.Exit(1)
-    print(f"{name} ({result.commit[:7]}): all {result.metrics} metrics in {result.files} files are identical")
+    show(f"{name} ({result.commit[:7]}): all {result.metrics} metrics in {result.files} files are identical")
 
 
 @experiments.command("sweep")
@@ -132,11 +133,11 @@ def sweep_parameters(
         try:
             run_sweep(sweep, Budget(trials, hours), DvcRunner(sweep.objective, sweep.until, sweep.folder))
         except KeyboardInterrupt:
-            print(f"stopped; koe exp sweep {name} with the same budget continues it")
+            show(f"stopped; koe exp sweep {name} with the same budget continues it")
             raise typer.Exit(130) from None
     study = open_study(sweep)
     print_summary(sweep, study)
-    print(write_page(sweep, study))
+    show(write_page(sweep, study))
 
 
 @experiments.command("compare")
@@ -158,4 +159,4 @@ def compare_runs(
     with replacing(output / "index.html") as temporary:
         temporary.write_text(build_comparison_page(comparison), encoding="utf-8")
     print_comparison(comparison)
-    print(f"listen: {output / 'index.html'}")
+    show(f"listen: {output / 'index.html'}")

@@ -8,6 +8,7 @@ from koe.evaluation.metric import Metric
 from koe.experiments.comparison import ComparedValue, Comparison
 from koe.experiments.comparison_page import finer
 from koe.report.summary import ARROWS
+from koe.terminal import plain
 
 _VERDICTS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "within noise": "[dim]noise[/]",
              "equal": "[dim]same[/]", None: ""}  # short, so that three runs fit a terminal
@@ -17,9 +18,9 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """Prints warnings, and a row per metric: every run's value, and the interval of its difference to the first run."""
     console = console or Console()
     for line in (*comparison.warnings, *comparison.missing):
-        console.print(f"! {line}", style="yellow", highlight=False, markup=False)
+        console.print(plain(f"! {line}"), style="yellow", highlight=False, markup=False)
     for run in comparison.runs:
-        console.print(f"{run.letter}: {'; '.join([run.name, *run.notes])}", highlight=False, markup=False)
+        console.print(plain(f"{run.letter}: {'; '.join([run.name, *run.notes])}"), highlight=False, markup=False)
     headline = comparison.tables[0]
     console.print(f"{headline.title}, {comparison.pairs} held-out pairs; 95 % intervals over utterances of the "
                   "differences to A", highlight=False)

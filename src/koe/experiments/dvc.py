@@ -39,7 +39,7 @@ def git(*arguments: str, folder: Path | None = None, variables: Mapping[str, str
                             capture_output=True, text=True, check=False)
     if result.returncode:
         raise KoeError(f"git {' '.join(arguments)}: {result.stderr.strip() or f'status {result.returncode}'}")
-    return result.stdout.splitlines()
+    return _lines(result.stdout)
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> list[str]:
@@ -48,7 +48,12 @@ def dvc(*arguments: str, folder: Path | None = None) -> list[str]:
                             check=False)
     if result.returncode:
         raise KoeError(f"dvc {' '.join(arguments)}: {result.stderr.strip() or f'status {result.returncode}'}")
-    return result.stdout.splitlines()
+    return _lines(result.stdout)
+
+
+def _lines(output: str) -> list[str]:
+    """The lines of an output: str.splitlines would also end one at U+2028 or a form feed inside a text."""
+    return output.removesuffix("\n").split("\n") if output else []
 
 
 def dvc_aloud(*arguments: str, folder: Path | None = None, variables: Mapping[str, str] | None = None) -> int:

@@ -10,6 +10,7 @@ from koe.experiments.named import compose, differences, experiment_names, read_e
 from koe.experiments.notes import notes_of
 from koe.params.reading import check, read_values
 from koe.pipeline.declaration import Pipeline
+from koe.terminal import show
 
 
 def print_list() -> None:
@@ -20,17 +21,17 @@ def print_list() -> None:
     width = max(map(len, [*(experiment.name for experiment in experiments), *others]), default=0)
     for folder, group in groupby(experiments, lambda experiment: experiment.name.rpartition("/")[0]):
         if folder:
-            print(f"\n{folder}/")
+            show(f"\n{folder}/")
         for experiment in group:
             date = f"{experiment.date}  " if experiment.date else ""
-            print(f"{experiment.name:{width}}  {date}{experiment.purpose}")
+            show(f"{experiment.name:{width}}  {date}{experiment.purpose}")
             for run in runs.get(experiment.run_name, []):
                 _print_notes(run.commit, width + 2)
     if others:
-        print("\nother runs")
+        show("\nother runs")
     for run in (run for name in others for run in runs[name]):
         date, = git("log", "-1", "--format=%cs", run.commit)
-        print(f"{run.name:{width}}  {date}, from {run.baseline[:7]}")
+        show(f"{run.name:{width}}  {date}, from {run.baseline[:7]}")
         _print_notes(run.commit, width + 2)
 
 
@@ -38,18 +39,18 @@ def print_experiment(pipeline: Pipeline, name: str) -> None:
     """Prints an experiment's purpose, and every parameter that differs from params.yaml, with the file that sets it."""
     experiment, values = read_experiment(name), read_values()
     composed = compose(values, experiment)
-    print(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
+    show(f"{experiment.date}: {experiment.purpose}" if experiment.date else experiment.purpose)
     if experiment.found:
-        print(f"found: {experiment.found}")
+        show(f"found: {experiment.found}")
     for difference in differences(values, composed):
         origin = experiment.origin(difference.parameter)
-        print(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
+        show(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
     try:
         check(pipeline.params, composed, f"experiments/{name}.yaml")
     except ParameterError as error:
         if not experiment.refused:
             raise
-        print(f"it is refused: {error}")
+        show(f"it is refused: {error}")
     if run_of(name):
         _print_notes(name)
 
@@ -64,9 +65,9 @@ def print_run(name: str) -> None:
         raise KoeError("koe exp show: the workspace is not a run; dvc params diff shows what was changed in it")
     run = run_of(name)
     date, subject = git("log", "-1", "--format=%cs%n%s", run.commit if run else commit)
-    print(f"{date}: run from {run.baseline[:7]}" if run else f"{date}: {subject} ({commit[:7]})")
+    show(f"{date}: run from {run.baseline[:7]}" if run else f"{date}: {subject} ({commit[:7]})")
     for difference in differences(_params(run.baseline), _params(run.commit)) if run else ():
-        print(f"  {difference}")
+        show(f"  {difference}")
     _print_notes(name)
 
 
@@ -76,4 +77,4 @@ def _params(commit: str) -> dict[str, object]:
 
 def _print_notes(name: str, indent: int = 0) -> None:
     for note in notes_of(name):
-        print(f"{'':{indent}}{note}")
+        show(f"{'':{indent}}{note}")

@@ -128,6 +128,17 @@ def experiment_names(folder: str | Path = FOLDER) -> list[str]:
     return sorted(names, key=lambda name: (name.count("/"), name))
 
 
+def require_own_run_name(experiment: Experiment, folder: str | Path = FOLDER) -> None:
+    """Raises KoeError if another experiment has the same name in DVC, as `a/b-c` and `a-b/c` have.
+
+    Their runs would replace each other, and notes on one be shown with both.
+    """
+    if same := [name for name in experiment_names(folder)
+                if name != experiment.name and run_name_of(name) == experiment.run_name]:
+        raise KoeError(f"{experiment.name} and {same[0]} are both {experiment.run_name} in DVC, where names cannot "
+                       f"contain a slash; rename one of them in {folder}/")
+
+
 def compose(values: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
     """The content of params.yaml with the overrides of an experiment and of its bases.
 

@@ -7,9 +7,17 @@ from pathlib import Path
 from koe.errors import KoeError
 from koe.experiments.dvc import dvc, dvc_aloud, git, run_references
 from koe.experiments.idea import on as idea_on
-from koe.experiments.named import Experiment, arguments, compose, differences, read_experiment
+from koe.experiments.named import (
+    Experiment,
+    arguments,
+    compose,
+    differences,
+    read_experiment,
+    require_own_run_name,
+)
 from koe.params.reading import check, read_values
 from koe.pipeline.declaration import Pipeline
+from koe.terminal import show
 
 
 def run(
@@ -25,6 +33,8 @@ def run(
     values = read_values()
     experiments = [_at_size_of(pipeline, other, read_experiment(name)) if other else read_experiment(name)
                    for name in names]
+    for experiment in experiments:
+        require_own_run_name(experiment)
     _require_new([experiment.run_name for experiment in experiments], options)
     complete = []
     for experiment in experiments:
@@ -36,8 +46,8 @@ def run(
     if failed:
         raise KoeError(f"{len(failed)} of {len(complete)} failed, see above: {', '.join(failed)}")
     if queue:
-        print(f"queued: {', '.join(experiment.run_name for experiment in complete)}. Start them with dvc queue start "
-              "(-j 2: two at a time); dvc queue status lists them, dvc queue logs NAME shows the output of one")
+        show(f"queued: {', '.join(experiment.run_name for experiment in complete)}. Start them with dvc queue start "
+             "(-j 2: two at a time); dvc queue status lists them, dvc queue logs NAME shows the output of one")
 
 
 def _run(experiment: Experiment, options: Sequence[str]) -> int:
@@ -60,7 +70,7 @@ def apply(name: str) -> None:
         missing = re.findall(r"^(\S+)$", listing.partition("Is your cache")[0], re.MULTILINE)
         if not missing or not all(map(_is_never_run, missing)):
             raise
-    print(f"{name} is in the workspace")
+    show(f"{name} is in the workspace")
 
 
 def _is_never_run(output: str) -> bool:
@@ -74,11 +84,11 @@ def _at_size_of(pipeline: Pipeline, other: str, experiment: Experiment) -> Exper
     """The experiment's idea on the other one; prints what was taken over and what was not."""
     values, base = read_values(), read_experiment(other)
     combined, behind = idea_on(experiment, base, values, pipeline.idea)
-    print(f"{combined.run_name}: {combined.purpose}")
+    show(f"{combined.run_name}: {combined.purpose}")
     for difference in differences(compose(values, base), compose(values, combined)):
-        print(f"  {difference}")
+        show(f"  {difference}")
     if behind:
-        print(f"  as in {other}: {', '.join(difference.parameter for difference in behind)}")
+        show(f"  as in {other}: {', '.join(difference.parameter for difference in behind)}")
     return combined
 
 

@@ -31,6 +31,7 @@ from koe.files import read_json, write_json
 from koe.params.reading import at, check
 from koe.pipeline.declaration import Pipeline, load_pipeline
 from koe.randomness import seed_for
+from koe.terminal import plain
 from koe.workspace import work_root
 
 FAILURES = 3  # in a row, after which something other than the parameters must be wrong
@@ -249,7 +250,7 @@ def _composed(sweep: Sweep, study: optuna.Study, trial: optuna.Trial) -> Trial |
         check(sweep.pipeline.params, values, experiment.name)
     except ParameterError as error:
         trial.set_user_attr("refused", str(error))
-        tqdm.write(f"not run: {error}")
+        tqdm.write(plain(f"not run: {error}"))
         return None
     return Trial(experiment.name, values, arguments(sweep.parameters, experiment))
 
@@ -281,7 +282,7 @@ def _run(
         return TrialState.PRUNED
     except TrialFailed as error:
         trial.set_user_attr("failed", str(error))
-        bar.write(f"failed: {error}")
+        bar.write(plain(f"failed: {error}"))
         study.tell(trial, state=TrialState.FAIL)
         return TrialState.FAIL
     study.tell(trial, value)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from koe.evaluation.metric import MISSING
 from koe.experiments.space import Choices, Domain
@@ -19,6 +20,7 @@ from koe.experiments.sweep import Sweep, best_trial, has_run, trial_name
 from koe.files import replacing
 from koe.report.drawing import bars_svg, curves_svg
 from koe.report.page import HERE, content, templates
+from koe.terminal import plain
 
 STATES = ("complete", "pruned", "unfinished", "failed", "refused")  # in the table's order
 FEWEST = 4  # finished trials that the importance of parameters needs
@@ -117,11 +119,12 @@ def print_summary(sweep: Sweep, study: optuna.Study, console: Console | None = N
     table.add_column("state")
     for row in rows:
         drawn = [shown(row.drawn[name]) if name in row.drawn else MISSING for name in short]
-        table.add_row(row.name, _value(row), *drawn, row.state + (f" at step {row.step}" if row.step else ""))
+        state = row.state + (f" at step {row.step}" if row.step else "")
+        table.add_row(*(Text(plain(cell)) for cell in (row.name, _value(row), *drawn, state)))
     console = console or Console()
     console.print(table)
     for line in [*result_lines(sweep, study), *(row.why for row in rows if row.why)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _value(row: Row) -> str:

@@ -18,6 +18,7 @@ from koe.errors import KoeError, ParameterError
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
 from koe.pipeline.loading import FILE, load_declaration
+from koe.terminal import plain
 
 # Must be set before PyTorch is imported. By default its threads wait for each other in a busy loop, which is 5 % faster
 # on an idle machine and ten times slower on one that runs anything else.
@@ -100,7 +101,7 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
                 check(load_declaration().params, values)
             main(self.parameters.read(values, *keys), self.inputs.of(*keys), self.outputs.of(*keys), *keys)
         except KoeError as error:
-            print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+            print(plain(f"{sys.argv[0]}: {error}"), file=sys.stderr)
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             print(f"{sys.argv[0]}: interrupted; dvc repro runs it again, and a training run continues from its last "

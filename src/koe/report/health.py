@@ -11,6 +11,7 @@ from rich.text import Text
 from koe.errors import KoeError
 from koe.evaluation.metric import MISSING
 from koe.report.drawing import number_text
+from koe.terminal import plain
 
 _LONGEST = 20  # lines of a list; the rest is counted
 _SPEAKER_COLUMNS = ("Speaker", "Kept", "Hours", "LUFS", "±", "Noise\ndB", "Clip-\nped", "F0 Hz\nlow", "\nmedian",
@@ -52,7 +53,7 @@ def _print_totals(console: Console, counts: Mapping[str, Any]) -> None:
         f"{hours['kept']:.2f} of {hours['imported']:.2f} hours; {unaccounted}",
         f"pairs: {', '.join(f'{number} {split}' for split, number in pairs.items())}",
     )
-    console.print(Text("\n".join(lines)))
+    console.print(_text("\n".join(lines)))
 
 
 def _print_corpus(console: Console, name: str, corpus: Mapping[str, Any]) -> None:
@@ -66,7 +67,7 @@ def _print_corpus(console: Console, name: str, corpus: Mapping[str, Any]) -> Non
     if len(rows) > 1:
         rows.append(_speaker_row("all", corpus))
     _print_heading(console, name)
-    console.print(Text("\n".join(facts)))
+    console.print(_text("\n".join(facts)))
     console.print(_table(_SPEAKER_COLUMNS, rows))
 
 
@@ -106,18 +107,18 @@ def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
         return
     _print_heading(console, title)
     for entry in entries[:_LONGEST]:
-        console.print(Text(f"- {entry}"))
+        console.print(_text(f"- {entry}"))
     _print_rest(console, len(entries))
 
 
 def _print_heading(console: Console, title: str) -> None:
     console.print()
-    console.print(Text(title, style="bold"))
+    console.print(_text(title, style="bold"))
 
 
 def _print_rest(console: Console, count: int) -> None:
     if count > _LONGEST:
-        console.print(Text(f"and {count - _LONGEST} more, in metrics/data.json"))
+        console.print(_text(f"and {count - _LONGEST} more, in metrics/data.json"))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0, texts: Sequence[str] = ()) -> Table:
@@ -127,8 +128,13 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int =
         table.add_column(column, justify="left" if text else "right", vertical="bottom", no_wrap=not text,
                          overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # Text, so that brackets in names are not read as markup
+        table.add_row(*map(_text, row))
     return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    """As it is: brackets in a name are no markup, and control characters are shown."""
+    return Text(plain(text), style)
 
 
 def _counted(histogram: Mapping[str, int], unit: str = "") -> str:

@@ -6,9 +6,11 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from koe.pipeline.declaration import Evaluation
 from koe.report.results import conditions
+from koe.terminal import plain
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
 
@@ -23,5 +25,5 @@ def print_summary(summary: Mapping[str, Any], evaluation: Evaluation, console: C
     for condition, values in conditions(summary, evaluation).items():
         cells = [metric.text(values.get(metric.name)) for metric in evaluation.metrics]
         style = "bold" if evaluation.condition(condition).made else None
-        table.add_row(evaluation.label(condition), *cells, style=style)
+        table.add_row(Text(plain(evaluation.label(condition))), *cells, style=style)
     (console or Console()).print(table)

@@ -5,6 +5,7 @@ from typing import Any
 
 from koe.audio.params import SpeakerPitch
 from koe.device import resolve_device
+from koe.terminal import plain
 from koe.training.loop import train
 from koe.training.references import ModelReference
 from koe.training.session import Session
@@ -27,10 +28,10 @@ def train_vocoder(
     """
     mel = data.dataset.mel_params
     if warning := scratch_warning(params, data.hours):
-        print(warning)
+        print(plain(warning))
     initial = initial_models(params, mel, seed, start)
     for line in initial.report:
-        print(line)
+        print(plain(line))
     task = VocoderTask(initial.generator, initial.discriminators, params, data, validation, seed, resolve_device(),
                        pitch, initial.optimizer_states)
     identity: dict[str, Any] = {

@@ -70,3 +70,9 @@ def test_libritts_r(tmp_path: Path, record, run) -> None:
 def test_a_recording_without_text(libritts: Path, run) -> None:
     next(libritts.glob("dev-clean/*/*/*_000008_*.normalized.txt")).unlink()
     assert run("libritts", libritts).note("without text").startswith("1 of 4")
+
+
+def test_texts_without_a_recording_are_named(libritts: Path, run) -> None:
+    (libritts / "dev-clean/84/121123/84_121123_000008_000000.wav").unlink()
+    result = run("libritts", libritts)
+    assert result.note("texts without") == "1 texts without a recording: 84_121123_000008_000000.normalized.txt"

@@ -36,3 +36,20 @@ def test_without_metadata(ljspeech: Path, run) -> None:
     (ljspeech / "metadata.csv").unlink()
     with pytest.raises(KoeError, match=r"corpora\.c\.path: looked for .*/metadata\.csv.* holds README, wavs"):
         run("ljspeech", ljspeech)
+
+
+def test_a_list_of_files_instead_of_names(ljspeech: Path, run) -> None:
+    lines = (ljspeech / "metadata.csv").read_text().replace("-0001|", "-0001.wav|").replace("Stella|", "Stella\u2028|")
+    lines = lines.replace("LJ001-0002", "wavs/lj001-0002")
+    (ljspeech / "metadata.csv").write_text(lines, encoding="utf-8")
+    result = run("ljspeech", ljspeech)
+    assert result.column("text") == {"LJ/LJ001-0001": '"Call two Doctor Stella,', "LJ/LJ001-0003": STELLA,
+                                     "LJ/LJ001-0002": "in being comparatively modern."}
+    assert result.quarantine == {"LJ/LJ001-0004": "missing_file"}
+    assert result.note("have no file") == "1 listed recordings have no file: LJ/LJ001-0004"
+
+
+def test_audio_of_an_unknown_suffix_is_a_row_here_too(ljspeech: Path, run) -> None:
+    (ljspeech / "wavs" / "LJ001-0003.wav").rename(ljspeech / "wavs" / "LJ001-0003.foo")
+    assert run("ljspeech", ljspeech).quarantine == {
+        "LJ/LJ001-0003": "missing_file", "LJ/LJ001-0004": "missing_file", "LJ/LJ001-0003.foo": "unknown_format"}

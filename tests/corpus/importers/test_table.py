@@ -1,5 +1,6 @@
 """Recordings listed in a CSV file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_match_by_text(recordings: Path, run) -> None:
     result = run("table", file, match="text")
     assert result.table["sentence"].value_counts().to_dict() == {
         result.table["sentence"].iloc[1]: 2, "ann_003": 1, "bob_003": 1}
+
+
+def test_one_odd_path_is_one_row(recordings: Path, run) -> None:
+    os.mkfifo(recordings / "pipe.wav")
+    file = _table(recordings, "audio/ann 1.wav,ann,ok", "pipe.wav,ann,pipe", "/dev/zero,ann,device", ".,ann,folder",
+                  "a\0b,ann,nul", "x" * 300 + ",ann,long", header="path,speaker,sentence")
+    result = run("table", file)
+    assert list(result.table["sentence"]) == ["ok"]
+    assert result.quarantine == {"ann/pipe": "not_a_file", "ann/device": "not_a_file", "ann/folder": "not_a_file",
+                                 "ann/nul": "unreadable", "ann/long": "unreadable"}

@@ -1,5 +1,6 @@
 """VCTK: both releases, both microphones, and sentences by text, for the numbers say nothing."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,12 @@ def test_two_releases_side_by_side_are_not_guessed_at(vctk080: Path, vctk092: Pa
 def test_texts_that_cannot_be_read(vctk080: Path, run) -> None:
     (vctk080 / "txt/p226/p226_001.txt").write_bytes(b"caf\xe9")
     assert run("vctk", vctk080).quarantine == {"p226/p226_001": "unreadable_text"}
+
+
+def test_no_file_is_passed_over(vctk092: Path, run) -> None:
+    folder = vctk092 / "wav48_silence_trimmed" / "p225"
+    (folder / "p225_002_mic1.flac").rename(folder / "p225_002.flac")
+    shutil.copy(folder / "p225_001_mic1.flac", folder / "p225_001_mic1.FLAC")
+    result = run("vctk", vctk092, speakers=["p225"], match="name")
+    assert result.quarantine == {"p225/p225_001": "sentence_twice", "p225/p225_002": "missing_file"}
+    assert result.note("neither microphone") == "1 files are of neither microphone: p225_002.flac"

@@ -20,6 +20,8 @@ def list_asterisk(name: str, params: CorpusParams, quarantine: Quarantine) -> Li
     choose_speakers(name, params, [SPEAKER])
     root = find_root(name, params, FOLDER) / FOLDER
     folders = [folder for folder in folders_in(root) if folder.name != "silence"]
-    prompts = [(f"{folder.name}-{path.stem}", path) for folder in folders for path in audio_in(folder)]
-    prompts += [(path.stem, path) for path in audio_in(root) if path.stem not in NO_SPEECH]
+    owner = f"{name}/{SPEAKER}"
+    prompts = [(f"{folder.name}-{path.stem}", path) for folder in folders
+               for path in audio_in(folder, owner, quarantine)]
+    prompts += [(path.stem, path) for path in audio_in(root, owner, quarantine) if path.stem not in NO_SPEECH]
     return Listing([Recording(SPEAKER, sentence, path, gender="female") for sentence, path in prompts], LICENCE, "en")

@@ -34,7 +34,7 @@ def list_cmu_arctic(name: str, params: CorpusParams, quarantine: Quarantine) -> 
     for speaker in choose_speakers(name, params, sorted(speakers)):
         texts = _prompts(require(name, speakers[speaker] / PROMPTS), listing.notes)
         audio = require(name, speakers[speaker] / "wav")
-        listing.recordings += from_transcript(audio, texts, speaker, GENDERS.get(speaker, ""))
+        listing.recordings += from_transcript(name, audio, texts, speaker, GENDERS.get(speaker, ""), quarantine)
     return listing
 
 
@@ -53,7 +53,7 @@ def _folders(name: str, params: CorpusParams) -> dict[str, Path]:
 
 def _prompts(path: Path, notes: list[str]) -> dict[str, str]:
     lines = [line for line in read_lines(path) if line.strip()]
-    prompts = [match for match in map(PROMPT.fullmatch, lines) if match]
-    if len(prompts) < len(lines):
-        notes.append(f'{path}: no ( NAME "text" ) in {len(lines) - len(prompts)} lines')
-    return {match[1]: match[2].replace('\\"', '"') for match in prompts}
+    texts = {match[1]: match[2].replace('\\"', '"') for match in map(PROMPT.fullmatch, lines) if match}
+    if len(texts) < len(lines):
+        notes.append(f'{path}: no ( NAME "text" ), or a repeated name, in {len(lines) - len(texts)} lines')
+    return texts

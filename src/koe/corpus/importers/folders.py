@@ -11,20 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
-from koe.audio.files import SUFFIXES
+from koe.audio.files import SUFFIXES, is_audio
 from koe.corpus.importers.listing import (
     Listing,
     Recording,
-    audio_in,
     choose_speakers,
+    entries_in,
+    find_lines,
     folders_in,
+    quarantine_odd,
     some,
+    unused_note,
     with_texts,
 )
 from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv, read_sentences
 from koe.errors import KoeError
+from koe.files import is_folder, is_link
 
 OUTSIDE_FOLDER = "outside_its_folder"
 NOT_IN_TABLE = "not_in_the_table"
@@ -38,65 +42,98 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
     """Lists folders of recordings: those of `speakers`; if null, those of source and target; if null too, all of them.
 
     Quarantined: a file that a link leads out of its speaker's folder, a file that the table lacks, a text that is not
-    UTF-8. Raises KoeError naming the parameter if a folder is missing.
+    UTF-8, and what `quarantine_odd` and `entries_in` find. Raises KoeError naming the parameter if a folder is
+    missing.
     """
     root = Path(params.path)
-    if not root.is_dir():
+    if not is_folder(root):
         raise KoeError(f"corpora.{name}.path: {root} is not a folder; expected one with a folder of recordings "
                        "for each speaker")
     speakers = choose_speakers(name, params, [folder.name for folder in folders_in(root)])
     if params.speakers is None and params.source and params.target:
         speakers = [speaker for speaker in speakers if normalize("NFC", speaker) in (params.source, params.target)]
+    listing = Listing([], LICENCE, "")
     ignored: Counter[str] = Counter()
-    if stray := len(audio_in(root)):
+    if stray := sum(path.suffix.lower() in SUFFIXES or is_audio(path)
+                    for path in root.iterdir() if not path.name.startswith(".")):
         ignored["beside the speakers' folders"] = stray
+    beside: list[Path] = []
     recordings = [recording for speaker in speakers
-                  for recording in _of_speaker(name, root / speaker, ignored, quarantine)]
-    texts = read_sentences(root / TEXTS) if (root / TEXTS).is_file() else {}
-    recordings = [replace(recording, text=texts.get(recording.sentence, "")) for recording in recordings]
-    recordings = _with_texts_beside(name, recordings, quarantine)
+                  for recording in _of_speaker(name, root / speaker, beside, ignored, quarantine)]
+    if ignored:
+        listing.notes.append(f"{ignored.total()} files ignored that are not recordings of a speaker: "
+                             + some(f"{suffix} {count}" for suffix, count in ignored.most_common()))
+    if (root / TEXTS).exists():
+        recordings = _with_texts_of_list(root / TEXTS, recordings, listing.notes)
+    recordings = _with_texts_beside(name, recordings, beside, quarantine, listing.notes)
     if params.match == "table":
         recordings = list(_named_by_table(name, root, speakers, recordings, quarantine))
-    return Listing(recordings, LICENCE, "", _notes(ignored))
+    listing.recordings += recordings
+    return listing
 
 
-def _of_speaker(name: str, folder: Path, ignored: Counter[str], quarantine: Quarantine) -> Iterator[Recording]:
-    """The audio files below a speaker's folder; other files are counted."""
-    root = folder.resolve()
-    for path, linked in sorted(_files(folder), key=lambda file: os.fspath(file[0])):
+def _of_speaker(
+    name: str, folder: Path, beside: list[Path], ignored: Counter[str], quarantine: Quarantine
+) -> Iterator[Recording]:
+    """The audio files below a speaker's folder; .txt files are added to `beside`, other files are counted."""
+    root, owner = folder.resolve(), f"{name}/{folder.name}"
+    for path, linked in sorted(_files(folder, owner, quarantine), key=lambda file: os.fspath(file[0])):
         suffix = path.suffix.lower()
         if path.name.startswith("."):
             ignored["hidden"] += 1
-        elif suffix in SUFFIXES and linked and _leads_out(path.resolve(), root):
-            quarantine.add(f"{name}/{folder.name}/{path.stem}", OUTSIDE_FOLDER,
-                           f"{path} leads to {path.resolve()}, outside its speaker's folder")
+        elif suffix in SUFFIXES and linked and _leads_out(path, root):
+            quarantine.add(f"{owner}/{path.stem}", OUTSIDE_FOLDER,
+                           f"{path} leads to {os.path.realpath(path)}, outside its speaker's folder")
         elif suffix in SUFFIXES:
             yield Recording(folder.name, normalize("NFC", path.stem), path)
-        elif suffix != ".txt":
+        elif suffix == ".txt":
+            beside.append(path)
+        elif not quarantine_odd(path, owner, quarantine):
             ignored[suffix or path.name] += 1
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
+def _files(folder: Path, owner: str, quarantine: Quarantine) -> Iterator[tuple[Path, bool]]:
     """All files below a folder, and whether each is a link; folders that are hidden or linked are not entered."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield from _files(folder / entry.name)
+    waiting = [folder]
+    while waiting:
+        for path in entries_in(waiting.pop(), owner, quarantine):
+            linked = is_link(path)
+            if not linked and is_folder(path) and not path.name.startswith("."):
+                waiting.append(path)
             else:
-                yield folder / entry.name, entry.is_symlink()
+                yield path, linked
 
 
-def _leads_out(target: Path, root: Path) -> bool:
-    """Whether a link's target is outside `root`. DVC's cache (`…/files/md5/ab/cdef…`) holds the files themselves."""
+def _leads_out(path: Path, root: Path) -> bool:
+    """Whether a link leads out of `root`. DVC's cache (`…/files/md5/ab/cdef…`) holds the files themselves."""
+    target = Path(os.path.realpath(path))  # which, unlike resolve, takes a link to itself
     return not target.is_relative_to(root) and target.parts[-4:-2] != ("files", "md5")
 
 
-def _with_texts_beside(name: str, recordings: Sequence[Recording], quarantine: Quarantine) -> list[Recording]:
+def _with_texts_of_list(path: Path, recordings: Sequence[Recording], notes: list[str]) -> list[Recording]:
+    """The recordings with their texts in texts.tsv; what it has for no recording is noted."""
+    texts = read_sentences(path)
+    lines = find_lines(texts, recordings)
+    notes += unused_note(path, texts, lines)
+    return [replace(recording, text=texts[lines[place]]) if place in lines else recording
+            for place, recording in enumerate(recordings)]
+
+
+def _with_texts_beside(
+    name: str, recordings: Sequence[Recording], beside: Sequence[Path], quarantine: Quarantine, notes: list[str]
+) -> list[Recording]:
     """The recordings, those without text with that of NAME.txt beside them, if there is one."""
-    without_text = [recording for recording in recordings if not recording.text]
-    paths = [recording.path.with_suffix(".txt") for recording in without_text]
+    places = {recording.path.with_suffix(".txt"): place for place, recording in enumerate(recordings)}
+    lines = {places[path]: path for path in beside if path in places}
+    others = {f"{path.parent}/{path.stem}": path for path in beside if path not in places}  # in another form
+    found = find_lines(others, recordings)
+    lines = {place: others[name] for place, name in found.items()} | lines
+    if unused := [path.name for name, path in others.items() if name not in found.values()]:
+        notes.append(f"{len(unused)} .txt files are beside no recording of their name: {some(unused)}")
+    silent = [place for place, recording in enumerate(recordings) if not recording.text]
+    paths = [lines.get(place, recordings[place].path.with_suffix(".txt")) for place in silent]
     return [recording for recording in recordings if recording.text] + with_texts(
-        name, without_text, paths, f"texts of {name}", quarantine)
+        name, [recordings[place] for place in silent], paths, f"texts of {name}", quarantine)
 
 
 def _named_by_table(
@@ -106,27 +143,31 @@ def _named_by_table(
     if not (root / TABLE).is_file():
         raise KoeError(f"corpora.{name}.match: table, and {root / TABLE} does not exist; expected CSV with columns "
                        "file, sentence and optionally text")
-    rows = {normalize("NFC", Path(row["file"]).as_posix()): row
-            for _, row in read_csv(root / TABLE, ("file", "sentence"), ("text",))}
-    for recording in recordings:
-        row = rows.pop(normalize("NFC", recording.path.relative_to(root).as_posix()), None)
-        if row is None:
+    rows = _rows(root / TABLE)
+    lines = find_lines(rows, recordings)
+    for place, recording in enumerate(recordings):
+        if place not in lines:
             quarantine.add(f"{name}/{recording.speaker}/{recording.sentence}", NOT_IN_TABLE,
                            f"{recording.path} is not in {root / TABLE}")
         else:
+            row = rows[lines[place]]
             yield replace(recording, sentence=row["sentence"], text=row["text"] or recording.text)
     folders = {normalize("NFC", folder.name): folder.name for folder in folders_in(root)}
-    for file, row in rows.items():
-        speaker = folders.get(file.partition("/")[0])
+    for file in rows.keys() - set(lines.values()):
+        row, speaker = rows[file], folders.get(file.partition("/")[0])
         if speaker is None:
             quarantine.add(f"{name}/{file.partition('/')[0]}/{row['sentence']}", NO_SUCH_FOLDER,
                            f"{root / TABLE} names {file}, and {root} has no such folder")
-        elif speaker in speakers:
+        elif speaker in speakers and not os.path.lexists(root / file):  # what exists has been listed or quarantined
             yield Recording(speaker, row["sentence"], root / file, row["text"])
 
 
-def _notes(ignored: Counter[str]) -> list[str]:
-    if not ignored:
-        return []
-    return [f"{ignored.total()} files ignored that are not recordings of a speaker: "
-            + some(f"{suffix} {count}" for suffix, count in ignored.most_common())]
+def _rows(table: Path) -> dict[str, dict[str, str]]:
+    """Rows of sentences.csv by file. Raises KoeError naming a file that occurs twice."""
+    rows: dict[str, dict[str, str]] = {}
+    for line, row in read_csv(table, ("file", "sentence"), ("text",)):
+        file = normalize("NFC", Path(row["file"]).as_posix())
+        if file in rows:
+            raise KoeError(f"{table}, line {line}: file {file!r} occurs twice")
+        rows[file] = row
+    return rows

@@ -49,22 +49,23 @@ def list_jsss(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
         require(name, transcript, f"corpora.{name}.subsets limits it to what is there")
         audio = require(name, folder / AUDIO)
         if subset in WHOLE:
-            listing.recordings += from_transcript(audio, read_transcript(transcript, listing.notes), SPEAKER, "female")
+            texts = read_transcript(transcript, listing.notes)
+            listing.recordings += from_transcript(name, audio, texts, SPEAKER, "female", quarantine)
         else:
-            listing.recordings += _labelled(transcript, audio, listing.notes)
+            files = audio_in(audio, f"{name}/{SPEAKER}", quarantine)
+            listing.recordings += _labelled(transcript, audio, files, listing.notes)
     return listing
 
 
-def _labelled(transcripts: Path, audio: Path, notes: list[str]) -> list[Recording]:
-    """One recording for each label of each file."""
-    files = {path.stem: path for path in audio_in(audio)}
+def _labelled(transcripts: Path, audio: Path, found: list[Path], notes: list[str]) -> list[Recording]:
+    """One recording for each label of each file; `found`: the files in the folder `audio`."""
     labels = {path.stem: path for path in sorted(transcripts.glob("*.txt"))}
+    unrecorded = labels.keys() - {path.stem for path in found}
     recordings = []
-    for stem in sorted(files.keys() | labels.keys()):
-        path = files.get(stem, audio / f"{stem}.wav")
-        spans = _spans(labels[stem], notes) if stem in labels else [(None, None, "")]
+    for path in sorted([*found, *(audio / f"{stem}.wav" for stem in unrecorded)], key=lambda path: path.stem):
+        spans = _spans(labels[path.stem], notes) if path.stem in labels else [(None, None, "")]
         for number, (start, end, text) in enumerate(spans, start=1):
-            sentence = f"{stem}-{number:02d}" if stem in labels else stem
+            sentence = f"{path.stem}-{number:02d}" if path.stem in labels else path.stem
             recordings.append(Recording(SPEAKER, sentence, path, text, "female", start, end))
     return recordings
 

@@ -34,5 +34,6 @@ def list_jsut(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     for subset in subsets:
         transcript = require(name, root / subset / TRANSCRIPT, f"corpora.{name}.subsets limits it to what is there")
         texts = read_transcript(transcript, listing.notes)
-        listing.recordings += from_transcript(require(name, root / subset / "wav"), texts, SPEAKER, "female")
+        audio = require(name, root / subset / "wav")
+        listing.recordings += from_transcript(name, audio, texts, SPEAKER, "female", quarantine)
     return listing

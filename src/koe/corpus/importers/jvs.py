@@ -20,6 +20,7 @@ from koe.corpus.importers.listing import (
     find_root,
     folders_in,
     from_transcript,
+    is_there,
     read_transcript,
     require,
 )
@@ -72,9 +73,10 @@ def list_jvs(name: str, params: CorpusParams, quarantine: Quarantine) -> Listing
         for subset in subsets:
             folder = root / speaker / subset
             texts = read_transcript(require(name, folder / TRANSCRIPT), listing.notes)
-            recordings = from_transcript(require(name, folder / AUDIO), texts, speaker, genders.get(speaker, ""))
+            audio = require(name, folder / AUDIO)
+            recordings = from_transcript(name, audio, texts, speaker, genders.get(speaker, ""), quarantine)
             if subset == "nonpara30":  # fifty candidates, of which each speaker read thirty: not an error
-                existing = [recording for recording in recordings if recording.path.exists()]
+                existing = [recording for recording in recordings if is_there(recording.path)]
                 unread += len(recordings) - len(existing)
                 recordings = existing
             corrected = _corrected(name, subset, recordings, quarantine)
@@ -114,7 +116,7 @@ def _renamed(recordings: list[Recording], names: dict[str, str]) -> Iterator[Rec
     by_name = {recording.sentence: recording for recording in recordings}
     files = {sentence: by_name[file].path for file, sentence in names.items()
              if file in by_name and not by_name[file].text and sentence in by_name
-             and not by_name[sentence].path.exists()}
+             and not is_there(by_name[sentence].path)}
     taken = set(files.values())
     for recording in recordings:
         if recording.sentence in files:
@@ -125,7 +127,7 @@ def _renamed(recordings: list[Recording], names: dict[str, str]) -> Iterator[Rec
 
 def _unshifted(name: str, recordings: list[Recording], quarantine: Quarantine) -> Iterator[Recording]:
     """jvs058's recordings with the right files, unless a tool has renamed them (then there is no file 015)."""
-    if not any(recording.sentence == _sentence(15) and recording.path.exists() for recording in recordings):
+    if not any(recording.sentence == _sentence(15) and is_there(recording.path) for recording in recordings):
         yield from recordings
         return
     for recording in recordings:
@@ -133,7 +135,7 @@ def _unshifted(name: str, recordings: list[Recording], quarantine: Quarantine) -
         start, end = _SPLIT.get(number, (None, None))
         file = _sentence(min(_SPLIT) if number in _SPLIT else number - 1)
         yield replace(recording, path=recording.path.with_stem(file), start=start, end=end) if number else recording
-        if number == _LAST_SHIFTED and recording.path.exists():
+        if number == _LAST_SHIFTED and is_there(recording.path):
             quarantine.add(f"{name}/{_SHIFTED}/{recording.sentence}-surplus", KNOWN_ERROR,
                            f"{recording.path}: misnumbered; this sentence is in file 021 (listed by jvs_hiho)")
 

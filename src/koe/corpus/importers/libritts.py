@@ -18,9 +18,11 @@ from koe.corpus.importers.listing import (
     audio_in,
     choose_speakers,
     choose_subsets,
+    entries_in,
     find_root,
     folders_in,
     require,
+    some,
     with_texts,
 )
 from koe.corpus.params import CorpusParams
@@ -30,6 +32,7 @@ from koe.corpus.sentences_file import read_lines
 SUBSETS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean",
            "test-other")
 SPEAKERS = ("speakers.tsv", "SPEAKERS.txt")
+TEXT = ".normalized.txt"
 FAILED = "libritts_r_failed_speech_restoration_examples"
 LICENCE = "LibriTTS and LibriTTS-R: CC BY 4.0"
 
@@ -46,13 +49,20 @@ def list_libritts(name: str, params: CorpusParams, quarantine: Quarantine) -> Li
     listing = Listing([], LICENCE, "en")
     if not genders:
         listing.notes.append(f"no {' or '.join(SPEAKERS)} in {root}: genders are not known")
+    unspoken: list[Path] = []
     for reader in choose_speakers(name, params, sorted(readers, key=lambda reader: (len(reader), reader))):
-        for path in (path for chapter in folders_in(readers[reader]) for path in audio_in(chapter)):
-            if path.stem in failed:
-                quarantine.add(f"{name}/{reader}/{path.stem}", KNOWN_ERROR, f"{path}: listed as a failed restoration")
-            else:
-                listing.recordings.append(Recording(reader, path.stem, path, gender=genders.get(reader, "")))
-    texts = [recording.path.with_suffix(".normalized.txt") for recording in listing.recordings]
+        owner = f"{name}/{reader}"
+        for chapter in entries_in(readers[reader], owner, quarantine):
+            paths = audio_in(chapter, owner, quarantine) if not chapter.name.startswith(".") else []
+            unspoken += sorted(set(chapter.glob(f"*{TEXT}")).difference(path.with_suffix(TEXT) for path in paths))
+            for path in paths:
+                if path.stem in failed:
+                    quarantine.add(f"{owner}/{path.stem}", KNOWN_ERROR, f"{path}: listed as a failed restoration")
+                else:
+                    listing.recordings.append(Recording(reader, path.stem, path, gender=genders.get(reader, "")))
+    if unspoken:
+        listing.notes.append(f"{len(unspoken)} texts without a recording: {some(path.name for path in unspoken)}")
+    texts = [recording.path.with_suffix(TEXT) for recording in listing.recordings]
     listing.recordings = with_texts(name, listing.recordings, texts, f"texts of {name}", quarantine)
     return listing
 

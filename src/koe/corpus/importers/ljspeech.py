@@ -20,7 +20,7 @@ def list_ljspeech(name: str, params: CorpusParams, quarantine: Quarantine) -> Li
     listing = Listing([], LICENCE, "en")
     lines = read_transcript(root / METADATA, listing.notes, "|")
     texts = {sentence: _spelled_out(line) for sentence, line in lines.items()}
-    listing.recordings += from_transcript(require(name, root / "wavs"), texts, SPEAKER, "female")
+    listing.recordings += from_transcript(name, require(name, root / "wavs"), texts, SPEAKER, "female", quarantine)
     return listing
 
 

@@ -5,11 +5,12 @@ entered in `IMPORTERS`; the steps that are the same for all of them are here: na
 `utterances`, roles, cutting.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import pandas as pd
 
@@ -22,7 +23,17 @@ from koe.corpus.importers.jsss import list_jsss
 from koe.corpus.importers.jsut import list_jsut
 from koe.corpus.importers.jvs import list_jvs
 from koe.corpus.importers.libritts import list_libritts
-from koe.corpus.importers.listing import Lister, Listing, Recording, in_batches, named_by_text
+from koe.corpus.importers.listing import (
+    MISSING_FILE,
+    Lister,
+    Listing,
+    Recording,
+    in_batches,
+    kinds_below,
+    named_by_text,
+    require_file,
+    some,
+)
 from koe.corpus.importers.ljspeech import list_ljspeech
 from koe.corpus.importers.table import list_table
 from koe.corpus.importers.vctk import list_vctk
@@ -65,7 +76,6 @@ IMPORTERS: dict[str, Importer] = {
 }
 OPTIONS = frozenset().union(*(importer.options for importer in IMPORTERS.values()))
 
-MISSING_FILE = "missing_file"
 SENTENCE_TWICE = "sentence_twice"
 UNUSABLE_NAME = "unusable_name"
 OUTSIDE_FILE = "outside_its_file"
@@ -110,7 +120,8 @@ def import_corpus(name: str, params: CorpusParams, folder: str | Path) -> Import
     UTTERANCES.write(folder, table)
     quarantine.write(folder)
     write_json(folder / ABOUT, {"importer": params.importer, "licence": licence, "language": language})
-    quarantine.require_some(len(table), folder, f"check corpora.{name}.path ({params.path})")
+    found = kinds_below(Path(params.path)) if table.empty else ""
+    quarantine.require_some(len(table), folder, f"check corpora.{name}.path ({params.path}{found})")
     notes = [*notes, *_text_notes(name, table), f"licence: {licence}"]
     return Imported(table, quarantine, [*notes, quarantine.summary()] if quarantine.rows else notes)
 
@@ -132,6 +143,9 @@ def _tabulated(name: str, params: CorpusParams, listing: Listing, quarantine: Qu
                      "gender": recording.gender, "sentence": recording.sentence, "style": recording.style,
                      "text": recording.text, "language": recording.language or params.language or listing.language,
                      "role": roles.get(recording.speaker, "")} | row)
+    if missing := [row["utterance"] for row in quarantine.rows if row["reason"] == MISSING_FILE]:
+        listing.notes.append(f"{len(missing)} listed recordings have no file: "
+                             + some(utterance.partition("/")[2] for utterance in missing))
     table = pd.DataFrame(rows, columns=list(UTTERANCES.columns)).astype({"start": float, "end": float})
     return _first_sentences(name, params, table, listing.notes)
 
@@ -150,6 +164,7 @@ def _usable(name: str, recordings: list[Recording], quarantine: Quarantine) -> I
         speaker, sentence, style = takes[0].speaker, takes[0].sentence, takes[0].style
         unusable = [part for part in (speaker, sentence, *([style] if style else []))
                     if part != _printable(part) or not part.strip() or "/" in part]
+        unusable += [os.fspath(take.path) for take in takes if os.fspath(take.path) != _unicode(os.fspath(take.path))]
         if unusable:
             quarantine.add(utterance, UNUSABLE_NAME, f"{takes[0].path}: {unusable[0]!r}; rename it: a name is UTF-8 "
                            "without tabs, line ends and slashes")
@@ -165,8 +180,7 @@ def _header(recording: Recording) -> dict[str, Any] | AudioError:
     path, start = recording.path, recording.start or 0.0
     try:
         with naming(path):
-            if not path.exists():
-                raise AudioError(MISSING_FILE, f"{path}: the corpus lists it, and there is no such file")
+            require_file(path)
             info = audio_info(path)
             end = info.seconds if recording.end is None else recording.end
             if not 0 <= start < end <= info.seconds + ROUNDING:
@@ -195,6 +209,9 @@ def _text_notes(name: str, table: pd.DataFrame) -> list[str]:
         notes.append(f"{without_text} of {len(table)} recordings without text")
     if unknown := int((table["language"] == "").sum()):
         notes.append(f"{unknown} recordings in no stated language; corpora.{name}.language states it")
+    if alike := _alike(table["sentence"]):
+        notes.append(f"{len(alike)} sentence names differ only in case or spaces, and so do not pair: "
+                     + some(" and ".join(map(repr, names)) for names in alike))
     shared = table[table.duplicated("sentence", keep=False) & (table["text"] != "")]
     texts = shared["text"].map(canonical).groupby(shared["sentence"]).nunique()
     if differing := list(texts.index[texts > 1]):
@@ -203,14 +220,26 @@ def _text_notes(name: str, table: pd.DataFrame) -> list[str]:
     return notes
 
 
+def _alike(sentences: pd.Series) -> list[list[str]]:
+    """Groups of sentence names that differ only in case or spaces."""
+    groups: dict[str, list[str]] = {}
+    for sentence in sorted(set(sentences)):
+        groups.setdefault(" ".join(sentence.casefold().split()), []).append(sentence)
+    return [names for names in groups.values() if len(names) > 1]
+
+
 def _utterance(name: str, recording: Recording) -> str:
     return utterance_name(name, recording.speaker, recording.sentence, recording.style)
 
 
 def _printable(text: str) -> str:
-    """The text with a question mark for each control character and for what is not Unicode."""
-    return "".join("?" if ord(letter) < 32 or ord(letter) == 127 else letter
-                   for letter in text.encode("utf-8", "replace").decode("utf-8"))
+    """The text with a question mark for each control character and line end, and for what is not Unicode."""
+    return "".join("?" if category(letter) in ("Cc", "Zl", "Zp") else letter for letter in _unicode(text))
+
+
+def _unicode(text: str) -> str:
+    """The text with a question mark for what is not Unicode, as in the names of files that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def importer_contradictions(corpora: Mapping[str, CorpusParams]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from koe.corpus.importers.listing import Listing, Recording, choose_speakers
+from koe.corpus.importers.listing import Listing, Recording, choose_speakers, is_there
 from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv
@@ -19,7 +19,7 @@ def list_table(name: str, params: CorpusParams, quarantine: Quarantine) -> Listi
     Raises KoeError naming file and line if it is malformed.
     """
     file = Path(params.path)
-    if not file.is_file():
+    if not is_there(file) or not file.is_file():
         raise KoeError(f"corpora.{name}.path: {file} is not a file; expected CSV with columns {', '.join(REQUIRED)} "
                        f"and optionally {', '.join(OPTIONAL)}")
     recordings = [_recording(file, line, row) for line, row in read_csv(file, REQUIRED, OPTIONAL)]

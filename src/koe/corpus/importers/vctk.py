@@ -20,6 +20,7 @@ from koe.corpus.importers.listing import (
     choose_speakers,
     find_root,
     folders_in,
+    is_there,
     require,
     some,
     with_texts,
@@ -32,6 +33,7 @@ from koe.errors import KoeError
 TRIMMED = "wav48_silence_trimmed"  # 0.92
 PLAIN = "wav48"  # 0.80
 MICROPHONE = "mic1"  # which everyone was recorded with
+MICROPHONES = ("_mic1", "_mic2")
 SPEAKERS = "speaker-info.txt"
 LICENCES = {TRIMMED: "VCTK 0.92: CC BY 4.0", PLAIN: "VCTK 0.80: Open Data Commons Attribution (ODC-By) 1.0"}
 
@@ -48,26 +50,31 @@ def list_vctk(name: str, params: CorpusParams, quarantine: Quarantine) -> Listin
     genders = _genders(require(name, root / SPEAKERS))
     available = sorted({folder.name for place in (root / release, texts) for folder in folders_in(place)})
     listing = Listing([], LICENCES[release], "en")
-    unrecorded = []
+    unrecorded: list[str] = []
+    strange: list[Path] = []
     for speaker in choose_speakers(name, params, available):
-        recordings = _of_speaker(root / release / speaker, texts / speaker, ending, genders.get(speaker, ""))
-        if not any(recording.path.exists() for recording in recordings):
+        audio = audio_in(root / release / speaker, f"{name}/{speaker}", quarantine)
+        strange += [path for path in audio if ending and not path.stem.endswith(MICROPHONES)]
+        recordings = _of_speaker(root / release / speaker, audio, texts / speaker, ending, genders.get(speaker, ""))
+        if not any(is_there(recording.path) for recording in recordings):
             unrecorded.append(speaker)
         listing.recordings += recordings
     if unrecorded:
         listing.notes.append(f"no{ending.replace('_', ' ')} recordings of {some(unrecorded)}")
+    if strange:
+        listing.notes.append(f"{len(strange)} files are of neither microphone: {some(path.name for path in strange)}")
     paths = [texts / recording.speaker / f"{recording.sentence}.txt" for recording in listing.recordings]
     listing.recordings = with_texts(name, listing.recordings, paths, f"texts of {name}", quarantine)
     return listing
 
 
-def _of_speaker(audio: Path, texts: Path, ending: str, gender: str) -> list[Recording]:
+def _of_speaker(folder: Path, audio: list[Path], texts: Path, ending: str, gender: str) -> list[Recording]:
     """A speaker's recordings by one microphone, and sentences that only have a text."""
-    files = {path.stem.removesuffix(ending): path for path in audio_in(audio) if path.stem.endswith(ending)}
-    sentences = {path.stem for path in texts.glob("*.txt")}
+    files = [(path.stem.removesuffix(ending), path) for path in audio if path.stem.endswith(ending)]
     suffix = ".flac" if ending else ".wav"
-    return [Recording(audio.name, sentence, files.get(sentence, audio / f"{sentence}{ending}{suffix}"), gender=gender)
-            for sentence in sorted(files.keys() | sentences)]
+    unrecorded = {path.stem for path in texts.glob("*.txt")} - {sentence for sentence, _ in files}
+    files += [(sentence, folder / f"{sentence}{ending}{suffix}") for sentence in unrecorded]
+    return [Recording(folder.name, sentence, path, gender=gender) for sentence, path in sorted(files)]
 
 
 def _genders(path: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from koe.tasks.conversion.model_file import AcousticModel, Preparation, save_aco
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import Speakers
 from koe.tasks.conversion.training import AcousticTask
+from koe.terminal import plain
 from koe.training.loop import train
 from koe.training.references import ModelReference
 from koe.training.session import Session
@@ -46,7 +47,7 @@ def train_acoustic(
     """
     initial = initial_network(params, preparation.mel, data.speakers, seed, start)
     for line in initial.report:
-        print(line)
+        print(plain(line))
     reader = PairReader(
         data.dataset, data.durations, initial.speakers, params.reduction, data.embeddings, data.positions)
     task = AcousticTask(initial.network, params, reader, data.train, data.validation, seed, resolve_device(),
