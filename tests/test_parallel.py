@@ -1,15 +1,18 @@
-"""The process pool keeps order and errors in hand."""
+"""Pools keep order, errors and the number of cores in hand."""
 
 import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from koe.errors import AudioError
-from koe.parallel import cores, parallel_map, thread_map
+from koe.parallel import cores, one_thread, parallel_map, thread_map, thread_pool
 
 
 def power(base: int, exponent: int) -> int:
@@ -92,3 +95,46 @@ def test_an_error_in_a_thread_is_raised_here() -> None:
 def test_threads_are_several_where_asked_for() -> None:
     both = threading.Barrier(2, timeout=30)
     assert sorted(thread_map(lambda item: both.wait() * 0 + item, range(4), 2)) == [0, 1, 2, 3]
+
+
+def openmp_threads(*_: object) -> int:
+    """How many threads this thread's next operation has, without PyTorch being asked, which would set it."""
+    (threads,) = {library["num_threads"] for library in threadpool_info() if "torch" in library["filepath"]
+                  and library["user_api"] == "openmp"}
+    return threads
+
+
+@pytest.fixture()
+def on_four_cores() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("on_four_cores")
+def test_a_threads_first_operation_has_the_cores_that_the_pool_gives_it() -> None:
+    with thread_pool(3, cores_each=5) as pool:
+        all_at_once = threading.Barrier(3, timeout=30)
+        assert set(pool.map(lambda _: all_at_once.wait() * 0 + openmp_threads(), range(3))) == {5}
+        assert openmp_threads() == 4
+    assert torch.get_num_threads() == openmp_threads() == 4
+    with ThreadPoolExecutor(1) as other:  # its threads start with what the process has
+        assert other.submit(torch.get_num_threads).result() == 4
+
+
+@pytest.mark.usefixtures("on_four_cores")
+def test_each_item_is_computed_on_one_core_and_so_is_what_the_reader_does_meanwhile() -> None:
+    results = thread_map(openmp_threads, range(20), 2)
+    assert next(results) == 1
+    assert openmp_threads() == torch.get_num_threads() == 1
+    assert set(results) == {1}
+    assert openmp_threads() == torch.get_num_threads() == 4
+
+
+@pytest.mark.usefixtures("on_four_cores")
+def test_one_thread_gives_the_cores_back_after_an_error() -> None:
+    with pytest.raises(AudioError), one_thread():
+        assert openmp_threads() == 1
+        fail_at_seven(7)
+    assert openmp_threads() == 4

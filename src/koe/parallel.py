@@ -3,9 +3,13 @@
 Threads serve where the work is done in libraries that release the interpreter's lock; they start at once. Processes
 serve elsewhere. A thread gets one core and a process `cores / processes`: two PyTorch processes with two threads each
 on two cores slow each other down by a factor of ten.
+
+Results are the same to the bit in any run with as many cores, whatever else the machine does: each thread computes on
+a number of cores that it is given before its first operation (`thread_pool`).
 """
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,10 +68,13 @@ def parallel_map(
 def thread_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
-    """Yields `function(item)` in the order of `items`, at most four items per thread ahead of the reader."""
+    """Yields `function(item)` in the order of `items`, at most four items per thread ahead of the reader.
+
+    Each item is computed on one core (`one_thread`), and the reader computes on one until the last is read.
+    """
     threads = threads or cores()
     pending: deque[Any] = deque()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+    with one_thread(), thread_pool(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
@@ -81,21 +88,48 @@ def thread_map(
 
 
 @contextmanager
+def thread_pool(count: int, cores_each: int = 1) -> Iterator[ThreadPoolExecutor]:
+    """`count` threads, in each of which PyTorch computes on `cores_each` cores.
+
+    A new thread takes over PyTorch's number of threads at its first operation that asks for it. LSTMs, convolutions
+    and matrix products do not ask: until then they use all cores, which changes last digits. Which items of a pool
+    that befell depended on the machine's load.
+    """
+    torch = _loaded_torch()
+    if torch is None:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool
+        return
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(cores_each,)) as pool:
+            yield pool
+    finally:  # what a thread sets is the default of all that start later
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """A context in which PyTorch and BLAS compute on the calling thread alone.
 
     Callers then use as many threads as there are cores, and results are the same on any number of cores: sums split
     over threads differ in their last digits, and a recogniser with 8-bit weights now and then returns another word.
     """
-    import torch  # imported here, so that stages without it start two seconds sooner
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = _loaded_torch()
+    before = torch.get_num_threads() if torch else 1
     try:
+        if torch:
+            torch.set_num_threads(1)
         with threadpool_limits(1, user_api="blas"):
             yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)
+
+
+def _loaded_torch() -> Any | None:
+    """PyTorch, if anything has imported it: that takes two seconds, which stages that compute without it save."""
+    return sys.modules.get("torch")
 
 
 def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

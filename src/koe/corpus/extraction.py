@@ -21,7 +21,7 @@ from koe.corpus.quarantine import Quarantine
 from koe.corpus.tables.features import FEATURES
 from koe.errors import AudioError, StoreError
 from koe.names import speaker_key
-from koe.parallel import one_thread, thread_map
+from koe.parallel import thread_map
 from koe.params.types import LARGEST_FACTOR
 from koe.progress import progress
 from koe.store import ShardWriter
@@ -94,7 +94,7 @@ def extract_corpus(
             return error
 
     metadata = {"mel": mel_contract(mel_params), "pitch": pitch.model_dump(mode="json")}
-    with one_thread(), ShardWriter(folder, metadata) as writer:
+    with ShardWriter(folder, metadata) as writer:
         results = progress(thread_map(extract, utterances, threads), f"extract {folder.name}", len(utterances))
         for utterance, result in zip(utterances, results, strict=True):
             if isinstance(result, AudioError):

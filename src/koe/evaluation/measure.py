@@ -4,7 +4,6 @@ A metric that cannot be measured is None, never NaN, and the row gives the reaso
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
-from koe.parallel import cores, one_thread
+from koe.parallel import thread_map
 from koe.tables import Table
 from koe.text.normalization import normalize
 
@@ -92,8 +91,7 @@ def measure_pairs(
     ):
         if enabled:
             load()  # here, so that no two threads load it
-    with one_thread(), ThreadPoolExecutor(cores()) as pool:
-        yield from pool.map(lambda job: measure(job[0], job[1], evaluation), jobs)
+    yield from thread_map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 
 def _analysis(wave: np.ndarray, reference: Reference, evaluation: EvaluationParams) -> Analysis | None:

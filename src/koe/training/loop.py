@@ -12,7 +12,6 @@ that never was, to the bit on a CPU.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from koe.device import resolve_precision
 from koe.errors import KoeError
+from koe.parallel import thread_pool
 from koe.randomness import seed_for
 from koe.training.averaging import BestWeights, averaged_copy, update_average
 from koe.training.checkpoint import Stateful
@@ -222,7 +222,7 @@ def train(task: Task[Any, Any], session: Session) -> Outcome:
 
 def _read_ahead(task: Task[Any, Batch], first: int) -> Iterator[tuple[int, Batch]]:
     """The steps from `first` on with their data; the data of the next step are read while a step is done."""
-    with ThreadPoolExecutor(1) as thread:
+    with thread_pool(1) as thread:
         ahead = thread.submit(task.read, first)
         for step in range(first, task.total_steps + 1):
             with _explaining_out_of_memory(task, step):

@@ -5,12 +5,14 @@ acoustic model took as long as on one. Parts of its batch, each on a core of its
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from koe.parallel import thread_pool
 
 Kept = TypeVar("Kept")
 
@@ -25,12 +27,8 @@ def replicas(count: int) -> Iterator[Executor | None]:
     if count == 1:
         yield None
         return
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(max(1, threads // count),)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
+    with thread_pool(count, max(1, torch.get_num_threads() // count)) as pool:
+        yield pool
 
 
 def add_gradients(

@@ -6,7 +6,6 @@ or one that an acoustic model generated with the recording's timing; what comes 
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.pesq import wide_band_pesq
 from koe.listeners.mos import estimate_mos
 from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor
-from koe.parallel import cores, one_thread
+from koe.parallel import thread_map
 from koe.vocoder.losses import mel_loss, stft_loss
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.params import VocoderValidation
@@ -62,12 +61,11 @@ def validate(
     if params.mos:
         mos_predictor()  # before threads could load it twice
 
-    def measure(item: ValidationItem, wave: np.ndarray) -> list[tuple[str, float | None]]:
-        return list(_measures(item, wave, mel_params, params, stft_sizes, pitch))
+    def measure(made: tuple[ValidationItem, np.ndarray]) -> list[tuple[str, float | None]]:
+        return list(_measures(*made, mel_params, params, stft_sizes, pitch))
 
     values: dict[str, list[float]] = defaultdict(list)
-    with one_thread(), ThreadPoolExecutor(cores()) as pool:
-        measures = list(pool.map(measure, items, waves))
+    measures = thread_map(measure, zip(items, waves, strict=True))
     for item, item_measures in zip(items, measures, strict=True):
         for name, value in item_measures:
             if value is None:

@@ -11,7 +11,7 @@ from koe.corpus.pairing import enrolment_utterances
 from koe.errors import KoeError
 from koe.listeners.packaged import at_16_khz, speaker_encoder
 from koe.listeners.speaker import ENROLMENT_UTTERANCES, embed, enrol
-from koe.parallel import one_thread, thread_map
+from koe.parallel import thread_map
 from koe.progress import progress
 from koe.store import ShardReader, ShardWriter
 from koe.tasks.conversion.params import ConditioningParams
@@ -50,9 +50,8 @@ def embed_utterances(dataset: Dataset, utterances: list[str]) -> dict[str, np.nd
         return embed(at_16_khz(dataset.wave(utterance), dataset.mel_params.sample_rate))
 
     speaker_encoder()  # here, so that no two threads load it
-    with one_thread():
-        embeddings = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
-        return dict(zip(utterances, embeddings, strict=True))
+    embeddings = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
+    return dict(zip(utterances, embeddings, strict=True))
 
 
 def _enrol(speaker: str, embeddings: Iterable[np.ndarray | None]) -> np.ndarray:
