@@ -1,7 +1,7 @@
 """Writing files so that a reader sees the old one or the new one, never half of either; reading text and JSON, checked.
 
-Every reader of a file that people or accidents can change goes through `read_text`, `read_json`, `koe.yaml_files`,
-`koe.arrays`, `koe.weights`, `koe.tables` or `koe.store`: whatever the file holds, the error is a KoeError that names it.
+Every file that people or accidents can change is read by `read_text`, `read_json`, `koe.yaml_files`, `koe.arrays`,
+`koe.weights`, `koe.tables` or `koe.store`: whatever it holds, the error is a KoeError that names it.
 """
 
 import errno
@@ -22,6 +22,7 @@ from koe.errors import KoeError, StoreError
 
 LARGEST_WHOLE = 2**63 - 1  # of whole numbers in files: what every reader of JSON holds
 LISTED = 4  # names in a message; the rest are counted
+_EXTREME = re.compile(r"\d{19}|[eE][-+]?\d{3}")  # a number that may be too large
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 @contextmanager
@@ -81,8 +82,8 @@ def read_text(path: str | Path, error: type[KoeError] = StoreError) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as cause:
-        raise error(f"{path} is not UTF-8 text (byte {cause.object[cause.start]:#04x} at {cause.start}): it is damaged, "
-                    "or saved in another encoding") from None
+        raise error(f"{path} is not UTF-8 text (byte {cause.object[cause.start]:#04x} at {cause.start}): it is "
+                    "damaged, or saved in another encoding") from None
     except (OSError, MemoryError) as cause:
         raise error(f"{path} cannot be read ({reason(cause)})") from None
 
@@ -112,7 +113,8 @@ def parse_json(text: str) -> Any:
     if not text.strip():
         raise ValueError("it is empty")
     try:
-        value = json.loads(text, parse_constant=_refused, parse_int=_whole, parse_float=_finite)
+        checks = {"parse_int": _whole, "parse_float": _finite} if _EXTREME.search(text) else {}  # they are slow
+        value = json.loads(text, parse_constant=_refused, **checks)
         if _SURROGATE.search(text):  # halves of a pair can be neither printed nor written
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:

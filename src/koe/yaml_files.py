@@ -85,7 +85,7 @@ def parse_yaml(text: str, where: str, error: type[KoeError] = StoreError) -> Any
     a name stands in a mapping twice, if aliases multiply it, or if a value is not what its tag says.
     """
     try:
-        return yaml.load(text, Loader)  # noqa: S506, a safe loader
+        return yaml.load(text, Loader)
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
         line = f" in line {mark.line + 1}" if mark else ""

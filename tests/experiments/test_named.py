@@ -67,7 +67,7 @@ def test_bases_come_first_and_a_section_can_be_replaced(values: dict[str, Any], 
 
 
 @pytest.mark.parametrize("text, message", [
-    ("purpose: nothing else\n", "expected purpose.*parameters: Field required"),
+    ("purpose: nothing else\n", "expected purpose.*parameters: field required"),
     ("just a line\n", "expected purpose"),
     ("purpose: |-\n  two\n  lines\nparameters: {}\n", "purpose"),
     ("purpose: x\nparameters: {}\nfond: of\n", "fond: Extra"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from koe.corpus.params import CorpusParams
-from koe.errors import KoeError
+from koe.errors import KoeError, StoreError
 from koe.files import read_json, write_json
 from koe.parallel import thread_map
 
@@ -58,6 +58,7 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
         raise KoeError(f"corpora.{name}.path: {error.filename} cannot be read ({error.strerror})") from error
     if not any(file.state for file in files if file.name):
         if recorded.exists():
+            read_json(recorded, f"restore it (git checkout {recorded}), or remove it", ["digest"])
             return None
         raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no recorded state in "
                        f"{recorded}; correct the path, or copy that file from a machine that has the corpus")
@@ -111,7 +112,7 @@ def _files_of_table(table: Path) -> Iterator[_File]:
 
 def _contents(files: list[_File], cache: Path) -> dict[str, str]:
     """Each file's content as a hash, by the file's name; from `cache` where the file is unchanged."""
-    known = read_json(cache) if cache.exists() else {}
+    known = _remembered(cache)
     by_identity = {file.identity: file for file in files}
     unknown = [identity for identity in by_identity if identity not in known]
     read = dict(zip(unknown, thread_map(_content, map(by_identity.__getitem__, unknown), THREADS), strict=True))
@@ -122,6 +123,15 @@ def _contents(files: list[_File], cache: Path) -> dict[str, str]:
     if remembered != known:
         write_json(cache, remembered)
     return {file.name: hashes[identity] for identity, file in by_identity.items()}
+
+
+def _remembered(cache: Path) -> dict[str, str]:
+    """The hashes of contents by identity; none where they are damaged: all files are read again then."""
+    try:
+        known = read_json(cache) if cache.exists() else {}
+    except StoreError:
+        return {}
+    return {identity: digest for identity, digest in known.items() if isinstance(digest, str)}
 
 
 def _content(file: _File) -> str:

@@ -57,6 +57,14 @@ class Section(BaseModel):
         yield from ()
 
 
+class Card(Section):
+    """The description beside a model's weights. What it says more, other readers or other versions of Koe use."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    checksums: dict[str, str] = {}  # of the files beside it (koe.weights); none in cards of older versions
+
+
 class Choice(Section):
     """A section that chooses among its parts by name: `model: hifigan` uses the values of the part `hifigan`.
 
