@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline import PIPELINE
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters, code_revision
-from koe.files import read_json
+from koe.files import read_json, understood
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.page import write_page
 from koe.report.summary import print_summary
@@ -44,7 +44,8 @@ STAGE = Stage("report", "the page to listen to", Parameters, Inputs, Outputs)
 
 def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     page = write_page(PipelineFolder(PIPELINE, params), code_revision())
-    print_summary(read_json(inputs.summary), PIPELINE.evaluation)
+    with understood(inputs.summary):
+        print_summary(read_json(inputs.summary), PIPELINE.evaluation)
     print(f"listen: {page}")
 
 

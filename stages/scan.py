@@ -53,7 +53,7 @@ def scan_initial(kind: ModelKind, name: str | None, file: Path) -> None:
     try:
         digest = find_model(kind, name).digest if name else None
     except KoeError:
-        if not file.exists() or read_json(file)["from"] != name:
+        if not file.exists() or read_json(file, f"remove {file}", ["from"])["from"] != name:
             raise
         show(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
         return

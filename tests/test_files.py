@@ -43,10 +43,10 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_json_refuses_what_is_no_number_and_keeps_the_old_file(tmp_path: Path, bad: float) -> None:
-    write_json(tmp_path / "a.json", 1)
+    write_json(tmp_path / "a.json", {"loss": 1})
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"loss": bad})
-    assert read_json(tmp_path / "a.json") == 1
+    assert read_json(tmp_path / "a.json") == {"loss": 1}
 
 
 @pytest.mark.parametrize("error", [

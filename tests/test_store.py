@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -286,3 +287,40 @@ def test_lesson_13_every_setting_counts(params: Params, name: str) -> None:
         compare_contracts("a", contract, "b", {**contract, name: "other"})
     with pytest.raises(ContractError, match=f"{name}: .* in a, not stated in b"):
         compare_contracts("a", contract, "b", {key: value for key, value in contract.items() if key != name})
+
+
+def damaged(data: bytes, generator: np.random.Generator) -> bytes:
+    """A shard with bytes changed, cut, repeated, or with a word of its header replaced by one that fits less."""
+    length = int.from_bytes(data[:8], "little")
+    place, words = int(generator.integers(0, 8 + length)), [
+        b"null", b"-1", b"[]", b"{}", b"1e400", b"99999999999999999999", b"NaN", b"true", b'"F32"', b"[" * 3000,
+        b"\xff", b"1.5", b"[0, 8]", b'"\\ud800"', b""]
+    kind = int(generator.integers(5))
+    if kind == 0:
+        return data[:place]
+    if kind == 1:
+        return data[:place] + bytes([int(generator.integers(256))]) + data[place + 1:]
+    if kind == 2:
+        return data[:place] + data[place // 2:]
+    header = data[8 : 8 + length]
+    tokens = list(re.finditer(rb'"[^"]*"|-?\d+|null|\[[^\[\]]*\]|\{[^{}]*\}', header))
+    token, word = tokens[int(generator.integers(len(tokens)))], words[int(generator.integers(len(words)))]
+    header = header[: token.start()] + word + header[token.end():]
+    return len(header).to_bytes(8, "little") + header + data[8 + length:]
+
+
+def test_any_damage_of_a_header_is_a_named_error_or_reads(tmp_path: Path) -> None:
+    path, generator = write(tmp_path) / "00000.safetensors", np.random.default_rng(15)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(600):
+        path.write_bytes(damaged(whole, generator))
+        try:
+            reader = ShardReader(tmp_path)
+            for utterance in reader:
+                assert isinstance(utterance, str)
+            for key in reader._arrays:
+                reader.get(*key.split("\t"))
+        except StoreError as error:
+            assert str(tmp_path) in str(error) and len(str(error)) < 1000
+            refused += 1
+    assert refused > 400

@@ -198,14 +198,15 @@ def summary(
     metrics: Annotated[Path, typer.Option(help="Folder with the pipeline's metrics.")] = Path("metrics"),
 ) -> None:
     """Prints the evaluation as a short table, and the path of the page to listen to."""
-    from koe.files import read_json
+    from koe.files import read_json, understood
     from koe.pipeline.declaration import load_pipeline
     from koe.report.summary import print_summary
 
     evaluation = metrics / "evaluation.json"
     if not evaluation.exists():
         raise KoeError(f"{evaluation} does not exist; run dvc repro first")
-    print_summary(read_json(evaluation), load_pipeline().evaluation)
+    with understood(evaluation):
+        print_summary(read_json(evaluation), load_pipeline().evaluation)
     print(f"listen: {metrics / 'report' / 'index.html'}")
 
 
@@ -238,7 +239,7 @@ def check(
     Reads data/, as far as the stages have run, or metrics/data.json if data/ is empty.
     """
     from koe.corpus.params import speaker_pitch
-    from koe.files import read_json
+    from koe.files import read_json, understood
     from koe.params.reading import check as check_values
     from koe.params.reading import read_values
     from koe.pipeline.declaration import load_pipeline
@@ -254,7 +255,8 @@ def check(
     recorded = (metrics or Path("metrics")) / "data.json"
     if counts is None and not recorded.exists():
         raise KoeError(f"{recorded} does not exist, and data/features holds none of the corpora; run dvc repro first")
-    print_health(counts or read_json(recorded), corpus)
+    with understood(recorded):
+        print_health(counts or read_json(recorded), corpus)
 
 
 @app.command("check-params")

@@ -40,8 +40,15 @@ class Moments:
         return Moments(total, self.mean + shift * (other.count / total), np.sqrt(squares / total))
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Moments":
+    def from_json(cls, value: Mapping[str, Any], shape: tuple[int, ...] = ()) -> "Moments":
+        """What `to_json` makes of moments of this shape. Raises KeyError, TypeError or ValueError if it is not."""
         mean, std = np.asarray(value["mean"], dtype=np.float64), np.asarray(value["std"], dtype=np.float64)
+        if mean.shape != shape or std.shape != shape:
+            raise ValueError(f"mean and std of shapes {mean.shape} and {std.shape}; expected {shape}")
+        if not np.isfinite(mean).all() or not np.isfinite(std).all() or (std < 0).any():
+            raise ValueError("mean and std: expected finite numbers, and std not below 0")
+        if type(value["count"]) is not int or value["count"] < 0:
+            raise ValueError(f"count: {value['count']!r}; expected a whole number, not below 0")
         return cls(value["count"], mean, std)
 
     def to_json(self) -> dict[str, Any]:

@@ -26,10 +26,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from koe.errors import ContractError, StoreError
-from koe.files import replacing
+from koe.files import kind_of, parse_json, reason, replacing, require_regular
 
 SHARD_BYTES = 128 * 2**20  # a compromise: few files to move, little to move when one corpus changes
 _SEPARATOR = "\t"  # between utterance and field; cannot occur in a table cell's identifier
+_MOST_DIMENSIONS = 32  # of numpy's arrays
 _DTYPES = {"BOOL": "?", "I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
            "F16": "<f2", "F32": "<f4", "F64": "<f8"}  # safetensors' names and numpy's
 
@@ -231,20 +232,53 @@ def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, _Array]]:
     A safetensors file is the header's length in 8 bytes, the header as JSON, and the arrays without gaps.
     """
     try:
-        with path.open("rb") as file:
+        with require_regular(path).open("rb") as file:
             size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
             if not 0 < length <= size - 8:
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
-            entries = json.loads(file.read(length))
-        header = json.loads(entries.pop("__metadata__", {}).get("koe", "{}"))
-        arrays = {
-            key: _Array(path, np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]),
-                        8 + length + entry["data_offsets"][0])
-            for key, entry in entries.items()
-        }
-        expected = 8 + length + sum(array.size for array in arrays.values())
-        if size != expected:
-            raise ValueError(f"{size} bytes instead of {expected}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} cannot be read as a shard ({error}); remove it and run dvc repro") from error
+            entries = parse_json(file.read(length).decode("utf-8"))
+        if not isinstance(entries, dict):
+            raise ValueError(f"its header is {kind_of(entries)}")
+        header = _checked_header(entries.pop("__metadata__", None))
+        arrays = {key: _located(path, key, entry, 8 + length) for key, entry in entries.items()}
+        end = 8 + length
+        for array in sorted(arrays.values(), key=lambda array: (array.offset, array.size)):
+            if array.offset != end:
+                raise ValueError(f"an array begins at byte {array.offset}, and the one before it ends at {end}")
+            end += array.size
+        if size != end:
+            raise ValueError(f"{size} bytes instead of {end}")
+    except (OSError, ValueError, MemoryError) as error:
+        raise StoreError(f"{path} cannot be read as a shard ({reason(error)}); remove it and run dvc repro") from error
     return header, arrays
+
+
+def _checked_header(entry: Any) -> dict[str, Any]:
+    """What `ShardWriter` states of a shard and its folder. Raises ValueError."""
+    text = entry.get("koe") if isinstance(entry, dict) else None
+    if not isinstance(text, str):
+        raise ValueError("it was not written by Koe")
+    header = parse_json(text)
+    shards = header.get("shards") if isinstance(header, dict) else False
+    if not isinstance(header, dict) or not isinstance(header.get("metadata"), dict) \
+            or not (shards is None or type(shards) is int):
+        raise ValueError("its header does not state its settings and the number of shards")
+    return header
+
+
+def _located(path: Path, key: str, entry: Any, start: int) -> _Array:
+    """The array `key` of a header whose arrays begin at byte `start`. Raises ValueError."""
+    if _SEPARATOR not in key:
+        raise ValueError(f"{key:.60} does not name an utterance and a field")
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        raise ValueError(f"{key:.60}: type, shape or place is not stated")
+    kind, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(kind, str) or kind not in _DTYPES:
+        raise ValueError(f"{key:.60}: numbers of type {kind!s:.60}")
+    for numbers in (shape, place):
+        if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError(f"{key:.60}: shape {shape!s:.60} at {place!s:.60}")
+    array = _Array(path, np.dtype(_DTYPES[kind]), tuple(shape), start + place[0] if place else start)
+    if len(shape) > _MOST_DIMENSIONS or len(place) != 2 or place[1] - place[0] != array.size:
+        raise ValueError(f"{key:.60}: shape {shape!s:.60} of {kind} at {place!s:.60}")
+    return array

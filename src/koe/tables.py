@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from koe.errors import StoreError
-from koe.files import replacing
+from koe.files import reason, replacing, require_regular
 
 
 class Place(float):
@@ -75,16 +75,10 @@ class Table:
         a cell is not of its column's kind.
         """
         path = Path(folder) / self.file
-        try:
-            header = list(pd.read_csv(path, nrows=0, dtype=str, lineterminator="\n").columns)
-        except FileNotFoundError:
-            raise StoreError(f"{path} does not exist; {_RERUN}") from None
-        except ValueError as error:  # an empty file, not UTF-8
-            raise StoreError(f"{path} cannot be read ({error}); {_RERUN}") from None
-        kinds = self._kinds(path, header, "the file", _RERUN)
+        kinds = self._kinds(path, read_header(path), "the file", _RERUN)
         try:
             frame = _read(path, kinds)
-        except ValueError as error:
+        except (OSError, *_DAMAGE) as error:
             raise self._unreadable(path, kinds, error) from None
         for name, kind in kinds.items():
             if not _parts(kind)[1] and frame[name].isna().any():
@@ -106,17 +100,30 @@ class Table:
             return self.columns
         return self.columns | dict.fromkeys(further, self.others)
 
-    def _unreadable(self, path: Path, kinds: Mapping[str, Kind], error: ValueError) -> StoreError:
+    def _unreadable(self, path: Path, kinds: Mapping[str, Kind], error: Exception) -> StoreError:
         """An error that names the unreadable column, if a single column is the reason."""
         for name, kind in kinds.items():
             try:
                 _read(path, {name: kind})
-            except ValueError as cause:
-                return StoreError(f"{path}: column {name} should hold {_EXPECTED[_parts(kind)[0]]} ({cause}); {_RERUN}")
-        return StoreError(f"{path} cannot be read ({error}); {_RERUN}")
+            except (OSError, *_DAMAGE) as cause:
+                return StoreError(f"{path}: column {name} should hold {_EXPECTED[_parts(kind)[0]]} ({reason(cause)}); "
+                                  f"{_RERUN}")
+        return StoreError(f"{path} cannot be read ({reason(error)}); {_RERUN}")
+
+
+def read_header(path: Path, separator: str = ",") -> list[str]:
+    """The names of a table's columns. Raises StoreError naming the file if it is missing or not text of that form."""
+    try:
+        require_regular(path)
+        return list(pd.read_csv(path, sep=separator, nrows=0, dtype=str, lineterminator="\n").columns)
+    except StoreError as error:
+        raise StoreError(f"{error}; {_RERUN}") from None
+    except (OSError, *_DAMAGE) as error:
+        raise StoreError(f"{path} cannot be read ({reason(error)}); {_RERUN}") from None
 
 
 _RERUN = "run dvc repro, which writes it again"
+_DAMAGE = (ValueError, OverflowError, MemoryError)  # pandas' errors: empty, not UTF-8, lines of other lengths, …
 
 
 def _parts(kind: Kind) -> tuple[Any, bool]:

@@ -141,7 +141,7 @@ def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
         runtime.load_vocoder(tmp_path)
     export_vocoder(tmp_path / files.VOCODER, vocoder_model("hifigan"))
     (tmp_path / files.VOCODER / files.NETWORK).write_bytes(b"broken")
-    with pytest.raises(StoreError, match=r"network\.onnx cannot be read"):
+    with pytest.raises(StoreError, match=r"network\.onnx is damaged"):
         runtime.load_vocoder(tmp_path)
 
 

@@ -93,5 +93,5 @@ def test_a_card_of_another_version_is_read_for_what_it_chose() -> None:
     """What this version knows no more, or not yet, of a part that is not used is no reason to refuse a model."""
     align = changed_params({"align.method": "learned"}).align
     card = {**align.model_dump(), "attention": {"of": "another version"}}
-    assert AlignParams.of_card(card) == align
-    assert AlignParams.of_card(card).part(LearnedAlignParams) == align.learned
+    assert AlignParams.model_validate(AlignParams.used(card)) == align
+    assert AlignParams.model_validate(AlignParams.used(card)).part(LearnedAlignParams) == align.learned

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from koe.errors import StoreError
-from koe.training.checkpoint import load_checkpoint, save_checkpoint
+from koe.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 
 
 def _objects(seed: int) -> dict[str, object]:
@@ -53,3 +53,17 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\x00" * 100)
     with pytest.raises(StoreError, match=r"last\.safetensors"):
         load_checkpoint(path, {})
+
+
+def test_every_damaged_bit_is_noticed_before_a_state_changes(tmp_path: Path) -> None:
+    path, generator = tmp_path / "last.safetensors", torch.Generator().manual_seed(0)
+    save_checkpoint(path, 3, _objects(1))
+    whole, other = path.read_bytes(), _objects(2)
+    before = {name: tensor.clone() for name, tensor in other["network"].state_dict().items()}
+    for place in torch.randint(0, len(whole), (60,), generator=generator).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1:])
+        with pytest.raises(StoreError, match=r"last\.safetensors"):
+            load_checkpoint(path, other)
+        with pytest.raises(StoreError, match=r"last\.safetensors"):
+            read_checkpoint(path, ["network"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other["network"].state_dict().items())

@@ -59,7 +59,7 @@ def test_messages_name_the_kinds_own_parameters_and_card(tmp_path: Path, kind: M
         write_json(tmp_path / kind.card, {"provenance": provenance, "steps": 8})
         return find_reference("base@500", tmp_path, [tmp_path / "work"], kind)
 
-    with pytest.raises(StoreError, match=rf"{kind.section}\.init\.from: .*{kind.card} cannot be read"):
+    with pytest.raises(StoreError, match=rf"{kind.section}\.init\.from: .*{kind.card} does not exist; name the folder"):
         find_reference("base", tmp_path, [], kind)
     with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: .*{kind.card} does not say which run"):
         find({})
@@ -69,7 +69,7 @@ def test_messages_name_the_kinds_own_parameters_and_card(tmp_path: Path, kind: M
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"acoustic\.init\.from: .*model\.json cannot be read"):
+    with pytest.raises(StoreError, match=r"acoustic\.init\.from: .*model\.json does not exist"):
         find(tmp_path)
 
 

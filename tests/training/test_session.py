@@ -145,3 +145,31 @@ def test_fingerprint_follows_contents_and_names(tmp_path: Path) -> None:
     second = fingerprint([tmp_path])
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, fingerprint([tmp_path])}) == 3
+
+
+@pytest.mark.parametrize("damaged, step, rows", [
+    (["last.safetensors"], 5, ["5", "0.5"]), (["last.safetensors", "before.safetensors"], 0, None),
+    (["curves.jsonl"], 0, None),
+])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: list[str], step: int, rows: list[str] | None
+) -> None:
+    session, states = _session(tmp_path, {"lr": 1}), {5: _objects(), 7: _objects()}
+    for at, objects in states.items():
+        session.log(at, {"train/mel": at / 10})
+        session.save(at, objects)
+    for name in damaged:
+        path = session.folder / name
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 128]) + data[-8:])
+    resumed, found = _session(tmp_path, {"lr": 1}), _objects()
+    before = found["network"].weight.clone()
+    assert resumed.resume(found) == step
+    assert torch.equal(found["network"].weight, states[step]["network"].weight if step else before)
+    said = capsys.readouterr().out
+    assert all(name in said for name in damaged) and "removed" in said
+    resumed.log(9, {"train/mel": 0.9})
+    curve = (tmp_path / "curves/plots/metrics/train/mel.tsv").read_text().split()
+    assert curve == ["step", "mel", *(rows or []), "9", "0.9"]
+    resumed.finish()
+    assert not resumed.folder.exists()

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BeforeValidator, create_model
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from koe.audio.params import MelParams
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import StoreError
 from koe.names import Direction
-from koe.params.section import all_contradictions
+from koe.params.section import Card, all_contradictions
 from koe.statistics import Moments
 from koe.tasks.conversion.convert import Converter
 from koe.tasks.conversion.declaration import EVALUATION
@@ -62,12 +63,18 @@ class MoreVocoders(VocoderParams):
     linear: LinearParams | None = None
 
 
+def card_of(kind: type[Card]) -> type[Card]:
+    """That kind of card, for more vocoders."""
+    return create_model(kind.__name__, __base__=kind,
+                        vocoder=Annotated[MoreVocoders, BeforeValidator(MoreVocoders.used)])
+
+
 @pytest.fixture()
 def more_vocoders(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lines that a new vocoder adds to its two registries."""
     monkeypatch.setitem(networks.NETWORKS, "linear", Linear)
-    for module in (vocoder_params, model_file):
-        monkeypatch.setattr(module, "VocoderParams", MoreVocoders)
+    monkeypatch.setattr(vocoder_params, "VocoderParams", MoreVocoders)
+    monkeypatch.setattr(model_file, "TrainedCard", card_of(model_file.TrainedCard))
 
 
 @pytest.fixture()
@@ -144,7 +151,7 @@ def test_a_new_vocoder_is_exported_and_runs_from_its_graph(
     from koe.onnx import runtime
     from koe.onnx.export import export_vocoder
 
-    monkeypatch.setattr(runtime, "VocoderParams", MoreVocoders)
+    monkeypatch.setattr(runtime, "ExportedCard", card_of(runtime.ExportedCard))
     folder = trained(corpus, linear, tmp_path)
     export_vocoder(tmp_path / "onnx/vocoder", read_vocoder(folder))
     mels = [np.random.default_rng(1).normal(-5, 2, (61, linear.mel.n_mels)).astype(np.float32)]
@@ -196,5 +203,5 @@ def test_a_vocoder_reads_when_the_schema_has_one_more(root: Path, name: str, mor
 def test_the_chosen_section_is_needed(root: Path, tmp_path: Path) -> None:
     shipped = root / "models/pretrained/universal"
     for index, section in enumerate((None, {"layers": 3})):
-        with pytest.raises(StoreError, match="parameters of another version of Koe"):
+        with pytest.raises(StoreError, match=r"vocoder\..* its parameters are of another version of Koe"):
             read_vocoder(beside(shipped, tmp_path / str(index), harmonic_noise=section))

@@ -266,7 +266,7 @@ def test_what_does_not_fit_is_listed(tmp_path: Path) -> None:
         import_hifigan(*written(tmp_path, SMALL | {"upsample_kernel_sizes": [16, 16, 4, 6]}, state))
     message = str(raised.value)
     assert "g_02500000 does not fit" in message and "3 tensors differ" in message
-    assert "ups.3.weight_v: (2, 1, 4) in the file, (2, 1, 6) by the config" in message
+    assert "ups.3.weight_v: (2, 1, 4) in the file, (2, 1, 6) by the sizes" in message
     assert "conv_post.bias: missing" in message and "extra.bias: unknown" in message
 
 
@@ -284,7 +284,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("content, message", [
-    ("{", "config.json is not JSON"), ("[]", "is not a config"), ("{}", "config.json has no 'upsample_rates'"),
+    ("{", "config.json is not JSON"), ("[]", "config.json holds a list"), ("{}", "config.json has no 'upsample_rates'"),
     (json.dumps(SMALL | {"n_fft": "x"}), "config.json: n_fft"),
     (json.dumps(SMALL | {"hop_size": 300}), r"config.json.*upsample_rates: \[8, 8, 2, 2\] multiply.*\[5, 5, 4, 3\]"),
 ])
@@ -464,6 +464,7 @@ def test_hdf5_statistics_need_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         def __exit__(self, *_: object) -> None:
             pass
 
+    (tmp_path / "stats.h5").touch()
     fake = ModuleType("h5py")
     fake.File = File  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "h5py", fake)

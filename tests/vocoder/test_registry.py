@@ -127,7 +127,7 @@ def test_weights_in_half_precision_are_read_as_float32(model: VocoderModel, tmp_
 def test_damage_is_named(folder: Path, params: Params) -> None:
     weights = folder / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(StoreError, match=r"generator\.safetensors cannot be read"):
+    with pytest.raises(StoreError, match=r"generator\.safetensors is damaged: its checksum is"):
         load_vocoder(folder, params.mel)
 
 
@@ -136,5 +136,5 @@ def test_weights_that_do_not_fit_the_card_are_named(folder: Path, params: Params
     card: dict[str, Any] = json.loads((folder / "vocoder.json").read_text())
     card["vocoder"]["hifigan"]["upsample_channels"] = 32
     (folder / "vocoder.json").write_text(json.dumps(card))
-    with pytest.raises(StoreError, match=r"generator\.safetensors has another shape.*conv_pre"):
+    with pytest.raises(StoreError, match=r"(?s)generator\.safetensors does not fit vocoder\.hifigan in .*conv_pre"):
         load_vocoder(folder, params.mel)

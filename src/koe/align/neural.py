@@ -1,7 +1,7 @@
 """Aligners that are trained: their networks by name, their folder, and aligning with them.
 
 A folder `models/aligner/<method>/` holds `model.safetensors` and `model.json`: the parameters, the mel contract, the
-frames a step, the statistics of the speakers, and what it came from (lesson 1).
+frames a step, the statistics of the speakers, the weights' checksum, and what it came from (lesson 1).
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from koe.align.aligner import FramePath, Side
@@ -24,9 +23,11 @@ from koe.align.steps import StepReader
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
 from koe.errors import StoreError
-from koe.files import read_json, replacing, write_json
+from koe.files import read_json, replacing, understood, write_json
+from koe.params.section import Card
 from koe.statistics import Moments
 from koe.store import compare_contracts
+from koe.weights import checksums, fitted, read_weights
 
 Method = Literal["attention", "learned"]
 Network = AttentionTeacher | LearnedAligner
@@ -34,6 +35,7 @@ NetworkParams = AttentionAlignParams | LearnedAlignParams
 NETWORKS: Mapping[str, Any] = {"attention": AttentionTeacher, "learned": LearnedAligner}
 
 _WEIGHTS, _CARD = "model.safetensors", "model.json"
+_AGAIN = "run dvc repro train_aligner"
 
 
 def network_params(method: str, align: AlignParams) -> NetworkParams:
@@ -75,22 +77,27 @@ def save_aligner(
         "contract": mel_contract(mel_params),
         "factor": reader.factor,
         "speakers": {name: moments.to_json() for name, moments in sorted(reader.speakers.items())},
+        "checksums": checksums(folder, [_WEIGHTS]),
         "provenance": dict(provenance),
     })
 
 
+class _Card(Card):
+    method: Method
+    params: dict[str, Any]
+    contract: dict[str, Any]
+    factor: int
+    speakers: dict[str, dict[str, Any]]
+
+
 def load_aligner(folder: Path, params: NetworkParams, mel_params: MelParams, factor: int) -> NeuralAligner:
     """Reads what `save_aligner` wrote. Raises StoreError if it is missing, damaged, or of other parameters."""
-    if not (folder / _CARD).exists():
-        raise StoreError(f"{folder / _CARD} does not exist; run dvc repro train_aligner")
-    card = read_json(folder / _CARD)
-    compare_contracts(str(folder), card["contract"], "the parameters", mel_contract(mel_params))
-    if card["params"] != params.model_dump(mode="json") or card["factor"] != factor:
-        raise StoreError(f"{folder} was trained with other parameters; run dvc repro train_aligner")
-    network = build_network(card["method"], params, mel_params.n_mels, factor)
-    try:
-        network.load_state_dict(load_file(folder / _WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise StoreError(f"{folder / _WEIGHTS} cannot be read ({error}); run dvc repro train_aligner") from error
-    speakers = {name: Moments.from_json(value) for name, value in card["speakers"].items()}
+    with understood(folder / _CARD, _AGAIN):
+        card = _Card.model_validate(read_json(folder / _CARD, _AGAIN))
+        compare_contracts(str(folder), card.contract, "the parameters", mel_contract(mel_params))
+        speakers = {name: Moments.from_json(value, (mel_params.n_mels,)) for name, value in card.speakers.items()}
+    if card.params != params.model_dump(mode="json") or card.factor != factor:
+        raise StoreError(f"{folder} was trained with other parameters; {_AGAIN}")
+    network = fitted(lambda: build_network(card.method, params, mel_params.n_mels, factor),
+                     read_weights(folder / _WEIGHTS, card.checksums, _AGAIN), folder / _WEIGHTS, str(folder / _CARD))
     return NeuralAligner(network.eval(), StepReader(speakers, factor))

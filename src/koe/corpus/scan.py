@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from koe.corpus.params import CorpusParams
-from koe.errors import KoeError
+from koe.errors import KoeError, StoreError
 from koe.files import read_json, state_of, write_json
 from koe.parallel import thread_map
 
@@ -60,6 +60,7 @@ def scan_corpus(name: str, params: CorpusParams, folder: Path, cache: Path) -> d
         raise KoeError(f"corpora.{name}.path: {error.filename} cannot be read ({error.strerror})") from error
     if not any(file.state for file in files if file.name):
         if recorded.exists():
+            read_json(recorded, f"restore it (git checkout {recorded}), or remove it", ["digest"])
             return None
         raise KoeError(f"corpora.{name}.path: there are no recordings at {params.path}, and no recorded state in "
                        f"{recorded}; correct the path, or copy that file from a machine that has the corpus")
@@ -147,12 +148,12 @@ def _contents(files: list[_File], cache: Path) -> dict[str, str]:
 
 
 def _remembered(cache: Path) -> dict[str, str]:
-    """What was read before; nothing where that is lost or damaged, since it can be read again."""
+    """The hashes of contents by identity; none where they are damaged: all files are read again then."""
     try:
-        known = read_json(cache)
-    except (OSError, ValueError, KoeError):
+        known = read_json(cache) if cache.exists() else {}
+    except StoreError:
         return {}
-    return known if isinstance(known, dict) else {}
+    return {identity: digest for identity, digest in known.items() if isinstance(digest, str)}
 
 
 def _content(file: _File) -> str:

@@ -24,12 +24,13 @@ from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import enrolment_utterances
 from koe.corpus.params import StatsParams
 from koe.errors import KoeError
-from koe.files import read_json, write_json
+from koe.files import read_json, understood, write_json
 from koe.progress import progress
 from koe.statistics import Moments, Values
 from koe.store import compare_contracts
 
 FILE = "stats.json"
+_AGAIN = "run dvc repro stats, which writes it again"
 FEATURES = ("mel", "log_f0", "energy")
 
 
@@ -42,8 +43,8 @@ class Statistics:
     energy: Moments  # of the log energy
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Statistics":
-        return cls(mel=Moments.from_json(value["mel"]), log_f0=Moments.from_json(value["log_f0"]),
+    def from_json(cls, value: Mapping[str, Any], n_mels: int) -> "Statistics":
+        return cls(mel=Moments.from_json(value["mel"], (n_mels,)), log_f0=Moments.from_json(value["log_f0"]),
                    energy=Moments.from_json(value["energy"]))
 
     def to_json(self) -> dict[str, Any]:
@@ -113,9 +114,11 @@ class Normalization:
         return {"levels": self.levels.model_dump(mode="json"), **groups, "speakers": speakers}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Normalization":
-        source, target, overall = (Statistics.from_json(value[name]) for name in ("source", "target", "overall"))
-        speakers = {name: Statistics.from_json(speaker) for name, speaker in value["speakers"].items()}
+    def from_json(cls, value: Mapping[str, Any], n_mels: int) -> "Normalization":
+        """Raises KeyError, TypeError or ValueError if `value` is not what `to_json` makes."""
+        source, target, overall = (Statistics.from_json(value[name], n_mels)
+                                   for name in ("source", "target", "overall"))
+        speakers = {name: Statistics.from_json(speaker, n_mels) for name, speaker in value["speakers"].items()}
         return cls(StatsParams.model_validate(value["levels"]), source, target, overall, speakers)
 
 
@@ -189,8 +192,7 @@ def measure_pairs(dataset: Dataset, pairs: pd.DataFrame, params: StatsParams, fo
 def read_statistics(folder: str | Path, mel_params: MelParams) -> Normalization:
     """What `measure_pairs` wrote. Raises ContractError if its mel settings are others (lesson 13)."""
     path = Path(folder) / FILE
-    if not path.exists():
-        raise KoeError(f"{path} does not exist; run dvc repro stats")
-    value = read_json(path)
-    compare_contracts(str(path), value["mel"], "the parameters", mel_contract(mel_params))
-    return Normalization.from_json(value)
+    value = read_json(path, _AGAIN, ["mel"])
+    with understood(path, _AGAIN):
+        compare_contracts(str(path), value["mel"], "the parameters", mel_contract(mel_params))
+        return Normalization.from_json(value, mel_params.n_mels)

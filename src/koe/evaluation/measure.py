@@ -24,7 +24,7 @@ from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speake
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
 from koe.parallel import thread_map
-from koe.tables import Table
+from koe.tables import Table, read_header
 from koe.text.normalization import normalize
 
 MEASURED = ("mcd_db", "log_f0_rmse", "f0_corr", "vuv_error", "duration_ratio", "speaker_similarity",
@@ -241,8 +241,7 @@ def evaluation_table(columns: Iterable[str]) -> Table:
 def read_evaluation(folder: str | Path) -> pd.DataFrame:
     """Reads a task's evaluation.csv in `folder`, whatever its metrics. Raises StoreError as `Table.read` does."""
     path = Path(folder) / EVALUATION.file
-    header = list(pd.read_csv(path, nrows=0).columns) if path.exists() else EVALUATION.columns
-    return evaluation_table(header).read(folder)
+    return evaluation_table(read_header(path)).read(folder)
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:

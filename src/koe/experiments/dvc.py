@@ -36,7 +36,7 @@ def git(*arguments: str, folder: Path | None = None, variables: Mapping[str, str
     Raises KoeError with git's message.
     """
     result = subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **(variables or {})},
-                            capture_output=True, text=True, check=False)
+                            capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
         raise KoeError(f"git {' '.join(arguments)}: {result.stderr.strip() or f'status {result.returncode}'}")
     return _lines(result.stdout)

@@ -2,30 +2,31 @@
 
 from itertools import groupby
 
-import yaml
-
 from koe.errors import KoeError, ParameterError
 from koe.experiments.dvc import commit_of, git, run_of, run_references
-from koe.experiments.named import compose, differences, experiment_names, read_experiment
+from koe.experiments.named import compose, differences, experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
 from koe.params.reading import check, read_values
 from koe.pipeline.declaration import Pipeline
 from koe.terminal import show
+from koe.yaml_files import parse_yaml
 
 
 def print_list() -> None:
-    """Prints every experiment with its purpose and notes, by folder; then runs without a file in experiments/."""
+    """Prints every experiment with its purpose and notes, by folder; then runs without a file in experiments/.
+
+    A file that cannot be read is a row too, with the reason.
+    """
     runs = {name: list(group) for name, group in groupby(run_references(), lambda run: run.name)}
-    experiments = [read_experiment(name) for name in experiment_names()]
-    others = [name for name in runs if name not in {experiment.run_name for experiment in experiments}]
-    width = max(map(len, [*(experiment.name for experiment in experiments), *others]), default=0)
-    for folder, group in groupby(experiments, lambda experiment: experiment.name.rpartition("/")[0]):
+    names = experiment_names()
+    others = [name for name in runs if name not in set(map(run_name_of, names))]
+    width = max(map(len, [*names, *others]), default=0)
+    for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
         if folder:
             show(f"\n{folder}/")
-        for experiment in group:
-            date = f"{experiment.date}  " if experiment.date else ""
-            show(f"{experiment.name:{width}}  {date}{experiment.purpose}")
-            for run in runs.get(experiment.run_name, []):
+        for name in group:
+            show(f"{name:{width}}  {_purpose(name)}")
+            for run in runs.get(run_name_of(name), []):
                 _print_notes(run.commit, width + 2)
     if others:
         show("\nother runs")
@@ -33,6 +34,14 @@ def print_list() -> None:
         date, = git("log", "-1", "--format=%cs", run.commit)
         show(f"{run.name:{width}}  {date}, from {run.baseline[:7]}")
         _print_notes(run.commit, width + 2)
+
+
+def _purpose(name: str) -> str:
+    try:
+        experiment = read_experiment(name)
+    except KoeError as error:
+        return f"cannot be read: {' '.join(str(error).split())}"
+    return f"{experiment.date}  {experiment.purpose}" if experiment.date else experiment.purpose
 
 
 def print_experiment(pipeline: Pipeline, name: str) -> None:
@@ -72,7 +81,7 @@ def print_run(name: str) -> None:
 
 
 def _params(commit: str) -> dict[str, object]:
-    return yaml.safe_load("\n".join(git("show", f"{commit}:./params.yaml")))
+    return parse_yaml("\n".join(git("show", f"{commit}:./params.yaml")), f"params.yaml of {commit[:7]}")
 
 
 def _print_notes(name: str, indent: int = 0) -> None:

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from koe.errors import KoeError, ParameterError
+from koe.files import fields_of
+from koe.yaml_files import read_yaml
 
 FOLDER = Path("experiments")
 
@@ -98,7 +99,7 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
         raise KoeError(f"{path} does not exist; there are: {', '.join(experiment_names(folder)) or 'none'}")
     if name in above:
         raise KoeError(f"{path}: base: leads back to itself: {' → '.join((*above, name))}")
-    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    value = read_yaml(path, KoeError)
     if not isinstance(value, dict):
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values")
     if "pipeline" in value:
@@ -110,9 +111,8 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
     try:
         return Experiment.model_validate({**value, "name": name})
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
         raise KoeError(f"{path}: expected purpose: a line, and parameters: dotted names with values, and at most base, "
-                       f"date, found, refused. {wrong}") from None
+                       f"date, found, refused. {fields_of(error)}") from None
 
 
 def _of_root(folder: str | Path) -> Path:

@@ -58,17 +58,29 @@ def notes_of(name: str) -> list[Note]:
         return []
     history = [line.split("\t", 3) for line in git("log", "--first-parent", "--format=%H%x09%as%x09%an%x09%s", commit)]
     written = list(takewhile(lambda entry: entry[3].startswith(_SUBJECT), history))
-    lines = _annotations(history[len(written)][0])
+    ran, date, *_ = history[len(written)]
+    lines = [_parsed(line, date) for line in _annotations(ran)]
     lines += [[date, author, subject.removeprefix(_SUBJECT)] for _, date, author, subject in reversed(written)]
     return [Note(datetime.date.fromisoformat(date), author, text) for date, author, text in lines]
 
 
-def _annotations(commit: str) -> list[list[str]]:
-    """Date, author and text of the git notes on a commit."""
+def _annotations(commit: str) -> list[str]:
+    """The lines of the git notes on a commit."""
     try:
-        return [line.split("\t", 2) for line in git("notes", f"--ref={REFERENCE}", "show", commit) if line]
+        return [line for line in git("notes", f"--ref={REFERENCE}", "show", commit) if line]
     except KoeError:
         return []
+
+
+def _parsed(line: str, ran: str) -> list[str]:
+    """Date, author and text of a line. One that git notes wrote without Koe is of the commit's date, by somebody."""
+    date, _, rest = line.partition("\t")
+    author, tab, text = rest.partition("\t")
+    try:
+        datetime.date.fromisoformat(date)
+    except ValueError:
+        tab = ""
+    return [date, author, text] if tab else [ran, "somebody", line]
 
 
 def _commit_note(run: RunReference, line: str) -> None:

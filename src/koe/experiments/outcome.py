@@ -18,9 +18,10 @@ from pydantic import ValidationError
 from koe.audio.params import MelParams, PitchParams, SpeakerPitch
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import CorpusParams, speaker_pitch
-from koe.errors import KoeError, ParameterError
+from koe.errors import KoeError, ParameterError, StoreError
 from koe.evaluation.measure import read_evaluation
 from koe.experiments.dvc import WORKSPACE, commit_of, from_root, project_root
+from koe.files import reason, understood
 from koe.params.reading import read_values
 from koe.pipeline.declaration import EVALUATION, Pipeline
 from koe.report.curves import Curve, load_curves
@@ -57,9 +58,16 @@ class Outcome:
     def lock(self) -> dict[str, Any]:
         """The stages of dvc.lock: the parameters, code and data with which the files were made."""
         # DVC's own reader, because the file is YAML 1.2, where 1e-05 is a number. The import takes a second.
+        from dvc.exceptions import DvcException
         from dvc.utils.serialize import load_yaml
 
-        return load_yaml(str(self.files("dvc.lock"))).get("stages", {})
+        path = self.files("dvc.lock")
+        try:
+            with understood(path):
+                return dict(load_yaml(str(path)).get("stages", {}))
+        except DvcException as error:
+            raise StoreError(f"{path} cannot be read ({reason(error)}); restore it (git checkout {path}), or run dvc "
+                             "repro") from error
 
     @cached_property
     def utterances(self) -> pd.DataFrame:

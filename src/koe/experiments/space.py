@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
-from koe.errors import KoeError, ParameterError
+from koe.errors import KoeError, ParameterError, StoreError
 from koe.experiments.named import Experiment, compose
 from koe.params.reading import check
 from koe.params.section import Section
+from koe.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     import optuna
@@ -96,7 +96,7 @@ def parse_setting(text: str) -> tuple[str, Domain]:
         raise ParameterError(f"--set {text}: expected parameter=values, {SYNTAX}")
     try:
         return name, _parse_values(values)
-    except (yaml.YAMLError, ValueError) as error:
+    except (StoreError, ValueError) as error:
         raise ParameterError(f"--set {text}: {error}; expected {SYNTAX}") from None
 
 
@@ -108,25 +108,17 @@ def _parse_values(text: str) -> Domain:
         if match["log"] and low <= 0:
             raise ValueError("a logarithmic scale needs numbers above 0")
         return Range(low, high, bool(match["log"]))
-    values = yaml.load(text, _Loader)
+    values = parse_yaml(text, text)
     if not isinstance(values, list) or len(values) < 2:
         raise ValueError("there is nothing to choose from")
     return Choices(tuple(values))
 
 
 def _number(text: str) -> float:
-    value = yaml.load(text, _Loader)
+    value = parse_yaml(text, text)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{text} is not a number")
     return value
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as in YAML 1.2; PyYAML's own loader reads only 1.0e-4 as one."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"),
-                              list("-+0123456789"))
 
 
 def read_space(settings: Iterable[str], values: Mapping[str, Any], schema: type[Section]) -> dict[str, Domain]:

@@ -27,7 +27,7 @@ from koe.errors import KoeError, ParameterError
 from koe.experiments.named import Experiment, arguments, compose, differences
 from koe.experiments.space import Domain, grid, read_space
 from koe.experiments.trials import Objective, Points, Runner, Trial, TrialFailed, objective_of
-from koe.files import read_json, write_json
+from koe.files import read_json, understood, write_json
 from koe.params.reading import at, check
 from koe.pipeline.declaration import Pipeline, load_pipeline
 from koe.randomness import seed_for
@@ -137,14 +137,18 @@ def read_sweep(name: str) -> Sweep:
     if not path.exists():
         sweeps = ", ".join(sorted(other.parent.name for other in path.parent.parent.glob("*/sweep.json"))) or "none"
         raise KoeError(f"there is no sweep {name} ({path}); there are: {sweeps}")
-    return Sweep.model_validate(read_json(path))
+    advice = f"remove {path.parent} to begin the sweep anew; its trials stay, as experiments"
+    with understood(path, advice):
+        return Sweep.model_validate(read_json(path, advice))
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
-    """Optuna's record of the trials so far."""
-    storage = JournalStorage(JournalFileBackend(str(sweep.folder / "study.log")))
-    return optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction,
-                               pruner=_pruner(sweep), load_if_exists=True)
+    """Optuna's record of the trials so far. Raises StoreError naming it if it is damaged."""
+    journal = sweep.folder / "study.log"
+    with understood(journal, f"remove {sweep.folder} to begin the sweep anew; its trials stay, as experiments"):
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        return optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction,
+                                   pruner=_pruner(sweep), load_if_exists=True)
 
 
 def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
 from koe.errors import KoeError
 from koe.experiments.dvc import environment, from_root, git, project_root, run_references
+from koe.files import shortened, understood
 from koe.pipeline.declaration import SUMMARY, Pipeline, Training
 from koe.workspace import work_root
+from koe.yaml_files import parse_yaml
 
 LOOK_EVERY = 0.5  # seconds
 PATIENCE = 60  # seconds in which an interrupted trial must end
@@ -54,10 +55,12 @@ class Objective:
         """
         path = f"metrics/{self.training.curves}/plots/metrics/{self.curve}.tsv" if self.training else SUMMARY
         text = _read(path, commit)
-        if self.training is None and self.name not in json.loads(text):
-            raise KoeError(f"{path} has no {self.name}; it has {', '.join(json.loads(text))}")
-        value = float(text.split()[-1]) if self.training else json.loads(text)[self.name]
-        if value is None or not math.isfinite(value):
+        with understood(f"{path} of {commit[:7]}"):
+            values = {self.name: float(text.split()[-1])} if self.training else dict(json.loads(text))
+        if self.name not in values:
+            raise KoeError(f"{path} has no {self.name}; it has {shortened(values)}")
+        value = values[self.name]
+        if type(value) not in (int, float) or not math.isfinite(value):
             raise TrialFailed(f"{path} of {commit[:7]}: {self.name} is {value}")
         return value
 
@@ -123,7 +126,7 @@ class DvcRunner:
         """The commit of this trial's experiment, if it exists. Raises KoeError if that has other parameters."""
         name, (head,) = trial.name, git("rev-parse", "HEAD")
         commit = next((run.commit for run in run_references() if (run.name, run.baseline) == (name, head)), None)
-        if commit is None or yaml.safe_load("\n".join(git("show", f"{commit}:./params.yaml"))) == trial.values:
+        if commit is None or parse_yaml("\n".join(git("show", f"{commit}:./params.yaml")), name) == trial.values:
             return commit
         raise KoeError(f"an experiment {name} with other parameters exists already; give the sweep another name, or "
                        f"remove that experiment: dvc exp remove {name}")
@@ -159,11 +162,11 @@ class DvcRunner:
         try:
             lines = [line for curves in self._work.glob(f"{self.objective.training.work_name}-*/curves.jsonl")
                      for line in curves.read_text().splitlines()]
-        except FileNotFoundError:  # the training run has just ended
+            rows = [json.loads(line) for line in lines]
+            return [(row["step"], row["values"][self.objective.curve]) for row in rows
+                    if self.objective.curve in row["values"]]
+        except (OSError, ValueError, LookupError, TypeError):  # the training run has just ended, or the file is damaged
             return []
-        rows = map(json.loads, lines)
-        return [(row["step"], row["values"][self.objective.curve]) for row in rows
-                if self.objective.curve in row["values"]]
 
     def _left(self) -> Iterator[Path]:
         """Work folders of training runs, not what `scan` and `init.from` keep there."""

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from dvc.api import DVCFileSystem
 
 from koe.errors import KoeError
 from koe.experiments.dvc import commit_of, dvc, dvc_aloud, from_root, git, project_root
 from koe.experiments.named import Difference, differences
+from koe.files import read_text, understood
+from koe.yaml_files import parse_yaml
 
 
 class Verification(NamedTuple):
@@ -43,7 +44,7 @@ def verify(name: str) -> Verification:
         folder = checkout / from_root("")
         if dvc_aloud("repro", "--force", "--no-commit", folder=folder, variables={"KOE_WORK": str(work)}):
             raise KoeError(f"{name} ({commit[:7]}) cannot be run again: a stage failed, see above")
-        again = {path: _metrics((folder / path).read_text(encoding="utf-8"))
+        again = {path: _metrics(read_text(folder / path), str(folder / path))
                  for path in recorded if (folder / path).exists()}
     return Verification(commit, len(recorded), _count(recorded), list(differences(recorded, again)))
 
@@ -51,18 +52,21 @@ def verify(name: str) -> Verification:
 def _recorded_metrics(name: str, commit: str) -> dict[str, Any]:
     """All JSON files below metrics/ that the pipeline's stages wrote at a commit, by path relative to its folder."""
     try:
-        lock = yaml.safe_load("\n".join(git("show", f"{commit}:./dvc.lock")))
+        lines = git("show", f"{commit}:./dvc.lock")
     except KoeError:
         raise KoeError(f"{name} ({commit[:7]}) has no metrics: dvc.lock is not in it, so nothing was run, or the file "
                        "was not committed (dvc repro; git add dvc.lock; git commit)") from None
-    outputs = [output["path"] for stage in lock["stages"].values() for output in stage.get("outs", [])]
+    with understood(f"dvc.lock of {commit[:7]}", "run dvc repro, and commit the file that it writes"):
+        lock = parse_yaml("\n".join(lines), f"dvc.lock of {commit[:7]}")
+        outputs = [output["path"] for stage in lock["stages"].values() for output in stage.get("outs", [])]
     files, recorded = DVCFileSystem(str(project_root()), rev=commit), {}
     try:
         for output in (path for path in outputs if path.startswith("metrics/")):
             for path in files.find(from_root(output)):
                 if path.endswith(".json"):
                     name = path.lstrip("/").removeprefix(from_root(""))
-                    recorded[name] = _metrics(files.read_text(path, encoding="utf-8"))
+                    text = files.read_text(path, encoding="utf-8", errors="replace")
+                    recorded[name] = _metrics(text, f"{path} of {commit[:7]}")
     except FileNotFoundError as error:
         raise KoeError(f"metrics of {name} ({commit[:7]}) are neither in DVC's cache nor on its remote; push them from "
                        f"where it was run (dvc push, or dvc exp push): {error}") from error
@@ -71,8 +75,9 @@ def _recorded_metrics(name: str, commit: str) -> dict[str, Any]:
     return recorded
 
 
-def _metrics(text: str) -> Any:
-    return json.loads(text, parse_constant=str)  # so that NaN is equal to NaN
+def _metrics(text: str, where: str) -> Any:
+    with understood(where):
+        return json.loads(text, parse_constant=str)  # so that NaN is equal to NaN
 
 
 def _count(value: Any) -> int:

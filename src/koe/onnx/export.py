@@ -37,6 +37,7 @@ from koe.tasks.conversion.nars2s import NARS2S, Control
 from koe.tasks.conversion.reduction import values_per_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 from koe.vocoder.model_file import VocoderModel, read_vocoder
+from koe.weights import checksums
 
 OPSET = 17
 _BATCH, _STEPS = 2, 21  # of the tensors to trace with; any sizes would do
@@ -77,7 +78,7 @@ def export_acoustic(folder: Path, model: AcousticModel) -> None:
     zero = torch.zeros(_BATCH)
     _export(_Decoder(network), [hidden, source_prosody, mask, zero, zero], DECODER_INPUTS, DECODER_OUTPUTS,
             folder / DECODER)
-    save_card(folder, model)
+    save_card(folder, model, [ENCODER, DECODER])
 
 
 def export_vocoder(folder: Path, model: VocoderModel) -> None:
@@ -92,6 +93,7 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
         "mel": model.mel.model_dump(mode="json"),
         "contract": mel_contract(model.mel),
         "context_frames": network.context_frames(),
+        "checksums": checksums(folder, [NETWORK]),
     })
 
 

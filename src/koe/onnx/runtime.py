@@ -3,16 +3,15 @@
 They take the place of PyTorch's networks: batches, windows, streaming and the steps before and after are the same.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
-from koe.audio.params import MelParams
 from koe.errors import StoreError
-from koe.files import read_json
+from koe.files import read_json, understood
 from koe.onnx.files import (
     ACOUSTIC,
     CARD,
@@ -26,14 +25,21 @@ from koe.onnx.files import (
 )
 from koe.store import compare_contracts
 from koe.tasks.conversion.convert import Converter
-from koe.tasks.conversion.model_file import AcousticModel, load_with
+from koe.tasks.conversion.model_file import AcousticCard, AcousticModel, load_with
 from koe.tasks.conversion.nars2s import NARS2S, Control, Prosody
-from koe.tasks.conversion.params import AcousticParams
+from koe.vocoder.model_file import VocoderCard
 from koe.vocoder.networks import network_class
-from koe.vocoder.params import VocoderParams
 from koe.vocoder.synthesis import NeuralVocoder
+from koe.weights import require_checksum
 
 CPU = torch.device("cpu")
+_AGAIN = "export the model again (koe export-onnx)"
+
+
+class ExportedCard(VocoderCard):
+    """What `koe.onnx.export` writes beside a vocoder's graph."""
+
+    context_frames: int
 
 
 def load_converter(folder: str | Path, with_vocoder: bool = True) -> Converter:
@@ -54,35 +60,33 @@ def load_acoustic(folder: str | Path) -> AcousticModel:
     KoeError if onnxruntime is missing.
     """
     path = Path(folder) / ACOUSTIC
-    return load_with(path, lambda params, preparation, _: OnnxNARS2S(path, params, preparation.mel.n_mels))
+    return load_with(path, lambda card, _: OnnxNARS2S(path, card))
 
 
 def load_vocoder(folder: str | Path) -> NeuralVocoder:
     """Reads the exported vocoder in `folder`. Raises as `load_acoustic` does."""
     path = Path(folder) / VOCODER
-    if not (path / CARD).exists():
-        raise StoreError(f"{path / CARD} does not exist; export a vocoder (koe export-onnx), or name one (--vocoder)")
-    card = read_json(path / CARD)
-    try:
-        params, mel = VocoderParams.of_card(card["vocoder"]), MelParams.model_validate(card["mel"])
-        graph, context = Graph(path / NETWORK), int(card["context_frames"])
-    except (KeyError, ValidationError) as error:
-        raise StoreError(f"{path / CARD} is not an exported vocoder's card: {error}; export it again") from error
-    network = network_class(params).computed_by(graph, params.network, mel, context)
-    return NeuralVocoder(params.model, network, mel, CPU)
+    with understood(path / CARD, _AGAIN):
+        card = ExportedCard.model_validate(read_json(
+            path / CARD, "export a vocoder (koe export-onnx), or name one (--vocoder)"))
+    graph, params = Graph(path / NETWORK, card.checksums), card.vocoder
+    network = network_class(params).computed_by(graph, params.network, card.mel, card.context_frames)
+    return NeuralVocoder(params.model, network, card.mel, CPU)
 
 
 class Graph:
     """A graph read from a file, which takes and returns tensors."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checksums: Mapping[str, str]) -> None:
+        """`checksums`: of the card beside it. Raises StoreError if it is damaged."""
+        require_checksum(path, checksums, _AGAIN)
         runtime = require("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base but this
-            raise StoreError(f"{path} cannot be read ({error}); export the model again (koe export-onnx)") from error
+            raise StoreError(f"{path} cannot be read ({error}); {_AGAIN}") from error
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
         """Takes inputs by name, returns outputs in the order of koe.onnx.files."""
@@ -93,11 +97,11 @@ class Graph:
 class OnnxNARS2S(NARS2S):
     """The acoustic model with exported encoder and decoder: PyTorch computes the length regulator only. No weights."""
 
-    def __init__(self, folder: Path, params: AcousticParams, n_mels: int) -> None:
+    def __init__(self, folder: Path, card: AcousticCard) -> None:
         nn.Module.__init__(self)
-        self.reduction = params.reduction
-        self.n_mels = n_mels
-        self._encoder, self._decoder = Graph(folder / ENCODER), Graph(folder / DECODER)
+        self.reduction = card.acoustic.reduction
+        self.n_mels = card.preparation.mel.n_mels
+        self._encoder, self._decoder = (Graph(folder / file, card.checksums) for file in (ENCODER, DECODER))
 
     def encode(self, mel: Tensor, voices: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
         inputs = [mel, mask, *([] if voices is None else [voices])]

@@ -8,26 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from koe.errors import ParameterError
 from koe.params.section import Section, all_contradictions
+from koe.yaml_files import read_yaml
 
 Schema = TypeVar("Schema", bound=Section)
 KEY = "[key]"  # last part of pydantic's location where a mapping's key, not its value, is wrong
 
 
 def read_values(path: str | Path = "params.yaml") -> Any:
-    """A parameter file as a plain tree. Raises ParameterError if it is not there or not YAML."""
+    """A parameter file as a plain tree. Raises ParameterError if it is not there or not YAML (`read_yaml`)."""
     path = Path(path)
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise ParameterError(f"{path} does not exist; run from the pipeline's folder (the project's root, or "
-                             "pipelines/<name>)") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+                             "pipelines/<name>)")
+    return read_yaml(path, ParameterError)
 
 
 def check(schema: type[Schema], values: Any, where: str = "params.yaml") -> Schema:

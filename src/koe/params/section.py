@@ -8,15 +8,46 @@ that decides a result is computed here.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 Part = TypeVar("Part", bound="Section")
 
 
+def _require_exact(schema: Any) -> None:
+    """Makes a schema of pydantic's, in place, take no number or truth value for another. Lists still become tuples."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool"):
+            schema["strict"] = True
+        for key, part in schema.items():
+            if key not in ("default", "metadata", "serialization"):
+                _require_exact(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _require_exact(part)
+
+
 class Section(BaseModel):
-    """A part of a parameter file: immutable, without unknown names."""
+    """A part of a parameter file: immutable, without unknown names.
+
+    Numbers and truth values are taken as they are written: `yes` is not 1, "12" in quotes is a text, 0 is not false,
+    3.0 is not a whole number. A whole number may stand for any other (8000 for 8000.0).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False, serialize_by_alias=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _require_exact(schema)
+        return schema
 
     def contradictions(self, name: str) -> Iterator[str]:
         """A sentence for each set of values that contradict each other, beginning with the parameters' names.
@@ -24,6 +55,14 @@ class Section(BaseModel):
         name: the section's name in the file, e.g. `acoustic.training`. Nested sections: see `all_contradictions`.
         """
         yield from ()
+
+
+class Card(Section):
+    """The description beside a model's weights. What it says more, other readers or other versions of Koe use."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    checksums: dict[str, str] = {}  # of the files beside it (koe.weights); none in cards of older versions
 
 
 class Choice(Section):
@@ -75,14 +114,12 @@ class Choice(Section):
         return {name: value for name, value in values.items() if name not in self.PARTS or name in self.chosen}
 
     @classmethod
-    def of_card(cls, values: Mapping[str, Any]) -> Self:
-        """The section from a model's card, which may be of a version with other parts: only chosen parts are read.
-
-        Raises pydantic's ValidationError as `model_validate` does.
-        """
-        chosen = {values.get(chooser) for chooser in cls.CHOOSERS}
-        return cls.model_validate({
-            name: value for name, value in values.items() if name in chosen or name not in cls.PARTS})
+    def used(cls, values: Any) -> Any:
+        """The values of a model's card without the parts that it did not choose, which may be of another version."""
+        if not isinstance(values, Mapping):
+            return values
+        chosen = [values.get(chooser) for chooser in cls.CHOOSERS]
+        return {name: value for name, value in values.items() if name in chosen or name not in cls.PARTS}
 
 
 def all_contradictions(section: Section, name: str = "") -> Iterator[str]:

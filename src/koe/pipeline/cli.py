@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from koe.errors import KoeError
+from koe.files import read_text
 
 pipeline = typer.Typer(no_args_is_help=True, help="The pipelines of a project: the root's, and those of pipelines/.")
 
@@ -36,4 +37,4 @@ def write(
 
 def _is_current(folder: Path, text: str) -> bool:
     path = folder / "dvc.yaml"
-    return path.exists() and path.read_text(encoding="utf-8") == text
+    return path.exists() and read_text(path) == text

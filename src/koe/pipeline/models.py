@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from koe.errors import KoeError
+from koe.files import understood
 from koe.names import file_name
 from koe.training.references import ModelKind, ModelReference, find_reference, split_reference
 from koe.workspace import main_checkout, project_root, work_root
+from koe.yaml_files import read_yaml
 
 
 def find_model(kind: ModelKind, name: str) -> ModelReference:
@@ -76,8 +76,11 @@ def _find_commit(parameter: str, repository: Path, where: str, artifacts: dict[s
 def _artifacts(pipeline: Path) -> dict[str, str]:
     """Paths of the artifacts that a pipeline's dvc.yaml declares, by name."""
     file = pipeline / "dvc.yaml"
-    entries = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("artifacts", {}) if file.exists() else {}
-    return {name: entry["path"] for name, entry in entries.items()}
+    if not file.exists():
+        return {}
+    with understood(file, "restore it (git checkout), or write it again (koe pipeline write)"):
+        entries = (read_yaml(file) or {}).get("artifacts", {})
+        return {name: str(entry["path"]) for name, entry in entries.items()}
 
 
 def _git(repository: Path, *arguments: str) -> list[str]:

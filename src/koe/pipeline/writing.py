@@ -16,7 +16,7 @@ import yaml
 
 from koe.pipeline.stage import KEY, Stage
 from koe.errors import KoeError
-from koe.files import replacing
+from koe.files import read_text, replacing
 from koe.pipeline.closure import SOURCE, closure
 from koe.pipeline.declaration import SUMMARY
 from koe.pipeline.loading import FILE, load_declaration
@@ -40,7 +40,7 @@ def write_dvc_yaml(folder: str | Path = ".") -> Path:
     """Writes the pipeline's dvc.yaml, if it changed, and returns its path. Raises as `dvc_yaml` does."""
     path = Path(folder) / "dvc.yaml"
     text = dvc_yaml(folder)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not path.exists() or read_text(path) != text:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return path
@@ -135,7 +135,7 @@ def _kept_by_hand(path: Path, stages: Mapping[str, Any]) -> str:
     if not path.exists():
         outs = {out for entry in stages.values() for out in entry.get("do", entry)["outs"] if isinstance(out, str)}
         return f"\nmetrics:\n- {SUMMARY}\n" if SUMMARY in outs else ""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     _, mark, rest = text.partition(END)
     if not mark:
         raise KoeError(f"{path} has no line {END.strip()!r}, so the part that is kept by hand cannot be found; add the "

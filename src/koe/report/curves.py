@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from koe.files import require_regular, understood
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.drawing import curve_class, curves_svg
 
@@ -19,7 +20,7 @@ def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
 
     `train/mel`, `validation/mel`, `validation_teacher_forced/mel` and `average_best/mel` are curves of part `mel`; any
     other (`learning_rate`) is a part with one curve. `gap/…` is the difference of two curves that are drawn, and is
-    left out. Without the folder there are no curves.
+    left out. Without the folder there are no curves. Raises StoreError naming a table that is damaged.
     """
     parts: dict[str, dict[str, Curve]] = {}
     plots, order = folder / "plots" / "metrics", list(_CURVES)
@@ -28,14 +29,22 @@ def load_curves(folder: Path) -> dict[str, dict[str, Curve]]:
         part = path.stem
         if state == "gap":
             continue
-        table = pd.read_csv(path, sep="\t").dropna()
-        curve = list(zip(table["step"].astype(int).tolist(), table.iloc[:, 1].astype(float).tolist(), strict=True))
+        curve = _read_curve(path)
         name = _CURVES.get(state, part)
         if state not in _CURVES and state != ".":
             part = f"{state}/{part}"
         if curve:
             parts.setdefault(part, {})[name] = curve
     return dict(sorted(parts.items(), key=lambda item: (-len(item[1]), "validation" not in item[1], item[0])))
+
+
+def _read_curve(path: Path) -> Curve:
+    """Raises StoreError naming the file."""
+    advice = "run dvc repro, which trains again, or remove it to do without the curve"
+    with understood(path, advice):
+        require_regular(path)
+        table = pd.read_csv(path, sep="\t").dropna()
+        return list(zip(table["step"].astype(int).tolist(), table.iloc[:, 1].astype(float).tolist(), strict=True))
 
 
 def load_trainings(folder: PipelineFolder) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from koe.corpus.pairing import read_pairs
 from koe.corpus.params import CorpusParams, speaker_pitch
 from koe.corpus.quarantine import read_quarantine
 from koe.corpus.voices import VOICES, Voice
-from koe.files import read_json
+from koe.files import read_json, understood
 from koe.names import corpus_of
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.checks import quarantine_folders
@@ -53,8 +53,9 @@ def load_data(folder: PipelineFolder) -> dict[str, Any]:
     params, dataset = folder.params, dataset_of(folder)
     tables = load_tables(dataset, speaker_pitch(params.pitch, params.corpora))
     counts = folder.path / "metrics" / "data.json"
-    return draw_data(read_json(counts) if counts.exists() else {}, tables,
-                     demo_voices(params.corpora, dataset.utterances))
+    with understood(counts):
+        return draw_data(read_json(counts) if counts.exists() else {}, tables,
+                         demo_voices(params.corpora, dataset.utterances))
 
 
 def draw_data(counts: Mapping[str, Any], tables: Tables | None = None, voices: Sequence[Voice] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from koe.audio.params import MelParams
 from koe.corpus.pairing import read_pairs
 from koe.evaluation.measure import read_evaluation
 from koe.evaluation.metric import Metric, Values
-from koe.files import read_json
+from koe.files import read_json, understood
 from koe.pipeline.declaration import EVALUATION, Evaluation, PipelineFolder
 from koe.report.clips import Clip, clip_of, direction_of, players, spread
 from koe.report.results import conditions, style_of
@@ -62,7 +62,8 @@ def load_held_out(folder: PipelineFolder) -> list[HeldOut]:
     if not table.exists():
         return []
     rows = read_evaluation(table.parent)
-    order = list(conditions(read_json(folder.path / f"{EVALUATION}.json"), evaluation))
+    with understood(summary := folder.path / f"{EVALUATION}.json"):
+        order = list(conditions(read_json(summary), evaluation))
     folders = {evaluation.condition(name).folder for name in order}
     readers = {place: ShardReader(folder.path / place) for place in folders}
     pairs = read_pairs(folder.path / evaluation.pairs).set_index("pair") if evaluation.pairs else None

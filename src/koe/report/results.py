@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koe.evaluation.metric import Metric, Values
-from koe.files import read_json
+from koe.files import read_json, understood
 from koe.pipeline.declaration import EVALUATION, Evaluation, PipelineFolder
 
 
@@ -76,6 +76,7 @@ def result_rows(summary: Mapping[str, Any], evaluation: Evaluation) -> Iterator[
 def load_results(folder: PipelineFolder) -> dict[str, Any]:
     """For results.html.jinja. There are no results without metrics/evaluation.json."""
     evaluation, path = folder.pipeline.evaluation, folder.path / f"{EVALUATION}.json"
-    results = list(result_rows(read_json(path), evaluation)) if path.exists() else []
+    with understood(path):
+        results = list(result_rows(read_json(path), evaluation)) if path.exists() else []
     start = evaluation.label(evaluation.start) if evaluation.start else ""
     return {"metrics": evaluation.metrics, "results": results, "start": start, "note": evaluation.note}

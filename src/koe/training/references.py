@@ -6,7 +6,6 @@ that `training.keep_every` and `training.keep_best` leave in the work folder of 
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from koe.errors import KoeError, StoreError
-from koe.files import read_json
+from koe.files import kind_of, read_json
 from koe.training.params import CHECKPOINT
 
 
@@ -48,10 +47,12 @@ class ModelReference:
         """Description of the model in its folder. Raises StoreError if it cannot be read."""
         path = self.folder / self.kind.card
         try:
-            return read_json(path)
-        except (OSError, json.JSONDecodeError) as error:
-            raise StoreError(f"{self.kind.section}.init.from: {path} cannot be read ({error}); name the folder of a "
-                             "trained model") from error
+            card = read_json(path, advice := "name the folder of a trained model")
+            if not isinstance(origin := card.get("provenance", {}), dict):
+                raise StoreError(f"{path}: provenance is {kind_of(origin)}; {advice}")
+        except StoreError as error:
+            raise StoreError(f"{self.kind.section}.init.from: {error}") from error
+        return card
 
     @cached_property
     def digest(self) -> str:
@@ -84,7 +85,7 @@ def find_reference(name: str, folder: Path, work_roots: Iterable[Path], kind: Mo
     run = model.card.get("provenance", {}).get("run")
     if label is None:
         return model
-    if run is None:
+    if not isinstance(run, str):
         raise KoeError(f"{kind.section}.init.from: {name}: {folder}/{kind.card} does not say which run made it, so no "
                        "checkpoint of it can be found; leave out the part from @ on")
     kept = [file for root in work_roots for file in sorted((root / run / "kept").glob("*.safetensors"))]

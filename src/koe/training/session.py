@@ -6,7 +6,8 @@ workspace or from a temporary one, and a run with other parameters never sees it
 When the run ends its checkpoint is removed: forcing the stage to run again trains from the start.
 
 A run can be killed between any two writes. Curves, pictures and sounds are written before the checkpoint and so may be
-ahead of it, never behind; what is ahead is left out on resuming, and written again.
+ahead of it, never behind; what is ahead is left out on resuming, and written again. The checkpoint before the last is
+kept too: a last one that is damaged, which its checksum tells, is not continued from.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ import soundfile
 from dvclive import Live
 from PIL import Image
 
-from koe.errors import KoeError
-from koe.files import replacing
+from koe.errors import KoeError, StoreError
+from koe.files import read_text, replacing, understood
 from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from koe.workspace import work_root
 
@@ -70,6 +71,11 @@ class Session:
         return self.folder / "last.safetensors"
 
     @property
+    def _before(self) -> Path:
+        """The checkpoint before the last one, for the accident that damages that one."""
+        return self.folder / "before.safetensors"
+
+    @property
     def _curves(self) -> Path:
         return self.folder / "curves.jsonl"
 
@@ -87,13 +93,9 @@ class Session:
         """
         for half_written in self.folder.rglob(".*"):
             half_written.unlink()
-        if not self._last.exists():
+        step = self._restored(objects)
+        if step == 0:
             return 0
-        step = load_checkpoint(self._last, objects)
-        for line in self._curves.read_text().splitlines():
-            row = json.loads(line)
-            if row["step"] <= step:
-                self._record(row["step"], row["values"])
         for path in sorted(self._pictures.rglob("*.png")):
             if int(path.stem) <= step:
                 self._live.log_image(path.relative_to(self._pictures).as_posix(), path)
@@ -102,6 +104,28 @@ class Session:
                 self._publish(path)
         print(f"{self.name}: continuing a run that was interrupted, from step {step} ({self.folder})")
         return step
+
+    def _restored(self, objects: Mapping[str, Stateful]) -> int:
+        """The step of the newest checkpoint that is whole, whose states and curves are taken; 0 if there is none.
+
+        Damaged ones are named and removed.
+        """
+        for path in (self._last, self._before):
+            if not path.exists():
+                continue
+            try:
+                rows = _read_rows(self._curves)
+                step = load_checkpoint(path, objects)
+            except StoreError as error:
+                print(f"{self.name}: {error}. {path.name} is removed, and the run starts from the checkpoint before it "
+                      "or, if that is not whole, from the beginning")
+                path.unlink()
+                continue
+            for row in rows:
+                if row["step"] <= step:
+                    self._record(row["step"], row["values"])
+            return step
+        return 0
 
     def note(self, values: Mapping[str, float]) -> None:
         """Adds values that do not change during the run, such as sizes, to the metrics. Call it before `resume`."""
@@ -158,6 +182,8 @@ class Session:
         """Writes the checkpoint that a killed run continues from. Curves are written first: they may be ahead of it."""
         with replacing(self._curves) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
+        if self._last.exists():
+            self._last.replace(self._before)
         save_checkpoint(self._last, step, objects)
 
     def keep(self, label: str, step: int, objects: Mapping[str, Stateful]) -> None:
@@ -170,11 +196,23 @@ class Session:
         if self._tensorboard:
             self._tensorboard.close()
         self._last.unlink(missing_ok=True)
+        self._before.unlink(missing_ok=True)
         self._curves.unlink(missing_ok=True)
         for folder in (self._pictures, self._players):
             shutil.rmtree(folder, ignore_errors=True)
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of curves. Raises StoreError naming the file if it is missing or damaged."""
+    with understood(path, "without its curves no checkpoint can be continued from"):
+        rows = [json.loads(line) for line in read_text(path).splitlines()]
+        for row in rows:
+            numbers = all(type(value) in (int, float) for value in row["values"].values())
+            if type(row["step"]) is not int or not numbers:
+                raise ValueError(f"{row!s:.60}")
+    return rows
 
 
 def _tensorboard_writer(name: str, folder: Path) -> Any:

@@ -1,32 +1,36 @@
 """A trained vocoder as a folder: `generator.safetensors`, `discriminators.safetensors`, `vocoder.json`.
 
-`vocoder.json` carries the parameters, the mel contract, the steps trained and what the model came from (lesson 1), in
-`provenance.run` the run whose kept checkpoints others can start from. Tensors have the names of published HiFi-GAN
-files, and may be saved in half precision. Discriminators serve further training only and may be absent.
+`vocoder.json` carries the parameters, the mel contract, the steps trained, the other files' checksums and what the
+model came from (lesson 1), in `provenance.run` the run whose kept checkpoints others can start from. Tensors have the
+names of published HiFi-GAN files, and may be saved in half precision. Discriminators serve further training only and
+may be absent.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from pydantic import BeforeValidator
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
-from koe.errors import StoreError
-from koe.files import read_json, replacing, write_json
-from koe.training.transfer import differing_tensors
+from koe.files import read_json, replacing, understood, write_json
+from koe.params.section import Card
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
+from koe.weights import checksums, fitted, read_weights
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
+_AGAIN = "copy the vocoder's folder again, or train it again (dvc repro finetune_vocoder)"
+_NO_VOCODER = "expected the folder of a trained vocoder (dvc repro finetune_vocoder makes models/vocoder)"
+_OTHER_VERSION = ("it is damaged, or its parameters are of another version of Koe: train the vocoder again, or use the "
+                  "code of its revision")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) ->
     """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that ship."""
     folder = Path(folder)
     _save_weights(folder / GENERATOR, model.generator, half)
+    files = [GENERATOR] if model.discriminators is None else [GENERATOR, DISCRIMINATORS]
     if model.discriminators is None:
         (folder / DISCRIMINATORS).unlink(missing_ok=True)  # an earlier model's
     else:
@@ -54,34 +59,37 @@ def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) ->
         "mel": model.mel.model_dump(mode="json"),
         "contract": mel_contract(model.mel),
         "steps": model.steps,
+        "checksums": checksums(folder, files),
         "provenance": model.provenance,
     })
+
+
+class VocoderCard(Card):
+    """What every vocoder's card has, an exported one's too."""
+
+    vocoder: Annotated[VocoderParams, BeforeValidator(VocoderParams.used)]
+    mel: MelParams
+
+
+class TrainedCard(VocoderCard):
+    steps: int
+    provenance: dict[str, Any]
 
 
 def read_vocoder(folder: str | Path) -> VocoderModel:
     """Reads a model, in float32. Raises StoreError naming the file that is missing, damaged or not as the card says."""
     folder = Path(folder)
-    if not (folder / CARD).exists():
-        raise StoreError(
-            f"{folder / CARD} does not exist; expected the folder of a trained vocoder (dvc repro finetune_vocoder "
-            "makes models/vocoder)"
-        )
-    card = read_json(folder / CARD)
-    try:
-        params, mel = VocoderParams.of_card(card["vocoder"]), MelParams.model_validate(card["mel"])
-        steps, provenance = int(card["steps"]), dict(card["provenance"])
-    except ValidationError as error:
-        raise StoreError(f"{folder / CARD} has parameters of another version of Koe, {error.error_count()} of them "
-                         "unknown or missing; train the vocoder again, or use the code of its revision") from error
-    except KeyError as error:
-        raise StoreError(f"{folder / CARD} is not a vocoder's card: it has no {error}; train it again") from error
-    generator = make_network(params, mel)
-    _load_weights(folder / GENERATOR, generator, f"vocoder.{params.model} in {folder / CARD}")
+    with understood(folder / CARD, _OTHER_VERSION):
+        card = TrainedCard.model_validate(read_json(folder / CARD, _NO_VOCODER))
+    sizes = f"vocoder.{card.vocoder.model} in {folder / CARD}"
+    generator = fitted(lambda: make_network(card.vocoder, card.mel), _read_weights(folder / GENERATOR, card),
+                       folder / GENERATOR, sizes, published_names)
     discriminators = None
     if (folder / DISCRIMINATORS).exists():
-        discriminators = Discriminators(params.discriminators)
-        _load_weights(folder / DISCRIMINATORS, discriminators, f"vocoder.discriminators in {folder / CARD}")
-    return VocoderModel(generator, discriminators, params, mel, steps, provenance)
+        discriminators = fitted(
+            lambda: Discriminators(card.vocoder.discriminators), _read_weights(folder / DISCRIMINATORS, card),
+            folder / DISCRIMINATORS, f"vocoder.discriminators in {folder / CARD}", published_names)
+    return VocoderModel(generator, discriminators, card.vocoder, card.mel, card.steps, card.provenance)
 
 
 def _save_weights(path: Path, module: nn.Module, half: bool) -> None:
@@ -92,13 +100,5 @@ def _save_weights(path: Path, module: nn.Module, half: bool) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary)
 
 
-def _load_weights(path: Path, module: nn.Module, where: str) -> None:
-    """Loads published-name tensors strictly. Raises StoreError listing what differs from the sizes given in `where`."""
-    try:
-        state = internal_names(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); a vocoder's folder needs it") from error
-    differing = differing_tensors(published_names(state), published_names(module.state_dict()))
-    if differing:
-        raise StoreError(f"{path} has another shape than {where} gives: {differing}; one of the two was changed")
-    module.load_state_dict(state)
+def _read_weights(path: Path, card: VocoderCard) -> dict[str, Tensor]:
+    return internal_names(read_weights(path, card.checksums, _AGAIN))

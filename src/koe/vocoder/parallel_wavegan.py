@@ -5,6 +5,7 @@ training data, its frames centred on the first sample of their hop, where Koe's 
 Koe's mels is half a hop early, until the model is trained further.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,23 +14,27 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
+from koe.arrays import read_array
 from koe.audio.params import MelParams
 from koe.errors import KoeError, StoreError
+from koe.files import kind_of, reason, require_regular
 from koe.vocoder.hifigan import LEAKY_SLOPE, Generator
 from koe.vocoder.model_file import VocoderModel
 from koe.vocoder.params import HiFiGANParams, VocoderParams
 from koe.vocoder.published import (
     PUBLISHED,
     explained,
+    half,
     part_of,
     provenance,
     read_checkpoint,
     require_agreement,
-    take_weights,
+    steps_of,
+    with_weights,
 )
+from koe.yaml_files import read_yaml
 
 _FLOOR = 1e-10
 _LN10 = math.log(10)
@@ -60,11 +65,10 @@ def import_parallel_wavegan(checkpoint: Path, config: Path, statistics: Path) ->
     saved = read_checkpoint(checkpoint)
     parts = saved.get("model")
     state = part_of(parts if isinstance(parts, Mapping) else saved, "generator", checkpoint)
-    network = Generator(sizes, mel.n_mels)
-    take_weights(network, _published(state, sizes), checkpoint, config)
+    network = with_weights(lambda: Generator(sizes, mel.n_mels), _published(state, sizes), checkpoint, config)
     _normalise(network, *read_statistics(statistics, mel.n_mels))
-    steps = int(saved.get("steps", 0))
-    return VocoderModel(network, None, params, mel, steps, provenance("parallel_wavegan", checkpoint, values))
+    return VocoderModel(network, None, params, mel, steps_of(saved, checkpoint),
+                        provenance("parallel_wavegan", checkpoint, _plain(values)))
 
 
 @torch.no_grad()
@@ -85,26 +89,30 @@ def read_statistics(path: Path, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
 
     Raises StoreError naming the file, KoeError if a .h5 is given and h5py is not installed.
     """
-    try:
-        rows = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.stack(_datasets(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} cannot be read as statistics ({error}); expected ParallelWaveGAN's stats.npy, or "
-                         "stats.h5 with mean and scale") from error
+    rows = read_array(path, np.float64) if path.suffix == ".npy" else np.stack(_datasets(path, n_mels))
     if rows.shape != (2, n_mels) or not np.isfinite(rows).all() or not (rows[1] > 0).all():
         raise StoreError(f"{path}: expected mean and scale of {n_mels} bands, shape (2, {n_mels}), scales above 0; it "
                          f"has shape {rows.shape}")
-    mean, scale = rows.astype(np.float64)
+    mean, scale = rows
     return mean, scale
 
 
-def _datasets(path: Path) -> list[np.ndarray]:
+def _datasets(path: Path, n_mels: int) -> list[np.ndarray]:
     try:
         import h5py  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         raise KoeError(f"{path}: reading HDF5 takes h5py, which is not installed: pip install h5py; or convert the "
                        "file elsewhere: numpy.save('stats.npy', [file['mean'][:], file['scale'][:]])") from None
-    with h5py.File(path, "r") as file:
-        return [np.asarray(file[name]).reshape(-1) for name in ("mean", "scale")]
+    expected = f"expected ParallelWaveGAN's stats.npy, or stats.h5 with mean and scale of {n_mels} bands"
+    require_regular(path)
+    try:
+        with h5py.File(path, "r") as file:
+            datasets = [file[name] for name in ("mean", "scale")]
+            if any(getattr(dataset, "size", None) != n_mels for dataset in datasets):
+                raise ValueError("mean or scale is of another size")
+            return [np.asarray(dataset, np.float64).reshape(-1) for dataset in datasets]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
+        raise StoreError(f"{path} cannot be read as statistics ({reason(error)}); {expected}") from error
 
 
 def _published(state: Mapping[str, Tensor], sizes: HiFiGANParams) -> dict[str, Tensor]:
@@ -118,16 +126,13 @@ def _published(state: Mapping[str, Tensor], sizes: HiFiGANParams) -> dict[str, T
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise StoreError(f"{path} is not YAML: {error}") from error
+    values = read_yaml(path)
     if not isinstance(values, dict) or values.get("generator_type") != "HiFiGANGenerator":
         kind = values.get("generator_type") if isinstance(values, dict) else None
         raise StoreError(f"{path}: generator_type is {kind}; HiFiGANGenerator can be imported")
     sizes = values.get("generator_params", {})
+    if not isinstance(sizes, dict):
+        raise StoreError(f"{path}: generator_params is {kind_of(sizes)}; expected names with values")
     expected = _FIXED | {"in_channels": values.get("num_mels")}
     wrong = [f"generator_params.{name}: {sizes[name]}, only {value} can be imported"
              for name, value in expected.items() if sizes.get(name, value) != value]
@@ -140,12 +145,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     return values
 
 
+def _plain(values: dict[str, Any]) -> Any:
+    """A config with everything that JSON cannot hold, such as dates, as text."""
+    return json.loads(json.dumps(values, default=str), parse_constant=str)
+
+
 def _mel_of(config: Mapping[str, Any]) -> MelParams:
     rate, window = config["sampling_rate"], config["win_length"]
     return MelParams.model_validate({
         "sample_rate": rate, "n_fft": config["fft_size"], "hop_length": config["hop_size"],
         "win_length": config["fft_size"] if window is None else window, "n_mels": config["num_mels"],
-        "fmin": config["fmin"] or 0.0, "fmax": rate / 2 if config["fmax"] is None else config["fmax"], "floor": _FLOOR,
+        "fmin": config["fmin"] or 0.0, "fmax": half(rate) if config["fmax"] is None else config["fmax"],
+        "floor": _FLOOR,
     })
 
 

@@ -6,30 +6,29 @@ fixes and its config.json does not say (the mel's floor, losses, widths of the d
 """
 
 import hashlib
-import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from koe.audio.params import MelParams
 from koe.errors import KoeError, StoreError
-from koe.files import read_json, replacing, write_json
+from koe.files import read_json, reason, replacing, require_regular, shortened, understood, write_json
 from koe.params.section import all_contradictions
-from koe.training.transfer import Transfer
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import HiFiGANParams, VocoderParams
+from koe.weights import Network, outline, require_finite, require_fit
 
 _FLOOR = 1e-5  # at which the public code clips mel magnitudes
 _MEAN = "mel_mean"  # the one tensor that published generators do not have
+_PARALLEL = "module."  # before all names in checkpoints of nn.DataParallel
 
 # V1 as published: the section vocoder of experiments/hifigan_v1.yaml.
 PUBLISHED: dict[str, Any] = {
@@ -71,16 +70,17 @@ def import_hifigan(generator: Path, config: Path, discriminators: Path | None = 
         params, mel = _params_of(values), _mel_of(values)
     sizes = params.part(HiFiGANParams)
     require_agreement(sizes, mel, config)
-    network = Generator(sizes, mel.n_mels)
-    take_weights(network, part_of(read_checkpoint(generator), "generator", generator), generator, config)
+    state = part_of(read_checkpoint(generator), "generator", generator)
+    network = with_weights(lambda: Generator(sizes, mel.n_mels), state, generator, config)
     number = re.fullmatch(r"g_(\d+)(\.\w+)?", generator.name)
     steps, discriminator_network = int(number[1]) if number else 0, None
     if discriminators is not None:
         checkpoint = read_checkpoint(discriminators)
-        steps = int(checkpoint.get("steps", steps))
-        discriminator_network = Discriminators(params.discriminators)
-        for name, module in (("mpd", discriminator_network.mpd), ("msd", discriminator_network.msd)):
-            take_weights(module, part_of(checkpoint, name, discriminators), discriminators, config)
+        steps = steps_of(checkpoint, discriminators, steps)
+        both = {f"{name}.{tensor}": value for name in ("mpd", "msd")
+                for tensor, value in part_of(checkpoint, name, discriminators).items()}
+        discriminator_network = with_weights(
+            lambda: Discriminators(params.discriminators), both, discriminators, config)
     return VocoderModel(network, discriminator_network, params, mel, steps, provenance("hifi-gan", generator, values))
 
 
@@ -143,24 +143,19 @@ def published_state(generator: Generator) -> dict[str, Tensor]:
     return state
 
 
-def take_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path, config: Path) -> None:
-    """Gives a module the tensors of a public checkpoint, under published names, weight norm folded or not.
+def with_weights(make: Callable[[], Network], state: Mapping[str, Tensor], path: Path, config: Path) -> Network:
+    """The network that `make` builds by a config, with the tensors of a public checkpoint under published names, weight
+    norm folded or not.
 
-    Raises StoreError listing what differs.
+    Raises StoreError listing what differs, before anything of the config's sizes is allocated.
     """
-    expected = published_names(module.state_dict())
+    expected = published_names(outline(make, len(state), str(config)))
     expected.pop(_MEAN, None)
     weights = _weight_normed({name: tensor.float() for name, tensor in state.items()}, expected)
-    transfer = Transfer.between(weights, expected)
-    lines = [f"{name}: {tuple(theirs)} in the file, {tuple(ours)} by the config"
-             for name, (theirs, ours) in sorted(transfer.differing.items())]
-    lines += [f"{name}: missing" for name in sorted(transfer.missing)]
-    lines += [f"{name}: unknown" for name in sorted(transfer.unused)]
-    if lines:
-        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
-        raise StoreError(f"{path} does not fit {config}: {len(lines)} tensors differ; is it the config of this "
-                         "model?\n  " + "\n  ".join(shown))
-    module.load_state_dict(internal_names(weights))
+    require_fit(weights, expected, path, str(config))
+    network = make()
+    network.load_state_dict(internal_names(weights))
+    return network
 
 
 def _weight_normed(state: Mapping[str, Tensor], template: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,50 +171,64 @@ def _weight_normed(state: Mapping[str, Tensor], template: Mapping[str, Tensor]) 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A PyTorch file of tensors, numbers and texts; no code in it is run. Raises StoreError naming it."""
+    require_regular(path)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever the bytes lead its reader to: IndexError, struct.error, MemoryError …
         raise StoreError(f"{path} cannot be read: not a PyTorch checkpoint, damaged, or it holds more than tensors "
-                         f"({str(error).partition(chr(10))[0]})") from error
-    if not isinstance(value, dict):
+                         f"({reason(error)})") from error
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise StoreError(f"{path} holds a {type(value).__name__} and no named parts; expected a run's checkpoint")
     return value
 
 
 def part_of(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Tensor]:
-    """The state dict `name` of a checkpoint. Raises StoreError listing its parts if it has none of that name."""
+    """The state dict `name` of a checkpoint, or the whole file where it is a generator's state dict by itself.
+
+    `module.` before all names, as data-parallel training leaves it, is removed. Raises StoreError listing the parts if
+    there is none of that name, and naming tensors that are no plain, finite numbers.
+    """
     state = checkpoint.get(name)
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise StoreError(f"{path} has no {name!r}, but {', '.join(map(str, checkpoint)) or 'nothing'}; expected "
-                         "g_XXXXXXXX with the generator, do_XXXXXXXX with the discriminators, or ParallelWaveGAN's "
-                         "checkpoint with its config.yml")
+    if name == "generator" and _is_state(checkpoint):
+        state = checkpoint
+    if not _is_state(state):
+        raise StoreError(f"{path} has no {name!r}, but {shortened(checkpoint) or 'nothing'}; expected g_XXXXXXXX with "
+                         "the generator, do_XXXXXXXX with the discriminators, or ParallelWaveGAN's checkpoint with its "
+                         "config.yml")
+    if all(tensor.startswith(_PARALLEL) for tensor in state):
+        state = {tensor.removeprefix(_PARALLEL): value for tensor, value in state.items()}
+    strange = [f"{tensor} ({value.dtype})" for tensor, value in state.items()
+               if value.layout != torch.strided or value.is_complex() or value.is_quantized]
+    if strange:
+        raise StoreError(f"{path}: {shortened(strange)}: expected tensors of plain numbers")
+    if sum(value.nbytes for value in state.values()) > 4 * path.stat().st_size:  # views can repeat what is stored
+        raise StoreError(f"{path}: its tensors are much larger than the file; it is damaged")
+    require_finite(state, path, "take another checkpoint of that training run")
     return dict(state)
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+
+
+def steps_of(checkpoint: Mapping[str, Any], path: Path, otherwise: int = 0) -> int:
+    """The steps that a checkpoint was trained. Raises StoreError if they are no number."""
+    steps = checkpoint.get("steps", otherwise)
+    if type(steps) is not int or steps < 0:
+        raise StoreError(f"{path}: steps is {steps!s:.60}; expected a whole number")
+    return steps
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns errors about missing or invalid settings into StoreErrors that name the file."""
-    try:
+    """A context for the settings of a config: errors become StoreErrors that name the file and the setting."""
+    with understood(path, "is it the config of a HiFi-GAN?"):
         yield
-    except KeyError as error:
-        raise StoreError(f"{path} has no {error}; is it the config of a HiFi-GAN?") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
-        raise StoreError(f"{path}: {wrong}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    try:
-        values = read_json(path)
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise StoreError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise StoreError(f"{path} is not a config of HiFi-GAN: expected names with values")
-    return values
+    return read_json(path, "expected config.json of a HiFi-GAN")
 
 
 def require_agreement(sizes: HiFiGANParams, mel_params: MelParams, config: Path) -> None:
@@ -236,12 +245,17 @@ def provenance(format: str, path: Path, config: Mapping[str, Any]) -> dict[str, 
     return {"imported": {"format": format, "file": path.name, "sha256": digest, "config": dict(config)}}
 
 
+def half(rate: Any) -> Any:
+    """Half of a sampling rate; what is no number stays, for the parameters to refuse by name."""
+    return rate / 2 if isinstance(rate, int) else rate
+
+
 def _mel_of(config: Mapping[str, Any]) -> MelParams:
     fmax = config["fmax"]
     return MelParams.model_validate({
         "sample_rate": config["sampling_rate"], "n_fft": config["n_fft"], "hop_length": config["hop_size"],
         "win_length": config["win_size"], "n_mels": config["num_mels"], "fmin": config["fmin"],
-        "fmax": config["sampling_rate"] / 2 if fmax is None else fmax, "floor": _FLOOR,
+        "fmax": half(config["sampling_rate"]) if fmax is None else fmax, "floor": _FLOOR,
     })
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from koe.arrays import read_array
 from koe.audio.files import write_audio
 from koe.errors import KoeError
 from koe.vocoder.model_file import read_vocoder
@@ -29,7 +30,7 @@ def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, dev
 
 def read_mel(path: Path, n_mels: int) -> np.ndarray:
     """A log-mel, float32 (frames, n_mels)."""
-    mel = _read(path)
+    mel = read_array(path)
     if mel.ndim != 2 or mel.shape[1] != n_mels or not len(mel):
         transposed = mel.ndim == 2 and mel.shape[0] == n_mels
         raise KoeError(f"{path}: shape {mel.shape}; this vocoder takes (frames, {n_mels})"
@@ -39,24 +40,10 @@ def read_mel(path: Path, n_mels: int) -> np.ndarray:
 
 def read_f0(path: Path, frames: int) -> np.ndarray:
     """F0 in Hz, float32 (frames,)."""
-    f0 = _read(path)
+    f0 = read_array(path)
     if f0.shape != (frames,):
         raise KoeError(f"{path}: shape {f0.shape}; the mel has {frames} frames, so ({frames},) is expected")
     if (f0 < 0).any():
         raise KoeError(f"{path}: F0 in Hz is expected, 0 where unvoiced, and some values are negative: is it a "
                        "logarithm?")
     return f0
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise KoeError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise KoeError(f"{path} cannot be read as a .npy file ({error})") from error
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
-        raise KoeError(f"{path}: expected one array of floating-point numbers, as numpy.save writes it")
-    if not np.isfinite(array).all():
-        raise KoeError(f"{path} holds NaN or infinity")
-    return array.astype(np.float32)

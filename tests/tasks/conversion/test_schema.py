@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.parameters import change, changed_params
@@ -16,6 +15,7 @@ from koe.errors import ParameterError
 from koe.params.reading import read_values
 from koe.tasks.conversion.schema import Params, check_params, load_params
 from koe.vocoder.params import HiFiGANParams, factorisations
+from koe.yaml_files import parse_yaml
 
 
 def test_the_projects_own_parameters_are_valid(root: Path) -> None:
@@ -245,7 +245,7 @@ def test_wrong_types_and_values_name_the_parameter_and_the_value(
 
 
 def test_numbers_as_the_command_line_writes_them() -> None:
-    written = yaml.safe_load("1e-4")  # a string to YAML 1.1
+    written = parse_yaml("1e-4", "it")  # a text to YAML 1.1
     params = changed_params({"acoustic.training.schedule.learning_rate": written})
     assert params.acoustic.training.schedule.learning_rate == 1e-4
 

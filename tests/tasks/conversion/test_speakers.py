@@ -16,7 +16,8 @@ EMBEDDINGS = {f"c/{name}": np.full(256, value, np.float32) for value, name in en
 
 
 def statistics(level: float) -> Statistics:
-    return Statistics(*[Moments(5, np.array(level), np.array(1.0))] * 3)
+    scalar = Moments(5, np.array(level), np.array(1.0))
+    return Statistics(Moments(5, np.full(80, level), np.ones(80)), scalar, scalar)
 
 
 def make(by: str, level: str = "speaker", directions: tuple[Direction, ...] = DIRECTIONS) -> Speakers:
@@ -55,7 +56,7 @@ def test_someone_new_is_introduced_by_embedding_and_statistics() -> None:
     known = make("encoder").with_speaker("eve", np.full(256, 7, np.float32), statistics(99))
     assert known.voices(Direction("c/ann", "eve"))[1, 0] == 7
     target = known.of_target("eve")
-    assert (float(target.mel.mean), float(target.log_f0.mean), float(target.energy.mean)) == (30, 99, 20)
+    assert (float(target.mel.mean[0]), float(target.log_f0.mean), float(target.energy.mean)) == (30, 99, 20)
     assert "eve" in known.known and "eve" not in known.trained
     with pytest.raises(KoeError, match="no embedding of speaker eve"):
         make("encoder").voices(Direction("c/ann", "eve"))
@@ -66,6 +67,6 @@ def test_someone_new_is_introduced_by_embedding_and_statistics() -> None:
 
 def test_speakers_come_back_from_json() -> None:
     for speakers in (make("learned"), make("encoder", "utterance")):
-        again = Speakers.from_json(speakers.to_json(), speakers.embeddings)
+        again = Speakers.from_json(speakers.to_json(), speakers.embeddings, 80)
         assert again.to_json() == speakers.to_json()
         assert again.directions == DIRECTIONS

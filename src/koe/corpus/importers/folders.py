@@ -153,8 +153,11 @@ def _named_by_table(
             row = rows[lines[place]]
             yield replace(recording, sentence=row["sentence"], text=row["text"] or recording.text)
     folders = {normalize("NFC", folder.name): folder.name for folder in folders_in(root)}
-    for file in rows.keys() - set(lines.values()):
-        row, speaker = rows[file], folders.get(file.partition("/")[0])
+    taken = set(lines.values())
+    for file, row in rows.items():
+        speaker = folders.get(file.partition("/")[0])
+        if file in taken:
+            continue
         if speaker is None:
             quarantine.add(f"{name}/{file.partition('/')[0]}/{row['sentence']}", NO_SUCH_FOLDER,
                            f"{root / TABLE} names {file}, and {root} has no such folder")

@@ -1,31 +1,35 @@
 """The acoustic model as a folder: `model.safetensors` and `model.json`, which is all that conversion needs.
 
 `model.json` holds the parameters, the mel contract, the speakers with their statistics, the preparation of recordings,
-and the model's provenance (lesson 1). With `conditioning.by: encoder`, `speakers.safetensors` holds the embeddings of
-its speakers. Neither code nor pickles.
+the other files' checksums and the model's provenance (lesson 1). With `conditioning.by: encoder`,
+`speakers.safetensors` holds the embeddings of its speakers. Neither code nor pickles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
-from safetensors import SafetensorError
 from safetensors import numpy as numpy_safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams, ResampleParams, SpeakerPitch, TrimParams
 from koe.errors import StoreError
-from koe.files import read_json, replacing, write_json
+from koe.files import read_json, replacing, understood, write_json
+from koe.params.section import Card
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
-from koe.tasks.conversion.speakers import Speakers
+from koe.tasks.conversion.speakers import EMBEDDING_SIZE, Speakers
+from koe.weights import checksums, fitted, read_weights
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.safetensors"
+_AGAIN = "copy the model's folder again, or train it again (dvc repro train_acoustic)"
+_NO_MODEL = "expected the folder of a trained model (dvc repro train_acoustic)"
+_OTHER_VERSION = ("it is damaged, or its parameters are of another version of Koe: train the model again, or use the "
+                  "code of its revision")
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,6 @@ class Preparation:
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name).model_dump(mode="json") for name in ("mel", "resample", "trim", "pitch")}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Preparation":
-        return cls(
-            MelParams.model_validate(value["mel"]), ResampleParams.model_validate(value["resample"]),
-            TrimParams.model_validate(value["trim"]), SpeakerPitch.model_validate(value["pitch"]),
-        )
 
 
 @dataclass(frozen=True)
@@ -69,62 +66,65 @@ def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
     folder = Path(folder)
     with replacing(folder / _WEIGHTS) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}, temporary)
-    save_card(folder, model)
+    save_card(folder, model, [_WEIGHTS])
 
 
-def save_card(folder: str | Path, model: AcousticModel) -> None:
-    """Writes everything but the weights into `folder`."""
-    folder = Path(folder)
+def save_card(folder: str | Path, model: AcousticModel, files: Iterable[str]) -> None:
+    """Writes everything but the weights into `folder`; `files`: those that hold the weights, written before."""
+    folder, files = Path(folder), list(files)
+    (folder / _EMBEDDINGS).unlink(missing_ok=True)  # an earlier model's
     if model.speakers.embeddings:
         with replacing(folder / _EMBEDDINGS) as temporary:
             numpy_safetensors.save_file(dict(model.speakers.embeddings), temporary)
+        files.append(_EMBEDDINGS)
     write_json(folder / _CARD, {
         "acoustic": model.params.model_dump(mode="json"),
         "contract": mel_contract(model.preparation.mel),
         "preparation": model.preparation.to_json(),
         "speakers": model.speakers.to_json(),
+        "checksums": checksums(folder, files),
         "provenance": model.provenance,
     })
+
+
+class AcousticCard(Card):
+    """The content of `model.json`."""
+
+    acoustic: AcousticParams
+    preparation: Preparation
+    speakers: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 def load_acoustic(folder: str | Path) -> AcousticModel:
     """Reads a model. Raises StoreError naming the file if it is missing, damaged, or its tensors differ in shape."""
     folder = Path(folder)
 
-    def read(params: AcousticParams, preparation: Preparation, speakers: Speakers) -> NARS2S:
-        network = build_network(params, preparation.mel.n_mels, len(speakers.trained))
-        try:
-            network.load_state_dict(load_file(folder / _WEIGHTS))
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise StoreError(f"{folder / _WEIGHTS} does not fit {folder / _CARD}: {error}") from error
-        return network
+    def read(card: AcousticCard, speakers: Speakers) -> NARS2S:
+        return fitted(lambda: build_network(card.acoustic, card.preparation.mel.n_mels, len(speakers.trained)),
+                      read_weights(folder / _WEIGHTS, card.checksums, _AGAIN), folder / _WEIGHTS,
+                      f"acoustic in {folder / _CARD}")
 
     return load_with(folder, read)
 
 
-def load_with(
-    folder: str | Path, read_network: Callable[[AcousticParams, Preparation, Speakers], NARS2S]
-) -> AcousticModel:
+def load_with(folder: str | Path, read_network: Callable[[AcousticCard, Speakers], NARS2S]) -> AcousticModel:
     """Reads the card, and the network by `read_network`. Raises StoreError as `load_acoustic` does."""
     folder = Path(folder)
-    if not (folder / _CARD).exists():
-        raise StoreError(f"{folder / _CARD} does not exist; train a model first (dvc repro train_acoustic)")
-    card = read_json(folder / _CARD)
-    try:
-        params = AcousticParams.model_validate(card["acoustic"])
-        preparation = Preparation.from_json(card["preparation"])
-    except ValidationError as error:
-        raise StoreError(f"{folder / _CARD} has parameters of another version of Koe, {error.error_count()} of them "
-                         "unknown or missing; train the model again, or use the code of its revision") from error
-    speakers = Speakers.from_json(card["speakers"], _read_embeddings(folder / _EMBEDDINGS))
-    network = read_network(params, preparation, speakers)
-    return AcousticModel(network.eval().requires_grad_(False), params, speakers, preparation, card["provenance"])
+    with understood(folder / _CARD, _OTHER_VERSION):
+        card = AcousticCard.model_validate(read_json(folder / _CARD, _NO_MODEL))
+        embeddings = _read_embeddings(folder / _EMBEDDINGS, card.checksums)
+        speakers = Speakers.from_json(card.speakers, embeddings, card.preparation.mel.n_mels)
+    network = read_network(card, speakers)
+    return AcousticModel(network.eval().requires_grad_(False), card.acoustic, speakers, card.preparation,
+                         card.provenance)
 
 
-def _read_embeddings(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
+def _read_embeddings(path: Path, expected: Mapping[str, str]) -> dict[str, np.ndarray]:
+    if not path.exists() and path.name not in expected:
         return {}
-    try:
-        return numpy_safetensors.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); train the model again (dvc repro)") from error
+    vectors = {name: tensor.numpy() for name, tensor in read_weights(path, expected, _AGAIN).items()}
+    if wrong := [name for name, vector in vectors.items() if vector.shape != (EMBEDDING_SIZE,)]:
+        raise StoreError(f"{path}: the embedding of {wrong[0]} has shape {vectors[wrong[0]].shape}; expected "
+                         f"({EMBEDDING_SIZE},); {_AGAIN}")
+    return vectors

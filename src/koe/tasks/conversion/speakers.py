@@ -111,10 +111,17 @@ class Speakers:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], embeddings: Mapping[str, np.ndarray]) -> "Speakers":
+    def from_json(
+        cls, value: Mapping[str, Any], embeddings: Mapping[str, np.ndarray], n_mels: int
+    ) -> "Speakers":
+        """Raises KeyError, TypeError or ValueError if `value` is not what `to_json` makes."""
         directions = tuple(Direction(source, target) for source, target in value["directions"])
+        if not directions or not all(isinstance(name, str) for direction in directions for name in direction):
+            raise ValueError("directions: expected pairs of speakers' names")
+        if not isinstance(value["normalize_target"], bool):
+            raise ValueError("normalize_target: expected true or false")
         return cls(ConditioningParams.model_validate(value["conditioning"]), directions,
-                   Normalization.from_json(value["statistics"]), value["normalize_target"], embeddings)
+                   Normalization.from_json(value["statistics"], n_mels), value["normalize_target"], embeddings)
 
 
 def require_conditioning(pairs: pd.DataFrame, conditioning: ConditioningParams) -> None:

@@ -1,0 +1,121 @@
+"""Weights of networks as safetensors files, each with a checksum in the card beside it, and networks built of them.
+
+A bit that flips in a file of weights changes every result a little and is noticed by nothing else. Folders that were
+written before cards had checksums are read without them.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from koe.errors import StoreError
+from koe.files import reason, require_regular, shortened
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def checksums(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """Hashes of a model's files, for its card."""
+    return {file: _checksum(folder / file) for file in files}
+
+
+def require_checksum(path: Path, expected: Mapping[str, str], advice: str) -> None:
+    """Raises StoreError naming the file and the advice if it is not the one whose checksum the card has.
+
+    `expected`: of the card; empty in those of older versions.
+    """
+    require_regular(path)
+    if not expected:
+        return
+    if path.name not in expected:
+        raise StoreError(f"{path} is not among the files of the card beside it ({', '.join(expected)}); {advice}")
+    try:
+        found = _checksum(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({reason(error)}); {advice}") from error
+    if found != expected[path.name]:
+        raise StoreError(f"{path} is damaged: its checksum is {found}, and the card beside it says "
+                         f"{expected[path.name]}; {advice}")
+
+
+def read_weights(path: Path, expected: Mapping[str, str], advice: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises StoreError naming the file and the advice if it is missing or damaged, or the tensor that holds NaN or
+    infinity. `expected`: see `require_checksum`.
+    """
+    require_checksum(path, expected, advice)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+        raise StoreError(f"{path} cannot be read ({reason(error)}); {advice}") from error
+    require_finite(state, path, advice)
+    return state
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path, advice: str) -> None:
+    """Raises StoreError naming the tensors that hold NaN or infinity."""
+    wrong = [name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
+    if wrong:
+        raise StoreError(f"{path}: {shortened(wrong)} of {len(state)} tensors hold NaN or infinity, so that nothing "
+                         f"can be computed with them; {advice}")
+
+
+def fitted(
+    make: Callable[[], Network], state: Mapping[str, Tensor], path: Path, sizes: str,
+    names: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> Network:
+    """The network that `make` builds by the `sizes` of a card, with the tensors of a file.
+
+    `names`: turns a state of the network into one with the names that messages have. Raises StoreError as `outline` and
+    `require_fit` do.
+    """
+    require_fit(names(dict(state)), names(outline(make, len(state), sizes)), path, sizes)
+    network = make()
+    network.load_state_dict(state)
+    return network
+
+
+def outline(make: Callable[[], nn.Module], tensors: int, sizes: str) -> dict[str, Tensor]:
+    """The state of the network that `make` builds, without memory for its numbers: `sizes`, the place where they are
+    stated, may say anything. Raises StoreError naming it if it cannot be built, or has far more than that many tensors.
+    """
+    left = 4 * tensors + 100  # a normalised weight is registered as itself and then as its parts
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it has more than the {tensors} tensors of the file")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            return make().state_dict()
+    except (RuntimeError, ValueError, TypeError, OverflowError, ArithmeticError, MemoryError) as error:
+        raise StoreError(f"{sizes}: no network of these sizes can be built ({reason(error)})") from error
+    finally:
+        hook.remove()
+
+
+def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, sizes: str) -> None:
+    """Raises StoreError naming the file, the place of the `sizes`, and the tensors that differ in name or shape."""
+    lines = [f"{name}: {tuple(state[name].shape)} in the file, {tuple(tensor.shape)} by the sizes"
+             for name, tensor in sorted(expected.items()) if name in state and state[name].shape != tensor.shape]
+    lines += [f"{name}: missing" for name in sorted(expected.keys() - state.keys())]
+    lines += [f"{name}: unknown" for name in sorted(state.keys() - expected.keys())]
+    if lines:
+        raise StoreError(f"{path} does not fit {sizes}: {len(lines)} tensors differ; are the two of one model?\n  "
+                         + shortened(lines, "\n  ", listed=20))
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
