@@ -1,5 +1,5 @@
 """The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `page`, `check`, `check-params`,
-`exp`, `pipeline`.
+`doctor`, `exp`, `pipeline`.
 """
 
 import sys
@@ -11,6 +11,7 @@ import typer
 
 from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
+from koe.interruption import raise_on_termination, status_of
 from koe.pipeline.cli import pipeline
 
 if TYPE_CHECKING:
@@ -269,13 +270,48 @@ def check_params(
     print(f"{path}: every parameter is valid, and none contradicts another")
 
 
+@app.command()
+def doctor(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Mends what a power failure, a full disk or kill -9 left: a damaged dvc.lock, DVC's locks, half-written files."""
+    from koe.pipeline.doctor import examine, without_dvc
+    from koe.workspace import project_root
+
+    root = project_root()
+    if root is None:
+        raise KoeError("there is no project here or above (a folder with .dvc); run koe doctor inside of one")
+    with without_dvc(root):
+        findings = examine(root)
+        for finding in findings:
+            if finding.mend and not dry_run:
+                finding.mend()
+            print(f"{finding.path.relative_to(root)}: {finding.damage}; {finding.remedy}")
+    if not findings:
+        print("koe doctor: nothing is damaged or left over")
+    elif dry_run:
+        print("koe doctor: nothing was changed (--dry-run)")
+    if any(finding.mend is None for finding in findings):
+        raise typer.Exit(1)
+    if findings and not dry_run:
+        print("koe doctor: mended; dvc repro goes on from here")
+
+
 def main() -> None:
-    """Entry point: an error that the user can fix is one message and exit status 1."""
+    """Entry point: an error that the user can fix is one message and exit status 1; Ctrl-C and SIGTERM are one line."""
+    raise_on_termination()
     try:
         app()
     except KoeError as error:
         print(f"koe: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except SystemExit as ended:
+        interruption = ended.__context__ and ended.__context__.__cause__  # typer's own exception is between
+        if not isinstance(interruption, KeyboardInterrupt):
+            raise
+        status = status_of(interruption)
+        print("koe: interrupted", file=sys.stderr)
+        raise SystemExit(status) from None
 
 
 if __name__ == "__main__":
