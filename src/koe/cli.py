@@ -207,6 +207,18 @@ def summary(
         raise KoeError(f"{evaluation} does not exist; run dvc repro first")
     print_summary(read_json(evaluation), load_pipeline().evaluation)
     print(f"listen: {metrics / 'report' / 'index.html'}")
+    if metrics == Path("metrics"):  # of this pipeline
+        _notes([evaluation])
+
+
+def _notes(outputs: list[Path]) -> list[str]:
+    """Prints which of these outputs are not of the present parameters and data, a line each, and returns the lines."""
+    from koe.pipeline.recorded import departure
+
+    notes = [note for output in outputs if output.exists() and (note := departure(output))]
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return notes
 
 
 @app.command()
@@ -218,13 +230,14 @@ def page(
     from koe.files import replacing
     from koe.params.reading import check as check_values
     from koe.params.reading import read_values
-    from koe.pipeline.declaration import PipelineFolder, load_pipeline
+    from koe.pipeline.declaration import EVALUATION, PipelineFolder, load_pipeline
     from koe.report.page import build_page
 
     pipeline = load_pipeline()
     folder = PipelineFolder(pipeline, check_values(pipeline.params, read_values()))
+    notes = _notes([Path(f"{EVALUATION}.json"), *(Path("metrics") / training.stage for training in pipeline.trainings)])
     with replacing(output / "index.html") as temporary:
-        temporary.write_text(build_page(folder, code_revision()), encoding="utf-8")
+        temporary.write_text(build_page(folder, code_revision(), notes), encoding="utf-8")
     print(f"listen: {output / 'index.html'}")
 
 
@@ -255,6 +268,8 @@ def check(
     if counts is None and not recorded.exists():
         raise KoeError(f"{recorded} does not exist, and data/features holds none of the corpora; run dvc repro first")
     print_health(counts or read_json(recorded), corpus)
+    if metrics is None:
+        _notes([Path("data/features", name) for name in params.corpora] if counts else [recorded])
 
 
 @app.command("check-params")

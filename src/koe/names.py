@@ -1,9 +1,13 @@
 """Names of utterances, speakers, pairs and directions, and how they are put together and taken apart."""
 
+import hashlib
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from koe.errors import KoeError
+
+LONGEST_FILE_NAME = 120  # bytes; file systems allow 255, and DVC puts what is around a picture's folder before its name
 
 
 class Utterance(NamedTuple):
@@ -71,6 +75,20 @@ def pair_name(source: str, target: str) -> str:
     corpus = left.corpus if left.corpus == right.corpus else f"{left.corpus}+{right.corpus}"
     separator = "/to/" if "-" in left.speaker + right.speaker else "-"
     return utterance_name(corpus, left.sentence, f"{left.speaker}{separator}{right.speaker}", left.style)
+
+
+def file_name(name: str) -> str:
+    """The name of an utterance, a pair or a speaker as that of a file or folder: `/` becomes `_`.
+
+    No two names share one, and none is longer than `LONGEST_FILE_NAME`: one that is too long is cut, and ends with a
+    hash, as does one that contains `_` itself, because `a_b` could be `a/b`.
+    """
+    plain = name.replace("/", "_")
+    if "_" not in name and len(os.fsencode(plain)) <= LONGEST_FILE_NAME and not plain.startswith("."):
+        return plain
+    ending = "-" + hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    beginning = plain.encode()[: LONGEST_FILE_NAME - len(ending)].decode(errors="ignore")  # no half of a letter
+    return beginning.replace(".", "-", 1) + ending if beginning.startswith(".") else beginning + ending
 
 
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:

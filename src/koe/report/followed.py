@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image
 
 from koe.corpus.pairing import read_pairs
+from koe.names import file_name
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.clips import Clip, clip_of, dataset_of, direction_of, players, spread, texts_of, trimmed_clip
 from koe.report.drawing import picture_uri
@@ -38,15 +39,16 @@ class FollowedClips:
 
 
 def followed(folder: PipelineFolder, place: str, kind: str) -> Iterator[FollowedItem]:
-    """The first few items of `place/<item, / as _>/<step>.<kind>`, and a few of their files, spread over the training
-    run. Without the folder there are none.
+    """The first few items of `place/<file_name of the item>/<step>.<kind>`, and a few of their files, spread over the
+    training run. Items that the pairs no longer have are left out; without the folder there are none.
     """
     if not (folder.path / place).exists():
         return
     dataset = dataset_of(folder)
     texts, sides = texts_of(dataset), _sides(folder)
-    names = {name.replace("/", "_"): name for name in sides}
-    for series in sorted((folder.path / place).glob("*/"))[:_MOST_FOLLOWED]:
+    names = {file_name(name): name for name in sides}
+    present = [series for series in sorted((folder.path / place).glob("*/")) if series.name in names]
+    for series in present[:_MOST_FOLLOWED]:
         name = names[series.name]
         source, target = sides[name]
         files = {int(file.stem): file for file in spread(sorted(series.glob(f"*.{kind}")), _MOST_STEPS)}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from koe.audio.mel import log_mel
 from koe.audio.params import MelParams, SpeakerPitch
 from koe.device import mixed_precision
-from koe.names import speaker_key
+from koe.names import file_name, speaker_key
 from koe.training.checkpoint import Stateful
 from koe.training.loop import Sound, Task, ValidationReport
 from koe.training.optimizers import make_optimizer, take_optimizer_state
@@ -156,7 +156,7 @@ class VocoderTask(Task[VocoderNetwork, SegmentBatch]):
         validation = validate(network, self._validation_items(), mel, settings, self.params.loss.stft_sizes,
                               self.device, self.pitch)
         played = list(zip(self.validation.items, validation.waves, strict=True))[: settings.players]
-        sounds = {name.replace("/", "_"): Sound(wave, mel.sample_rate) for (name, _), wave in played}
+        sounds = {file_name(name): Sound(wave, mel.sample_rate) for (name, _), wave in played}
         return ValidationReport(validation.values, sounds=sounds)
 
     def _validation_items(self) -> list[ValidationItem]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from koe.device import compiled
 from koe.errors import KoeError
-from koe.names import Pair
+from koe.names import Pair, file_name
 from koe.nn.layers import drawing_from
 from koe.randomness import numpy_generator, torch_generator
 from koe.steps import batch_steps
@@ -119,7 +119,7 @@ class AcousticTask(NetworkTask[NARS2S, Batch]):
         values = validate(network, self.reader, self.validation, self.params, self.device)
         shown = self.validation[: self.params.training.pictures]
         mels = convert_pairs(network, self.reader, shown, self.params, self.device)
-        pictures = {pair.name.replace("/", "_"): mel_picture(mel, self.reader.dataset.mel(pair.target))
+        pictures = {file_name(pair.name): mel_picture(mel, self.reader.dataset.mel(pair.target))
                     for mel, pair in zip(mels, shown, strict=True)}
         return ValidationReport(values, pictures)
 
