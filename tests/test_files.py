@@ -2,13 +2,15 @@
 
 import errno
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
 from koe.errors import KoeError
-from koe.files import read_json, replacing, write_json
+from koe.files import left_behind, read_json, replacing, temporary_prefix, write_json
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -60,3 +62,14 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: Exception) ->
         raise error
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unfinished_files_are_told_from_those_that_are_being_written(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".koe-{ended.pid}-abcdefgh.json"
+    for path in (left, tmp_path / f"{temporary_prefix()}abcdefgh", tmp_path / ".hidden"):
+        path.touch()
+    with replacing(tmp_path / "a.json") as temporary:
+        assert temporary.name.startswith(temporary_prefix())
+        assert list(left_behind(tmp_path)) == [left]

@@ -1,5 +1,5 @@
 """The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `page`, `check`, `check-params`,
-`exp`, `pipeline`.
+`doctor`, `exp`, `pipeline`.
 """
 
 import sys
@@ -11,6 +11,7 @@ import typer
 
 from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
+from koe.interruption import raise_on_termination, status_of
 from koe.pipeline.cli import pipeline
 from koe.terminal import plain
 
@@ -208,6 +209,18 @@ def summary(
     with understood(evaluation):
         print_summary(read_json(evaluation), load_pipeline().evaluation)
     print(f"listen: {metrics / 'report' / 'index.html'}")
+    if metrics == Path("metrics"):  # of this pipeline
+        _notes([evaluation])
+
+
+def _notes(outputs: list[Path]) -> list[str]:
+    """Prints which of these outputs are not of the present parameters and data, a line each, and returns the lines."""
+    from koe.pipeline.recorded import departure
+
+    notes = [note for output in outputs if output.exists() and (note := departure(output))]
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return notes
 
 
 @app.command()
@@ -219,13 +232,14 @@ def page(
     from koe.files import replacing
     from koe.params.reading import check as check_values
     from koe.params.reading import read_values
-    from koe.pipeline.declaration import PipelineFolder, load_pipeline
+    from koe.pipeline.declaration import EVALUATION, PipelineFolder, load_pipeline
     from koe.report.page import build_page
 
     pipeline = load_pipeline()
     folder = PipelineFolder(pipeline, check_values(pipeline.params, read_values()))
+    notes = _notes([Path(f"{EVALUATION}.json"), *(Path("metrics") / training.stage for training in pipeline.trainings)])
     with replacing(output / "index.html") as temporary:
-        temporary.write_text(build_page(folder, code_revision()), encoding="utf-8")
+        temporary.write_text(build_page(folder, code_revision(), notes), encoding="utf-8")
     print(f"listen: {output / 'index.html'}")
 
 
@@ -257,6 +271,8 @@ def check(
         raise KoeError(f"{recorded} does not exist, and data/features holds none of the corpora; run dvc repro first")
     with understood(recorded):
         print_health(counts or read_json(recorded), corpus)
+    if metrics is None:
+        _notes([Path("data/features", name) for name in params.corpora] if counts else [recorded])
 
 
 @app.command("check-params")
@@ -272,13 +288,48 @@ def check_params(
     print(f"{path}: every parameter is valid, and none contradicts another")
 
 
+@app.command()
+def doctor(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Mends what a power failure, a full disk or kill -9 left: a damaged dvc.lock, DVC's locks, half-written files."""
+    from koe.pipeline.doctor import examine, without_dvc
+    from koe.workspace import project_root
+
+    root = project_root()
+    if root is None:
+        raise KoeError("there is no project here or above (a folder with .dvc); run koe doctor inside of one")
+    with without_dvc(root):
+        findings = examine(root)
+        for finding in findings:
+            if finding.mend and not dry_run:
+                finding.mend()
+            print(f"{finding.path.relative_to(root)}: {finding.damage}; {finding.remedy}")
+    if not findings:
+        print("koe doctor: nothing is damaged or left over")
+    elif dry_run:
+        print("koe doctor: nothing was changed (--dry-run)")
+    if any(finding.mend is None for finding in findings):
+        raise typer.Exit(1)
+    if findings and not dry_run:
+        print("koe doctor: mended; dvc repro goes on from here")
+
+
 def main() -> None:
-    """Entry point: an error that the user can fix is one message and exit status 1."""
+    """Entry point: an error that the user can fix is one message and exit status 1; Ctrl-C and SIGTERM are one line."""
+    raise_on_termination()
     try:
         app()
     except KoeError as error:
         print(plain(f"koe: {error}"), file=sys.stderr)
         raise SystemExit(1) from None
+    except SystemExit as ended:
+        interruption = ended.__context__ and ended.__context__.__cause__  # typer's own exception is between
+        if not isinstance(interruption, KeyboardInterrupt):
+            raise
+        status = status_of(interruption)
+        print("koe: interrupted", file=sys.stderr)
+        raise SystemExit(status) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -24,18 +25,19 @@ LARGEST_WHOLE = 2**63 - 1  # of whole numbers in files: what every reader of JSO
 LISTED = 4  # names in a message; the rest are counted
 _EXTREME = re.compile(r"\d{19}|[eE][-+]?\d{3}")  # a number that may be too large
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+TEMPORARY = ".koe-"  # how the names of unfinished files and folders begin
+_LONGEST_SUFFIX = 16  # bytes; a longer one is part of a name
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    Raises KoeError naming the file when the disk is full; the old file, if there was one, is still there then.
+    The temporary name is hidden and short, however long that of `path` is, and has its suffix. Raises KoeError naming
+    the file if it cannot be written there or the disk is full; the old file, if there was one, is still there then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -44,10 +46,53 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except Exception as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            raise KoeError(f"{path}: the disk is full; free some space and run dvc repro again") from error
+            raise KoeError(f"{path}: the disk is full; free some space and run the command again") from error
         raise
-    finally:
+    finally:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_beside(path: Path) -> Path:
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=suffix)
+    except OSError as error:
+        raise KoeError(f"{path} cannot be written: {error.strerror} ({error.filename})") from error
+    os.close(handle)
+    return Path(name)
+
+
+def temporary_prefix() -> str:
+    """How the names of this process's unfinished files and folders begin."""
+    return f"{TEMPORARY}{os.getpid()}-"
+
+
+def left_behind(folder: Path) -> Iterator[Path]:
+    """Unfinished files and folders, directly in `folder`, of processes that were killed while they wrote."""
+    for path in sorted(folder.glob(f"{TEMPORARY}*")):
+        writer = path.name.removeprefix(TEMPORARY).partition("-")[0]
+        if not (writer.isdigit() and is_running(int(writer))):
+            yield path
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_json(path: str | Path, value: Any) -> None:

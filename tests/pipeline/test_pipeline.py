@@ -13,6 +13,7 @@ from koe.align.tables import COMPARISON
 from koe.corpus.pairing import PAIRS
 from koe.corpus.tables.utterances import UTTERANCES
 from koe.evaluation.measure import EVALUATION
+from koe.names import file_name
 from koe.store import ShardReader
 from koe.training.checkpoint import read_checkpoint
 
@@ -74,7 +75,7 @@ def test_the_vocoder_is_measured_and_heard_while_it_learns(project: Project) -> 
     players = sorted((project.folder / "metrics/finetune_vocoder/players").rglob("*.flac"))
     assert [player.stem for player in players] == ["00000002", "00000004"]
     pairs, pair = PAIRS.read(project.folder / "data/pairs"), players[0].parent.name
-    target = pairs.set_index(pairs["pair"].str.replace("/", "_")).at[pair, "target"]
+    target = pairs.set_index(pairs["pair"].map(file_name)).at[pair, "target"]
     frames = ShardReader(project.folder / "data/features/demo").shape(target, "mel")[0]
     assert {len(soundfile.read(player)[0]) for player in players} == {frames * 256}
     page = (project.folder / "metrics/report/index.html").read_text()

@@ -1,6 +1,9 @@
 """What a stage script declares reaches its main, typed and checked, and becomes its entry in dvc.yaml."""
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -10,6 +13,7 @@ import yaml
 
 from koe.pipeline.stage import Stage
 from koe.errors import KoeError
+from koe.files import replacing
 from koe.pipeline.writing import END, dvc_yaml, pipeline_folders, read_stage, write_dvc_yaml
 
 DECLARATION = """
@@ -109,14 +113,46 @@ def test_an_error_does_not_act_on_the_terminal(
     assert capsys.readouterr().err == "count.py: rec/\\x1b[2J.wav\\r: damaged\nconvert it\n"
 
 
-def test_ctrl_c_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_are_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, status: int
+) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
     def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+        with replacing(project / "data/half.txt"):
+            signal.raise_signal(number)
+            time.sleep(5)
 
     monkeypatch.setattr(sys, "argv", ["stages/count.py", "ann"])
-    with pytest.raises(SystemExit) as ended:
-        read_stage(project / "stages/count.py").run(interrupted)
-    assert ended.value.code == 130 and capsys.readouterr().err.count("\n") == 1
+    try:
+        with pytest.raises(SystemExit) as ended:
+            read_stage(project / "stages/count.py").run(interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+    printed = capsys.readouterr().err
+    assert ended.value.code == status and printed.count("\n") == 1 and "dvc repro runs it again" in printed
+    assert list((project / "data").iterdir()) == []
+
+
+def test_ctrl_c_while_a_stage_imports_is_one_line(project: Path) -> None:
+    script = project / "stages/count.py"
+    script.write_text(script.read_text().replace("from koe.randomness import seed_for",
+                                                 "import signal; signal.raise_signal(signal.SIGINT)"))
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGINT and ended.stderr.count("\n") == 1 and "interrupted" in ended.stderr
+
+
+def test_what_a_killed_run_left_beside_the_outputs_is_removed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f"out/.koe-{ended.pid}-abcdefgh", f"out/ann/.koe-{ended.pid}-abcdefgh.csv", "out/other.txt"):
+        path = project / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    run(project, "ann", monkeypatch=monkeypatch)
+    assert [path.name for path in (project / "data").rglob("*") if path.is_file()] == ["other.txt"]
 
 
 def test_the_entry_is_plain_dvc(project: Path) -> None:

@@ -18,6 +18,7 @@ def workspace(project: Path, root: Path, tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "metrics/data.json").unlink()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(root / "stages"))
+    monkeypatch.setattr(sys, "argv", [""])
     monkeypatch.delitem(sys.modules, "pipeline", raising=False)  # tests/pipeline has the name of stages/pipeline.py
     return folder
 

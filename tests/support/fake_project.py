@@ -27,6 +27,7 @@ from koe.corpus.tables.resampled import RESAMPLED
 from koe.corpus.tables.utterances import UTTERANCES
 from koe.evaluation.measure import DIRECTIONS, EVALUATION
 from koe.files import write_json
+from koe.names import file_name
 from koe.store import ShardWriter
 from koe.tasks.conversion.schema import Params
 from koe.training.pictures import mel_picture
@@ -239,7 +240,7 @@ def _curves(
 
 def _pictures(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray]) -> None:
     for pair in pairs.itertuples():
-        place = folder / pair.pair.replace("/", "_")
+        place = folder / file_name(pair.pair)
         place.mkdir(parents=True)
         for step in range(50, 401, 50):
             converted = mels[pair.target] - 400 / step
@@ -248,7 +249,7 @@ def _pictures(folder: Path, pairs: pd.DataFrame, mels: dict[str, np.ndarray]) ->
 
 def _players(folder: Path, pairs: pd.DataFrame, audio: dict[str, np.ndarray], rate: int) -> None:
     for pair in pairs.itertuples():
-        place = folder / pair.pair.replace("/", "_")
+        place = folder / file_name(pair.pair)
         place.mkdir(parents=True)
         for step in (200, 400):
             soundfile.write(place / f"{step:08d}.flac", audio[pair.target] // (1000 // step), rate)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from koe.audio.params import MelParams, PitchParams, SpeakerPitch
+from koe.names import LONGEST_FILE_NAME
 from koe.params.section import Section
 from koe.params.types import CountOrShare, Name, Positive
 
@@ -53,6 +54,8 @@ class CorpusParams(Section):
 def _folder_name(name: str) -> str:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError("a corpus names folders; use letters, digits, - and _")
+    if len(name.encode()) > LONGEST_FILE_NAME:
+        raise ValueError(f"a corpus names folders, in at most {LONGEST_FILE_NAME} bytes")
     return name
 
 

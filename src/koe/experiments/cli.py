@@ -1,6 +1,5 @@
 """`koe exp`: named experiments and their results."""
 
-import signal
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from koe.errors import KoeError
+from koe.interruption import status_of
 from koe.terminal import show
 
 experiments = typer.Typer(no_args_is_help=True, help="Named experiments (experiments/**/*.yaml): list, run, compare.")
@@ -129,12 +129,11 @@ def sweep_parameters(
         sweep = define(name, read_values(), **options)
         if sweep.method != "grid" and trials is None and hours is None:
             raise KoeError("a search never ends by itself: give --trials, --hours or both")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no trial is left running
         try:
             run_sweep(sweep, Budget(trials, hours), DvcRunner(sweep.objective, sweep.until, sweep.folder))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             show(f"stopped; koe exp sweep {name} with the same budget continues it")
-            raise typer.Exit(130) from None
+            raise typer.Exit(status_of(interruption)) from None
     study = open_study(sweep)
     print_summary(sweep, study)
     show(write_page(sweep, study))

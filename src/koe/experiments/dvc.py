@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from koe.errors import KoeError
 from koe.experiments.named import FOLDER, run_name_of
+from koe.interruption import Terminated
+from koe.pipeline.locks import require_whole
 
 WORKSPACE = "workspace"  # DVC's own word for the files of the working tree
 
@@ -44,6 +47,7 @@ def git(*arguments: str, folder: Path | None = None, variables: Mapping[str, str
 
 def dvc(*arguments: str, folder: Path | None = None) -> list[str]:
     """The lines that a DVC command prints in `folder`, by default this one. Raises KoeError with DVC's message."""
+    require_whole(folder)
     result = subprocess.run(_command(arguments), cwd=folder, env=environment(), capture_output=True, text=True,
                             check=False)
     if result.returncode:
@@ -59,19 +63,27 @@ def _lines(output: str) -> list[str]:
 def dvc_aloud(*arguments: str, folder: Path | None = None, variables: Mapping[str, str] | None = None) -> int:
     """Runs a DVC command whose output goes to the terminal, and returns its status.
 
-    `variables` are set in its environment. On Ctrl-C DVC ends in its own time, as at the terminal; KeyboardInterrupt is
-    raised afterwards.
+    `variables` are set in its environment. On Ctrl-C DVC ends in its own time, as at the terminal; SIGTERM is passed on
+    to it, and its stage ends with it. KeyboardInterrupt or Terminated is raised afterwards.
     """
-    interruptions: list[int] = []
+    require_whole(folder)
+    interruptions: list[type[KeyboardInterrupt]] = []
     sys.stdout.flush()
-    before = signal.signal(signal.SIGINT, lambda number, _: interruptions.append(number))
+    process = subprocess.Popen(_command(arguments), cwd=folder, env=environment() | dict(variables or {}))
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        interruptions.append(Terminated)
+        process.terminate()
+
+    before = [signal.signal(signal.SIGINT, lambda *_: interruptions.append(KeyboardInterrupt)),
+              signal.signal(signal.SIGTERM, terminate)]
     try:
-        status = subprocess.run(_command(arguments), cwd=folder, env=environment() | dict(variables or {}),
-                                check=False).returncode
+        status = process.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
     if interruptions:
-        raise KeyboardInterrupt
+        raise interruptions[-1]
     return status
 
 

@@ -21,7 +21,7 @@ from koe.corpus.params import CorpusParams, speaker_pitch
 from koe.errors import KoeError, ParameterError, StoreError
 from koe.evaluation.measure import read_evaluation
 from koe.experiments.dvc import WORKSPACE, commit_of, from_root, project_root
-from koe.files import reason, understood
+from koe.files import reason, temporary_prefix, understood
 from koe.params.reading import read_values
 from koe.pipeline.declaration import EVALUATION, Pipeline
 from koe.report.curves import Curve, load_curves
@@ -147,7 +147,7 @@ class RevisionFiles:
         if kept.exists():
             return kept
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=temporary_prefix()) as temporary:
             copy = Path(temporary) / kept.name
             self._fetch(path, copy)
             if not kept.exists():

@@ -105,9 +105,9 @@ def define(name: str, values: Mapping[str, Any], **options: Any) -> Sweep:
 
     `values`: the content of params.yaml. Raises KoeError if the sweep exists with other options or other parameters.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise KoeError(f"{name}: a sweep's name consists of letters, digits, - and _, because its trials are "
-                       "experiments of DVC")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+        raise KoeError(f"{name}: a sweep's name consists of letters, digits, - and _, at most 100, because its trials "
+                       "are experiments of DVC")
     path = folder_of(name) / "sweep.json"
     if not path.exists():
         metric = options.get("metric") or load_pipeline().swept

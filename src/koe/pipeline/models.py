@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from koe.errors import KoeError
-from koe.files import understood
+from koe.files import temporary_prefix, understood
 from koe.names import file_name
 from koe.training.references import ModelKind, ModelReference, find_reference, split_reference
 from koe.workspace import main_checkout, project_root, work_root
@@ -97,7 +97,7 @@ def _fetched(parameter: str, pipeline: Path, commit: str, path: str) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=temporary_prefix()) as temporary:
         copy = Path(temporary) / "model"
         command = ["get", str(root), place, "--rev", commit, "--out", str(copy), "--quiet"]
         result = subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False)

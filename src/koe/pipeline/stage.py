@@ -6,24 +6,29 @@ the stage's entry in dvc.yaml from the same classes. Every stage depends on this
 """
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from koe.errors import KoeError, ParameterError
+from koe.files import left_behind, remove
+from koe.interruption import raise_on_termination, status_of
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
 from koe.pipeline.loading import FILE, load_declaration
+from koe.pipeline.locks import keep_lock
+from koe.pipeline.parent import end_with_parent
 from koe.terminal import plain
 
 # Must be set before PyTorch is imported. By default its threads wait for each other in a busy loop, which is 5 % faster
 # on an idle machine and ten times slower on one that runs anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+INTERRUPTED = "interrupted; dvc repro runs it again, and a training run continues from its last checkpoint"
 KEY = "${key}"  # in names and paths of stages that run once per corpus: stands for the corpus
 
 
@@ -90,23 +95,47 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
     def run(self, main: Callable[..., None]) -> None:
         """Checks the pipeline's whole params.yaml, then runs `main(parameters, inputs, outputs[, corpus])`.
 
-        A KoeError is printed without a traceback, and the status is 1; likewise Ctrl-C, with status 130.
+        A KoeError is printed without a traceback, and the status is 1; likewise Ctrl-C and SIGTERM, with status 130 and
+        143. SIGTERM is also what the stage gets if the DVC that started it dies.
         """
         try:
+            raise_on_termination()
+            end_with_parent()
             keys = sys.argv[1:]
             if len(keys) != int(self.per_corpus):
                 raise KoeError(f"expected {'the name of a corpus' if self.per_corpus else 'no argument'}")
+            outputs = self.outputs.of(*keys)
+            keep_lock()
+            _clear(outputs)
             values = read_values()
             if FILE.is_file():  # a project may have stages without a declaration
                 check(load_declaration().params, values)
-            main(self.parameters.read(values, *keys), self.inputs.of(*keys), self.outputs.of(*keys), *keys)
+            main(self.parameters.read(values, *keys), self.inputs.of(*keys), outputs, *keys)
         except KoeError as error:
             print(plain(f"{sys.argv[0]}: {error}"), file=sys.stderr)
             raise SystemExit(1) from None
-        except KeyboardInterrupt:
-            print(f"{sys.argv[0]}: interrupted; dvc repro runs it again, and a training run continues from its last "
-                  "checkpoint", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGINT) from None
+        except KeyboardInterrupt as interruption:
+            status = status_of(interruption)
+            print(f"{sys.argv[0]}: {INTERRUPTED}", file=sys.stderr)
+            raise SystemExit(status) from None
+
+
+def _clear(outputs: StageFiles) -> None:
+    """Removes what a killed run of the stage left unfinished beside its outputs, or in one that DVC does not remove."""
+    paths: list[Path] = list(outputs.model_dump().values())
+    for folder in {*paths, *(path.parent for path in paths)}:
+        for unfinished in left_behind(folder):
+            remove(unfinished)
+
+
+def _without_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # in the imports of a stage script
+        print(f"{sys.argv[0]}: {INTERRUPTED}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _without_traceback
 
 
 def code_revision() -> str:

@@ -64,7 +64,8 @@ DEFAULT = (RESULTS, LISTEN, TRAINING, PARAMETERS)
 
 
 def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
-    """Pictures of validation items, drawn during training: `place/<item, / as _>/<step>.png`. Left out without any.
+    """Pictures of validation items, drawn during training: `place/<file_name of the item>/<step>.png`. Left out without
+    any.
 
     note: a sentence that says what they show.
     """
@@ -77,7 +78,8 @@ def pictures(anchor: str, place: str, heading: str, note: str) -> Block:
 
 
 def players(anchor: str, place: str, heading: str, note: str, maker: str) -> Block:
-    """Audio of validation items, made during training: `place/<item, / as _>/<step>.flac`. Otherwise as `pictures`.
+    """Audio of validation items, made during training: `place/<file_name of the item>/<step>.flac`. Otherwise as
+    `pictures`.
 
     maker: what made it; part of the players' labels for screen readers.
     """

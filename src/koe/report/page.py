@@ -27,14 +27,18 @@ def write_page(folder: PipelineFolder, revision: str | None = None) -> Path:
     return path
 
 
-def build_page(folder: PipelineFolder, revision: str | None = None) -> str:
-    """The page as one HTML document that refers to nothing outside itself. Raises StoreError if shards are damaged."""
+def build_page(folder: PipelineFolder, revision: str | None = None, notes: Sequence[str] = ()) -> str:
+    """The page as one HTML document that refers to nothing outside itself, with notes at its head.
+
+    Raises StoreError if shards are damaged.
+    """
     blocks = DEFAULT if folder.pipeline.page is None else folder.pipeline.page
-    return render_page(folder, [(block, block.load(folder)) for block in blocks], revision)
+    return render_page(folder, [(block, block.load(folder)) for block in blocks], revision, notes)
 
 
 def render_page(
-    folder: PipelineFolder, loaded: Sequence[tuple[Block, Mapping[str, Any] | None]], revision: str | None = None
+    folder: PipelineFolder, loaded: Sequence[tuple[Block, Mapping[str, Any] | None]], revision: str | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The page from blocks and the values for their templates; blocks with None are left out."""
     parameters = dict(flatten(folder.values))
@@ -43,6 +47,7 @@ def render_page(
         style=content(HERE / "page.css"),
         script=content(HERE / "page.js"),
         revision=revision,
+        notes=notes,
         heading=folder.pipeline.title,
         corpora=folder.values.get("corpora", {}),
         facts={name: parameters[name] for name in folder.pipeline.facts if name in parameters},

@@ -3,7 +3,9 @@
 A running training stage keeps its state in `work/<stage>-<key>/`, outside DVC and git. The key is a hash of everything
 that decides the result (parameters, inputs, code), so a killed run finds its own checkpoint again, from the
 workspace or from a temporary one, and a run with other parameters never sees it.
-When the run ends its checkpoint is removed: forcing the stage to run again trains from the start.
+When the run ends its checkpoint is removed: forcing the stage to run again trains from the start. A second process with
+the same key (a stage that its DVC left behind, or two experiments that begin with the same training run) waits for the
+first.
 
 A run can be killed between any two writes. Curves, pictures and sounds are written before the checkpoint and so may be
 ahead of it, never behind; what is ahead is left out on resuming, and written again. The checkpoint before the last is
@@ -25,7 +27,7 @@ from PIL import Image
 from koe.errors import KoeError, StoreError
 from koe.files import read_text, replacing, understood
 from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-from koe.workspace import work_root
+from koe.workspace import claim, release, work_root
 
 
 def fingerprint(paths: list[Path]) -> str:
@@ -59,6 +61,7 @@ class Session:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.name = name
         self.folder = (root or work_root()) / f"{name}-{key}"
+        self._claim = claim(self.folder, name)
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
         self._curve_players = curves / "players"
         for folder in (curves / "tensorboard", self._curve_players):
@@ -200,8 +203,7 @@ class Session:
         self._curves.unlink(missing_ok=True)
         for folder in (self._pictures, self._players):
             shutil.rmtree(folder, ignore_errors=True)
-        if self.folder.exists() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        release(self.folder, self._claim)
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
