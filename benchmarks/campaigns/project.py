@@ -23,7 +23,7 @@ import yaml
 from pipeline.conftest import Project, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = {".git", ".dvc", "__pycache__"}  # of the project's folder: not results
+OUTSIDE = (".git/", ".dvc/", "work/scan/", "dvc.lock")  # no results: work/scan remembers inodes, dvc.lock is read
 ENDS = 300.0  # s that a command of the tiny project may take
 DOCTOR = "koe doctor"  # what a command that failed may name as the way out
 
@@ -32,9 +32,9 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a project that is a result or could be a leftover, by its path in the project."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not OUTSIDE & {*name.parts} and name.as_posix() != "dvc.lock":
-            found[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not name.startswith(OUTSIDE) and "__pycache__/" not in name:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
