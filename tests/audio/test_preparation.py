@@ -72,7 +72,7 @@ def test_a_file_in_blocks_is_prepared_as_in_memory(
 
 
 def test_rumble_is_no_speech(params: Params) -> None:
-    rumble = 0.03 * np.sin(2 * np.pi * 4 * np.arange(RATE) / RATE)
+    rumble = 0.3 * np.cos(2 * np.pi * 4 * np.arange(RATE) / RATE)
     with pytest.raises(AudioError, match=r"silence_only: a\.wav: the loudest 50 ms"):
         prepare(rumble, RATE, RATE, params.resample, "a.wav")
 
