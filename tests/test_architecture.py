@@ -170,3 +170,10 @@ def test_sections_hold_values_and_check_them_and_decide_nothing() -> None:
                  for name, (module, node) in sections().items() for statement in node.body
                  if not holds_or_checks(statement)]
     assert not behaviour, "\n".join(behaviour)
+
+
+def test_one_module_makes_threads() -> None:
+    """Threads of others would compute on as many cores as PyTorch gives them at the moment (`thread_pool`)."""
+    makers = {module for module in modules() for node in statements(tree_of(module))
+              if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).endswith(("PoolExecutor", "Thread"))}
+    assert makers == {"koe.parallel"}

@@ -124,6 +124,14 @@ def test_a_threads_first_operation_has_the_cores_that_the_pool_gives_it() -> Non
 
 
 @pytest.mark.usefixtures("on_four_cores")
+def test_a_thread_keeps_its_cores_if_others_set_theirs_before_it_asks() -> None:
+    with thread_pool(1, cores_each=5) as pool:
+        assert pool.submit(openmp_threads).result() == 5
+        torch.set_num_threads(4)
+        assert pool.submit(torch.get_num_threads).result() == 5
+
+
+@pytest.mark.usefixtures("on_four_cores")
 def test_each_item_is_computed_on_one_core_and_so_is_what_the_reader_does_meanwhile() -> None:
     results = thread_map(openmp_threads, range(20), 2)
     assert next(results) == 1

@@ -89,23 +89,26 @@ def thread_map(
 
 @contextmanager
 def thread_pool(count: int, cores_each: int = 1) -> Iterator[ThreadPoolExecutor]:
-    """`count` threads, in each of which PyTorch computes on `cores_each` cores.
+    """`count` threads, in each of which PyTorch computes on `cores_each` cores from the first operation on.
 
-    A new thread takes over PyTorch's number of threads at its first operation that asks for it. LSTMs, convolutions
-    and matrix products do not ask: until then they use all cores, which changes last digits. Which items of a pool
-    that befell depended on the machine's load.
+    Other threads than these take over PyTorch's number of threads at their first operation that asks for it. LSTMs,
+    convolutions and matrix products do not ask: until then they use all cores, which changes last digits. Which items
+    of a pool that befell depended on the machine's load.
     """
     torch = _loaded_torch()
-    if torch is None:
-        with ThreadPoolExecutor(count) as pool:
-            yield pool
-        return
-    before = torch.get_num_threads()
+    before = torch.get_num_threads() if torch else 1
+
+    def settle() -> None:
+        if torch:
+            torch.get_num_threads()  # asks, for asking later would undo the next line, if other threads set theirs
+            torch.set_num_threads(cores_each)
+
     try:
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(cores_each,)) as pool:
+        with ThreadPoolExecutor(count, initializer=settle) as pool:
             yield pool
-    finally:  # what a thread sets is the default of all that start later
-        torch.set_num_threads(before)
+    finally:
+        if torch:
+            torch.set_num_threads(before)  # what a thread sets is taken over by others that start later
 
 
 @contextmanager
