@@ -194,7 +194,7 @@ def hostile_cases(marker: Path) -> list[Hostile]:
     cases.append(Hostile("a generator of a billion channels", {"g_1": _saved({"generator": {}}),
                                                                "config.json": sizes % 10**9},
                          "koe vocoder import g_1 config.json imported"))
-    purpose = yaml.safe_dump({"purpose": f"{ESCAPES} {HTML}", "parameters": {"acoustic.training.steps": 7}})
+    purpose = yaml.safe_dump({"purpose": f"{ESCAPES} {HTML}", "parameters": {"acoustic.training.steps": 1000}})
     cases += [Hostile(f"escape codes in a purpose: {command}", {"experiments/hostile.yaml": purpose.encode()}, command,
                       False) for command in ("koe exp list", "koe exp show hostile")]
     return cases
