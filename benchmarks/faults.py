@@ -43,7 +43,7 @@ class Campaign(NamedTuple):
     """A kind of accident."""
 
     run: Callable[[Reference, Path, int, np.random.Generator], Outcome]
-    count: int  # of trials, unless told otherwise
+    trials: int  # unless told otherwise
     title: str  # in the table
 
 
@@ -85,7 +85,12 @@ def try_one(folder: Path, campaign: str, seed: int, number: int) -> Tried:
     except Exception as error:
         outcome = Outcome("the campaign itself", [f"{type(error).__name__}: {error}"])
     return {"campaign": campaign, "seed": seed, "trial": number, "seconds": round(time.monotonic() - start, 1),
-            **asdict(outcome)}
+            **asdict(outcome), "what": printable(outcome.what), "problems": [*map(printable, outcome.problems)]}
+
+
+def printable(text: str) -> str:
+    """On one line, without what a terminal obeys."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:600]
 
 
 def run_campaign(folder: Path, name: str, seed: int, numbers: list[int], jobs: int) -> None:
@@ -177,7 +182,7 @@ def main() -> None:
             _write_results(folder, [one for one in results(folder)
                                     if (one["campaign"], one["seed"], one["trial"]) != repeated])
         else:
-            numbers = list(range(options.count or CAMPAIGNS[name].count))
+            numbers = list(range(options.count or CAMPAIGNS[name].trials))
         run_campaign(folder, name, options.seed, numbers, 1 if options.only is not None else options.jobs)
     if options.only is None:
         for slot in folder.glob("slot*"):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,12 @@ def test_a_purpose_reaches_the_terminal_as_text(
 ) -> None:
     from koe.cli import app
 
-    for name in ("stages", "params.yaml", "src"):
+    for name in ("stages", "params.yaml"):
         (tmp_path / name).symlink_to(root / name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/hostile.yaml").write_text(yaml.safe_dump(
-        {"purpose": f"{ESCAPES} {HTML} [bold]x[/bold] [/nothing]", "parameters": {"acoustic.training.steps": 7}}))
+        {"purpose": f"{ESCAPES} {HTML} [bold]x[/bold] [/nothing]", "parameters": {"acoustic.training.steps": 1000}}))
     monkeypatch.chdir(tmp_path)
     for command in (["exp", "list"], ["exp", "show", "hostile"]):
         app(command, standalone_mode=False)
