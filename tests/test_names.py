@@ -1,11 +1,23 @@
 """Names are put together and taken apart in one way, and no two things share one."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from koe.errors import KoeError
-from koe.names import Utterance, file_name, find_speaker, pair_name, parts_of, sentence_of, speaker_key, utterance_name
+from koe.names import (
+    LONGEST_FILE_NAME,
+    Utterance,
+    file_name,
+    find_speaker,
+    pair_name,
+    parts_of,
+    sentence_of,
+    speaker_key,
+    utterance_name,
+)
 
 PART = st.text(st.sampled_from("ab-@_to"), min_size=1, max_size=4)  # no part has a slash
 UTTERANCES = st.builds(Utterance, st.sampled_from("xy"), PART, PART, st.just("") | PART)
@@ -40,22 +52,29 @@ def test_no_two_pairs_share_a_name(pairs: list[tuple[str, ...]]) -> None:
     assert (names[0] == names[1]) == (pairs[0] == pairs[1])
 
 
-def test_names_of_files() -> None:
-    assert file_name("demo/en-001/heart-joe") == "demo_en-001_heart-joe"
-    assert file_name("c/s/a/to/b-c") != file_name("c/s/a_to_b-c")
-    assert file_name("c/s_x/y-z") != file_name("c/s/x_y-z")
-    long = [f"c/{'声' * 80}{end}/a-b" for end in "xy"]
-    assert len({file_name(name) for name in long}) == 2
-    assert all(len(file_name(name).encode()) <= 200 for name in long)
-
-
-@given(st.lists(st.lists(PART, min_size=1, max_size=5).map("/".join), min_size=2, max_size=2))
-def test_no_two_names_share_a_file(names: list[str]) -> None:
-    assert (file_name(names[0]) == file_name(names[1])) == (names[0] == names[1])
-
-
 def test_a_speaker_is_found_with_and_without_corpus() -> None:
     speakers = ["a/ann", "b/ann", "b/bob"]
     assert find_speaker("bob", speakers, "x") == find_speaker("b/bob", speakers, "x") == "b/bob"
     with pytest.raises(KoeError, match="x: speaker 'ann' is in a/ann, b/ann; write corpus/speaker"):
         find_speaker("ann", speakers, "x")
+
+
+@pytest.mark.parametrize("letter", ["x", "声", "é"])
+@pytest.mark.parametrize("count", [1, 100, 120, 240, 5000])
+def test_a_file_s_name_is_short_whatever_the_sentence_is_called(tmp_path: Path, letter: str, count: int) -> None:
+    name = file_name(f"demo/{letter * count}/ann-bob")
+    assert len(name.encode()) <= LONGEST_FILE_NAME
+    (tmp_path / name).mkdir()
+    assert name != file_name(f"demo/{letter * count}/ann-bot")
+
+
+def test_short_names_stay_readable() -> None:
+    assert file_name("demo/en-001/heart-joe") == "demo_en-001_heart-joe"
+    assert file_name("声/文.1/話者") == "声_文.1_話者"
+
+
+@given(st.lists(st.text(st.sampled_from("ab_/.-"), min_size=1, max_size=8), unique=True))
+def test_no_two_names_share_a_file_or_are_hidden(names: list[str]) -> None:
+    files = {file_name(name) for name in names}
+    assert len(files) == len(names)
+    assert not any("/" in file or file.startswith(".") for file in files)

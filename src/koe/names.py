@@ -1,12 +1,13 @@
 """Names of utterances, speakers, pairs and directions, and how they are put together and taken apart."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from koe.errors import KoeError
 
-_LONGEST = 200  # bytes of a file's name; file systems take 255
+LONGEST_FILE_NAME = 120  # bytes; file systems allow 255, and DVC puts what is around a picture's folder before its name
 
 
 class Utterance(NamedTuple):
@@ -77,16 +78,17 @@ def pair_name(source: str, target: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """A name of these for a file or a folder: with `_` for each slash.
+    """The name of an utterance, a pair or a speaker as that of a file or folder: `/` becomes `_`.
 
-    No two names share one: a hash follows if the name itself contains `_` (`a_b/c` and `a/b_c`), or if it is too long
-    and cut.
+    No two names share one, and none is longer than `LONGEST_FILE_NAME`: one that is too long is cut, and ends with a
+    hash, as does one that contains `_` itself, because `a_b` could be `a/b`.
     """
-    flat = name.replace("/", "_").encode("utf-8")
-    if "_" not in name and len(flat) <= _LONGEST:
-        return flat.decode("utf-8")
-    digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:8]
-    return f"{flat[:_LONGEST - len(digest) - 1].decode('utf-8', 'ignore')}-{digest}"
+    plain = name.replace("/", "_")
+    if "_" not in name and len(os.fsencode(plain)) <= LONGEST_FILE_NAME and not plain.startswith("."):
+        return plain
+    ending = "-" + hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    beginning = plain.encode()[: LONGEST_FILE_NAME - len(ending)].decode(errors="ignore")  # no half of a letter
+    return beginning.replace(".", "-", 1) + ending if beginning.startswith(".") else beginning + ending
 
 
 def find_speaker(name: str, speakers: Iterable[str], parameter: str) -> str:

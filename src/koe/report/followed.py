@@ -40,14 +40,15 @@ class FollowedClips:
 
 def followed(folder: PipelineFolder, place: str, kind: str) -> Iterator[FollowedItem]:
     """The first few items of `place/<file_name of the item>/<step>.<kind>`, and a few of their files, spread over the
-    training run. Without the folder there are none.
+    training run. Items that the pairs no longer have are left out; without the folder there are none.
     """
     if not (folder.path / place).exists():
         return
     dataset = dataset_of(folder)
     texts, sides = texts_of(dataset), _sides(folder)
     names = {file_name(name): name for name in sides}
-    for series in sorted((folder.path / place).glob("*/"))[:_MOST_FOLLOWED]:
+    present = [series for series in sorted((folder.path / place).glob("*/")) if series.name in names]
+    for series in present[:_MOST_FOLLOWED]:
         name = names[series.name]
         source, target = sides[name]
         files = {int(file.stem): file for file in spread(sorted(series.glob(f"*.{kind}")), _MOST_STEPS)}
