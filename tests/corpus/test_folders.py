@@ -127,6 +127,16 @@ def test_the_name_that_says_more_is_used_and_of_two_equal_ones_none(recordings: 
     assert any("2 of 4 names are those of no recording: good.mp3, good.flac" in note for note in imported.notes)
 
 
+def test_a_list_that_is_no_file_is_named(recordings: Path) -> None:
+    (recordings / "texts.tsv").symlink_to("nowhere.tsv")
+    with pytest.raises(KoeError, match=r"texts\.tsv cannot be read \(No such file"):
+        _import(recordings)
+    (recordings / "texts.tsv").unlink()
+    os.mkfifo(recordings / "texts.tsv")
+    with pytest.raises(KoeError, match=r"texts\.tsv cannot be read: it is not a file; expected lines of id<TAB>text"):
+        _import(recordings)
+
+
 def test_text_that_is_not_utf8(recordings: Path) -> None:
     _pair(recordings, "latin")
     (recordings / "ann" / "latin.txt").write_bytes(b"caf\xe9")

@@ -93,7 +93,7 @@ def _fetched(parameter: str, pipeline: Path, commit: str, path: str) -> Path:
     """A copy of the model's folder at a commit, from DVC's cache or remote; fetched only once."""
     root = project_root(pipeline) or pipeline
     place = (pipeline.relative_to(root) / path).as_posix()
-    folder = work_root() / "models" / f"{commit[:16]}-{file_name(place)}"
+    folder = work_root() / "models" / f"{commit[:16]}-{place.replace('/', '-')}"
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

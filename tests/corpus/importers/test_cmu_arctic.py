@@ -1,5 +1,6 @@
 """CMU ARCTIC: an archive a speaker, the same prompts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,14 @@ def test_nothing_there(tmp_path: Path, run) -> None:
     with pytest.raises(KoeError, match=r"corpora\.c\.path: looked for .*/cmu_us_<speaker>_arctic/etc/txt\.done\.data; "
                                        r".*other holds nothing"):
         run("cmu_arctic", tmp_path / "other")
+
+
+def test_odd_entries_stop_nothing(arctic: Path, run) -> None:
+    for folder in (arctic, arctic / "cmu_us_slt_arctic", arctic / "cmu_us_slt_arctic" / "wav"):
+        os.mkfifo(folder / "pipe")
+        (folder / "loop").symlink_to("loop")
+        (folder / "long").symlink_to("x" * 300)
+    os.mkfifo(arctic / "cmu_us_slt_arctic" / "wav" / "arctic_b0539.wav")
+    quarantine = run("cmu_arctic", arctic, speakers=["slt"]).quarantine
+    assert quarantine == {"slt/arctic_b0539": "not_a_file", "slt/pipe (without suffix)": "not_a_file",
+                          "slt/loop (without suffix)": "unreadable", "slt/long (without suffix)": "unreadable"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.spoken_sentences import STELLA, YES
 
+from koe.corpus.importers.registry import IMPORTERS
 from koe.errors import KoeError
 
 
@@ -69,6 +70,15 @@ def test_malformed_files_are_named(tmp_path: Path, run, header: str, line: str, 
         run("table", _table(tmp_path, line, header=header))
     with pytest.raises(KoeError, match=r"corpora\.c\.path: .*nowhere\.csv is not a file; expected CSV with columns"):
         run("table", tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("importer", sorted(set(IMPORTERS) - {"demo"}))
+@pytest.mark.parametrize("place", ["pipe", "loop", "x" * 300, "a\0b", "nowhere"])
+def test_a_path_to_nothing_usable_is_named_by_every_importer(tmp_path: Path, run, importer: str, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(KoeError, match=r"corpora\.c\.path: "):
+        run(importer, tmp_path / place)
 
 
 def test_match_by_text(recordings: Path, run) -> None:

@@ -8,11 +8,20 @@ speakers' folders, or one of those. Some prompts have no recording.
 import re
 from pathlib import Path
 
-from koe.corpus.importers.listing import Listing, choose_speakers, contents, from_transcript, require
+from koe.corpus.importers.listing import (
+    Listing,
+    choose_speakers,
+    contents,
+    entries_in,
+    from_transcript,
+    is_there,
+    require,
+)
 from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_lines
 from koe.errors import KoeError
+from koe.files import is_folder
 
 FOLDER = re.compile(r"cmu_us_([a-z0-9]+)_arctic")
 PROMPTS = "etc/txt.done.data"
@@ -41,14 +50,17 @@ def list_cmu_arctic(name: str, params: CorpusParams, quarantine: Quarantine) -> 
 def _folders(name: str, params: CorpusParams) -> dict[str, Path]:
     """{speaker: folder}: the path itself, folders in it, or folders one deeper."""
     path = Path(params.path)
-    for pattern in ("", "*/", "*/*/"):
-        prompts = sorted(path.glob(pattern + PROMPTS))
-        folders = {match[1]: folder for folder in (prompt.parents[1] for prompt in prompts)
-                   if (match := FOLDER.match(folder.resolve().name))}
-        if folders:
-            return folders
+    folders = [path] if is_folder(path) else []
+    for _ in range(3):
+        found = {match[1]: folder for folder in folders
+                 if is_there(folder / PROMPTS) and (match := FOLDER.match(folder.resolve().name))}
+        if found:
+            return found
+        unreadable = Quarantine("import")  # not one of the corpus's folders, so no loss
+        folders = [inner for folder in folders for inner in entries_in(folder, name, unreadable)
+                   if is_folder(inner)]
     raise KoeError(f"corpora.{name}.path: looked for {path}/cmu_us_<speaker>_arctic/{PROMPTS}; "
-                   + (f"{path} holds {contents(path)}" if path.is_dir() else f"{path} is not a folder"))
+                   + (f"{path} holds {contents(path)}" if is_folder(path) else f"{path} is not a folder"))
 
 
 def _prompts(path: Path, notes: list[str]) -> dict[str, str]:

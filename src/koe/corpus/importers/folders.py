@@ -28,7 +28,7 @@ from koe.corpus.params import CorpusParams
 from koe.corpus.quarantine import Quarantine
 from koe.corpus.sentences_file import read_csv, read_sentences
 from koe.errors import KoeError
-from koe.files import is_folder, is_link
+from koe.files import is_folder, is_link, state_of
 
 OUTSIDE_FOLDER = "outside_its_folder"
 NOT_IN_TABLE = "not_in_the_table"
@@ -63,7 +63,7 @@ def list_folders(name: str, params: CorpusParams, quarantine: Quarantine) -> Lis
     if ignored:
         listing.notes.append(f"{ignored.total()} files ignored that are not recordings of a speaker: "
                              + some(f"{suffix} {count}" for suffix, count in ignored.most_common()))
-    if (root / TEXTS).exists():
+    if state_of(root / TEXTS, follow_links=False):  # a link to nowhere is an error too
         recordings = _with_texts_of_list(root / TEXTS, recordings, listing.notes)
     recordings = _with_texts_beside(name, recordings, beside, quarantine, listing.notes)
     if params.match == "table":
