@@ -8,7 +8,7 @@ from pydantic import Field
 
 from koe.audio.params import MelParams
 from koe.params.section import Choice, Section
-from koe.params.types import OddKernel, Positive, Share, Weight
+from koe.params.types import FftSize, OddKernel, Positive, Share, Weight
 from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoint, warmup_contradictions
 
 
@@ -85,7 +85,7 @@ class HarmonicNoiseParams(NetworkParams):
     hidden: Positive
     feed_forward: Positive
     kernel: OddKernel
-    n_fft: Positive
+    n_fft: FftSize
     filters_per_frame: Positive
     corrections: Annotated[int, Field(ge=0)]
 
@@ -108,7 +108,7 @@ class DiscriminatorParams(Section):
     period_channels: Positive
     scales: Annotated[int, Field(ge=0)]
     scale_channels: Positive
-    spectra: list[Positive]
+    spectra: list[FftSize]
     spectrum_channels: Positive
 
     def contradictions(self, name: str) -> Iterator[str]:
@@ -125,7 +125,7 @@ class VocoderLossWeights(Section):
 
 class VocoderLossParams(Section):
     weights: VocoderLossWeights
-    stft_sizes: list[Positive]
+    stft_sizes: list[FftSize]
 
     def contradictions(self, name: str) -> Iterator[str]:
         if not self.stft_sizes:
