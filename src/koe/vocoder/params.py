@@ -11,6 +11,8 @@ from koe.params.section import Choice, Section
 from koe.params.types import FftSize, OddKernel, Positive, Share, Weight
 from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoint, warmup_contradictions
 
+_FEW = Field(max_length=32)  # layers; a config of a million would take minutes to refuse
+
 
 class GriffinLimParams(Section):
     """Griffin-Lim; see `koe.vocoder.griffin_lim`."""
@@ -43,12 +45,12 @@ class HiFiGANParams(NetworkParams):
     label: ClassVar[str] = "HiFi-GAN"
     linear_layers: ClassVar[bool] = False  # convolutions alone
 
-    upsample_rates: list[Positive]
-    upsample_kernels: list[Positive]
+    upsample_rates: Annotated[list[Positive], _FEW]
+    upsample_kernels: Annotated[list[Positive], _FEW]
     upsample_channels: Positive
     resblock: Literal["1", "2"]
-    resblock_kernels: list[OddKernel]
-    resblock_dilations: list[list[Positive]]
+    resblock_kernels: Annotated[list[OddKernel], _FEW]
+    resblock_dilations: Annotated[list[Annotated[list[Positive], _FEW]], _FEW]
 
     def contradictions(self, name: str) -> Iterator[str]:
         rates, kernels = self.upsample_rates, self.upsample_kernels
@@ -104,11 +106,11 @@ class HarmonicNoiseParams(NetworkParams):
 class DiscriminatorParams(Section):
     """Discriminators of waveforms: HiFi-GAN's by periods and by scales, and of spectrograms by their FFT sizes."""
 
-    periods: list[Positive]
+    periods: Annotated[list[Positive], _FEW]
     period_channels: Positive
     scales: Annotated[int, Field(ge=0)]
     scale_channels: Positive
-    spectra: list[FftSize]
+    spectra: Annotated[list[FftSize], _FEW]
     spectrum_channels: Positive
 
     def contradictions(self, name: str) -> Iterator[str]:
