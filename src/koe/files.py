@@ -198,7 +198,7 @@ def understood(path: str | Path, advice: str = "run dvc repro, which writes it a
         raise StoreError(f"{path}: {fields_of(error)}; {advice}") from error
     except KeyError as error:
         raise StoreError(f"{path} has no {error}; {advice}") from error
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
         raise StoreError(f"{path} holds what is not expected there ({reason(error)}); {advice}") from error
 
 

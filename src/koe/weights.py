@@ -7,7 +7,7 @@ written before cards had checksums are read without them.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -74,31 +74,33 @@ def fitted(
 ) -> Network:
     """The network that `make` builds by the `sizes` of a card, with the tensors of a file.
 
-    `names`: turns a state of the network into one with the names that messages have. Raises StoreError as `outline` and
+    `names`: turns a state of the network into one with the names that messages have. Raises StoreError as `built` and
     `require_fit` do.
     """
-    require_fit(names(dict(state)), names(outline(make, len(state), sizes)), path, sizes)
-    network = make()
+    network = built(make, state, sizes)
+    require_fit(names(dict(state)), names(network.state_dict()), path, sizes)
     network.load_state_dict(state)
     return network
 
 
-def outline(make: Callable[[], nn.Module], tensors: int, sizes: str) -> dict[str, Tensor]:
-    """The state of the network that `make` builds, without memory for its numbers: `sizes`, the place where they are
-    stated, may say anything. Raises StoreError naming it if it cannot be built, or has far more than that many tensors.
-    """
-    left = 4 * tensors + 100  # a normalised weight is registered as itself and then as its parts
+def built(make: Callable[[], Network], state: Mapping[str, Tensor], sizes: str) -> Network:
+    """The network that `make` builds for the tensors of a file.
 
-    def count(*_: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ValueError(f"it has more than the {tensors} tensors of the file")
+    `sizes`, the place where its sizes are stated, may say anything: building stops where the network becomes much
+    larger than the tensors, before numbers fill its memory. Raises StoreError naming the place.
+    """
+    # A normalised weight is registered as itself and then as its parts.
+    tensors, numbers = 4 * len(state) + 100, 4 * sum(tensor.numel() for tensor in state.values()) + 10_000
+
+    def count(_: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal tensors, numbers
+        tensors, numbers = tensors - 1, numbers - (0 if parameter is None else parameter.numel())
+        if tensors < 0 or numbers < 0:
+            raise ValueError(f"it is much larger than the {len(state)} tensors of the file")
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"):
-            return make().state_dict()
+        return make()
     except (RuntimeError, ValueError, TypeError, OverflowError, ArithmeticError, MemoryError) as error:
         raise StoreError(f"{sizes}: no network of these sizes can be built ({reason(error)})") from error
     finally:

@@ -249,3 +249,24 @@ def test_the_stage_loads_nothing_that_takes_long(root: Path) -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             env={**os.environ, "PYTHONPATH": str(root / "src")}).stdout.split()
     assert {"pandas", "torch", "numpy", "soundfile", "joblib"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 5000, b"[1]", b'{"1 2 3 ann/1.wav": 7}'])
+def test_a_damaged_cache_is_made_again(corpus: Path, content: bytes) -> None:
+    before = scanned(corpus)
+    for cache in corpus.parent.rglob("my.json"):
+        if cache.parent.name != "data":
+            cache.write_bytes(content)
+            break
+    else:
+        pytest.fail("no cache")
+    assert scanned(corpus) == before
+    assert read_json(cache)
+
+
+def test_a_damaged_recorded_state_is_named_when_it_is_needed(corpus: Path) -> None:
+    scanned(corpus)
+    (corpus.parent / "data/my.json").write_bytes(b'{"hash": "content"')
+    corpus.rename(corpus.with_name("away"))
+    with pytest.raises(KoeError, match=r"data/my\.json is not JSON.*git checkout"):
+        scanned(corpus)

@@ -71,7 +71,7 @@ def test_bases_come_first_and_a_section_can_be_replaced(values: dict[str, Any], 
     ("purpose: nothing else\n", "expected purpose.*parameters: field required"),
     ("just a line\n", "expected purpose"),
     ("purpose: |-\n  two\n  lines\nparameters: {}\n", "purpose"),
-    ("purpose: x\nparameters: {}\nfond: of\n", "fond: Extra"),
+    ("purpose: x\nparameters: {}\nfond: of\n", "fond: extra"),
     ("base: odd\npurpose: x\nparameters: {}\n", "leads back to itself: odd → odd"),
     ("base: gone\npurpose: x\nparameters: {}\n", "gone.yaml does not exist; there are: odd"),
 ])
@@ -118,6 +118,27 @@ def test_dvc_makes_of_params_yaml_what_compose_makes(tmp_path: Path, name: str) 
     apply_overrides(tmp_path / "params.yaml", arguments(VALUES, shipped(name))[1::2])
     made = Params.model_validate(read_values(tmp_path / "params.yaml"))
     assert made == Params.model_validate(composed(name))
+
+
+def test_koe_exp_list_goes_on_after_a_file_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments/log").mkdir(parents=True)
+    for name, content in {"first": b"purpose: \xff", "log/second": b"[" * 2000,
+                          "log/third": b"purpose: x\npurpose: y\n",
+                          "whole": b"purpose: a line\nparameters: {}\n"}.items():
+        (tmp_path / f"experiments/{name}.yaml").write_bytes(content)
+    (tmp_path / "experiments/folder.yaml").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("koe.experiments.listing.run_references", list)
+    result = CliRunner().invoke(koe.cli.app, ["exp", "list"])
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line for line in result.output.splitlines() if "  " in line}
+    assert rows.keys() == {"first", "folder", "whole", "log/second", "log/third"}
+    assert rows["whole"].endswith("a line")
+    for name, message in {"first": "not UTF-8", "folder": "folder.yaml", "log/second": "nested too deeply",
+                          "log/third": "in line 2: purpose is there twice"}.items():
+        assert re.search(f"cannot be read: .*{message}", rows[name])
 
 
 def test_koe_exp_list_groups_by_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Sections of parameters: what a choice keeps, and that what is not chosen changes nothing that was made without it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from support.parameters import change, changed_params, project_values
 
 from koe.align.params import AlignParams, LearnedAlignParams
 from koe.errors import ParameterError
+from koe.params.reading import flatten, typed
 from koe.params.section import Section
-from koe.tasks.conversion.schema import check_params
+from koe.tasks.conversion.schema import Params, check_params
 from koe.vocoder.params import HarmonicNoiseParams, HiFiGANParams
 
 
@@ -95,3 +97,23 @@ def test_a_card_of_another_version_is_read_for_what_it_chose() -> None:
     card = {**align.model_dump(), "attention": {"of": "another version"}}
     assert AlignParams.model_validate(AlignParams.used(card)) == align
     assert AlignParams.model_validate(AlignParams.used(card)).part(LearnedAlignParams) == align.learned
+
+
+NUMBERS = {name: value for name, value in flatten(project_values()) if isinstance(value, int | float)}
+
+
+@pytest.mark.parametrize("kind", ["yes for a number", "quotes", "1 for true"])
+def test_a_number_and_a_truth_value_are_never_taken_for_each_other(kind: str) -> None:
+    """`utterances: yes` was 1. In one go, for the message lists everything that is wrong."""
+    wrong = {name: value for name, value in NUMBERS.items() if isinstance(value, bool) == (kind == "1 for true")}
+    assert len(wrong) > (5 if kind == "1 for true" else 100)
+    for name, value in wrong.items():
+        bad = {"yes for a number": True, "quotes": f"{value}", "1 for true": int(value)}[kind]
+        with pytest.raises(ParameterError, match=re.escape(name)):
+            typed(Params, change(project_values(), {name: bad}))
+
+
+def test_true_and_false_and_whole_numbers_for_others_stay() -> None:
+    params = changed_params({"vocoder.training.validation.mos": False, "mel.fmax": 8000})
+    assert params.vocoder.training.validation.mos is False and params.mel.fmax == 8000.0
+    assert isinstance(params.mel.fmax, float)

@@ -306,6 +306,80 @@ def test_files_that_are_something_else_say_what_they_are(tmp_path: Path) -> None
         import_hifigan(tmp_path / "text", config)
 
 
+@pytest.mark.parametrize("prefix, bare", [("module.", False), ("", True), ("module.", True)])
+def test_a_state_dict_of_parallel_training_or_by_itself_is_read(tmp_path: Path, prefix: str, bare: bool) -> None:
+    network = official(SMALL)
+    generator, config = written(tmp_path, SMALL, {})
+    state = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    torch.save(state if bare else {"generator": state}, generator)
+    assert distance(network, import_hifigan(generator, config).generator, speech()) < 1e-5
+
+
+def test_a_long_list_of_parts_is_cut(tmp_path: Path) -> None:
+    generator, config = written(tmp_path, SMALL, official(SMALL).state_dict())
+    torch.save({f"layer.{number}": torch.zeros(1) for number in range(234)}, tmp_path / "do_1")
+    with pytest.raises(StoreError, match=r"has no 'mpd', but layer\.0, layer\.1, layer\.2, layer\.3, and 230 more"):
+        import_hifigan(generator, config, tmp_path / "do_1")
+
+
+def repeated(count: int) -> Tensor:
+    return torch.zeros(1).expand(count)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"conv_post.bias": torch.tensor([torch.nan])}, "conv_post.bias of 2[0-9]+ tensors hold NaN or infinity"),
+    ({"conv_post.bias": torch.tensor([1j])}, r"conv_post.bias \(torch.complex64\): expected tensors of plain numbers"),
+    ({"conv_post.bias": repeated(10**12)}, "much larger than the file"),
+    ({"conv_post.bias": 1.0}, "g_02500000 has no 'generator'"), ({1: torch.zeros(1)}, "g_02500000 has no 'generator'"),
+])
+def test_tensors_that_cannot_be_weights_are_named(tmp_path: Path, change: dict[Any, Any], message: str) -> None:
+    generator, config = written(tmp_path, SMALL, {})
+    torch.save({"generator": official(SMALL).state_dict() | change}, generator)
+    with pytest.raises(StoreError, match=message):
+        import_hifigan(generator, config)
+
+
+@pytest.mark.parametrize("name, value", [
+    *((name, value) for name in ("upsample_initial_channel", "num_mels", "n_fft", "hop_size", "win_size",
+                                 "sampling_rate", "fmin", "fmax", "segment_size", "learning_rate", "adam_b1")
+      for value in (10**9, -1, "8", [], {}, True)),
+    *((name, value) for name in ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes",
+                                 "resblock_dilation_sizes", "discriminator_periods")
+      for value in ([], [0] * 4, [-2] * 4, [10**9] * 4, ["8"] * 4, [[1]] * 4, [2] * 10**4, 7, None, {"a": 1}, True)),
+])
+def test_a_config_may_say_anything(tmp_path: Path, name: str, value: Any) -> None:
+    """Sizes that are read and are not the checkpoint's are told before they take memory."""
+    generator, config = written(tmp_path, SMALL | {name: value}, official(SMALL).state_dict())
+    try:
+        import_hifigan(generator, config)
+    except StoreError as error:
+        assert "config.json" in str(error) and len(str(error)) < 3000
+    else:
+        assert name in ("fmin", "fmax", "segment_size", "learning_rate", "adam_b1", "win_size", "n_fft",
+                        "discriminator_periods"), value
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x80\x02" + b"(" * 3000, b"\x80\x02.", b"0" * 99, b"\x80\x02]a.",
+    b"\x80\x02}s.", b"\x80\x02K\x01R.", b"\x80\x02X\xff\xff\xff\x7fa.", b"(" * 99 + b"t.", b"\x80\x02h\x01.",
+    b"\xff" * 500,
+])
+def test_bytes_that_are_no_checkpoint_are_named(tmp_path: Path, content: bytes) -> None:
+    generator, config = written(tmp_path, SMALL, {})
+    generator.write_bytes(content)
+    with pytest.raises(StoreError, match="g_02500000"):
+        import_hifigan(generator, config)
+
+
+def test_every_cut_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    generator, config = written(tmp_path, SMALL, official(SMALL).state_dict())
+    whole = generator.read_bytes()
+    for share in np.linspace(0, 0.99, 12):
+        generator.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(StoreError, match="g_02500000 cannot be read"):
+            import_hifigan(generator, config)
+
+
 def test_odd_rates_are_exported_with_a_word_about_them(tmp_path: Path) -> None:
     h = SMALL | {"upsample_rates": [5, 5, 4, 3], "upsample_kernel_sizes": [10, 10, 8, 6], "hop_size": 300,
                  "discriminator_periods": [3, 5]}

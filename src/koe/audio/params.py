@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from koe.params.section import Section
-from koe.params.types import Decibels, Positive, Seconds, Share
+from koe.params.types import Decibels, FftSize, Seconds, Share
 
 
 class MelParams(Section):
     """The mel contract. Mels may be used together only if all of these are equal (lesson 13)."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=192000)]
-    n_fft: Positive
-    hop_length: Positive
-    win_length: Positive
-    n_mels: Positive
+    n_fft: FftSize
+    hop_length: FftSize
+    win_length: FftSize
+    n_mels: Annotated[int, Field(ge=1, le=1024)]
     fmin: Annotated[float, Field(ge=0)]
     fmax: Annotated[float, Field(gt=0)]
     floor: Annotated[float, Field(gt=0, lt=1)]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from koe.audio.samples import from_int16
 from koe.corpus.pairing import directions_of
+from koe.errors import StoreError
 from koe.evaluation.cepstrum import Analysis, PitchRange, analyse
 from koe.evaluation.f0 import f0_metrics
 from koe.evaluation.intelligibility import count_errors
@@ -241,7 +242,10 @@ def evaluation_table(columns: Iterable[str]) -> Table:
 def read_evaluation(folder: str | Path) -> pd.DataFrame:
     """Reads a task's evaluation.csv in `folder`, whatever its metrics. Raises StoreError as `Table.read` does."""
     path = Path(folder) / EVALUATION.file
-    return evaluation_table(read_header(path)).read(folder)
+    header = read_header(path)
+    if missing := [name for name in ("pair", "condition") if name not in header]:
+        raise StoreError(f"{path} has no column {', '.join(missing)}; run dvc repro, which writes it again")
+    return evaluation_table(header).read(folder)
 
 
 def missing_metrics(cells: Iterable[str]) -> dict[str, str]:

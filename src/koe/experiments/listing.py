@@ -6,6 +6,7 @@ from koe.errors import KoeError, ParameterError
 from koe.experiments.dvc import commit_of, git, run_of, run_references
 from koe.experiments.named import compose, differences, experiment_names, read_experiment, run_name_of
 from koe.experiments.notes import notes_of
+from koe.files import understood
 from koe.params.reading import check, read_values
 from koe.pipeline.declaration import Pipeline
 from koe.terminal import show
@@ -81,7 +82,8 @@ def print_run(name: str) -> None:
 
 
 def _params(commit: str) -> dict[str, object]:
-    return parse_yaml("\n".join(git("show", f"{commit}:./params.yaml")), f"params.yaml of {commit[:7]}")
+    with understood(where := f"params.yaml of {commit[:7]}", "it was committed so"):
+        return dict(parse_yaml("\n".join(git("show", f"{commit}:./params.yaml")), where))
 
 
 def _print_notes(name: str, indent: int = 0) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from koe.errors import ParameterError
+from koe.files import kind_of
 from koe.params.section import Section, all_contradictions
 from koe.yaml_files import read_yaml
 
@@ -18,13 +19,16 @@ Schema = TypeVar("Schema", bound=Section)
 KEY = "[key]"  # last part of pydantic's location where a mapping's key, not its value, is wrong
 
 
-def read_values(path: str | Path = "params.yaml") -> Any:
+def read_values(path: str | Path = "params.yaml") -> dict[str, Any]:
     """A parameter file as a plain tree. Raises ParameterError if it is not there or not YAML (`read_yaml`)."""
     path = Path(path)
     if not path.exists():
         raise ParameterError(f"{path} does not exist; run from the pipeline's folder (the project's root, or "
                              "pipelines/<name>)")
-    return read_yaml(path, ParameterError)
+    values = read_yaml(path, ParameterError)
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} holds {kind_of(values)}; expected sections of parameters")
+    return values
 
 
 def check(schema: type[Schema], values: Any, where: str = "params.yaml") -> Schema:

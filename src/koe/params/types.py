@@ -8,6 +8,9 @@ from pydantic import AfterValidator, Field
 Positive = Annotated[int, Field(ge=1)]
 
 
+FftSize = Annotated[int, Field(ge=1, le=2**16)]  # samples; tables of such sizes are made before any weight is compared
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

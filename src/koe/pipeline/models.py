@@ -8,7 +8,6 @@ from pathlib import Path
 
 from koe.errors import KoeError
 from koe.files import temporary_prefix, understood
-from koe.names import file_name
 from koe.training.references import ModelKind, ModelReference, find_reference, split_reference
 from koe.workspace import main_checkout, project_root, work_root
 from koe.yaml_files import read_yaml

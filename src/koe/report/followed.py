@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 from PIL import Image
 
 from koe.corpus.pairing import read_pairs
+from koe.files import require_regular, understood
 from koe.names import file_name
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.clips import Clip, clip_of, dataset_of, direction_of, players, spread, texts_of, trimmed_clip
 from koe.report.drawing import picture_uri
 
+_AGAIN = "remove it, or run dvc repro"
 _MOST_FOLLOWED, _MOST_STEPS = 4, 4  # items on the page, and steps of each
 
 
@@ -68,9 +71,15 @@ def load_clips(folder: PipelineFolder, place: str) -> list[FollowedClips]:
     """FLAC files of `place`, with the recordings that they should match."""
     mel_params, loaded = folder.params.mel, []
     for item in followed(folder, place, "flac"):
-        made = {step: clip_of(soundfile.read(file, dtype="int16")[0], mel_params) for step, file in item.files.items()}
+        made = {step: clip_of(_samples(file), mel_params) for step, file in item.files.items()}
         loaded.append(FollowedClips(item, made, trimmed_clip(dataset_of(folder), item.recording)))
     return loaded
+
+
+def _samples(file: Path) -> np.ndarray:
+    """A recording, int16 (samples,). Raises StoreError naming the file if it is damaged."""
+    with understood(file, _AGAIN):
+        return soundfile.read(require_regular(file), dtype="int16")[0]
 
 
 def load_pictures(folder: PipelineFolder, place: str, anchor: str, heading: str, note: str) -> dict[str, Any] | None:
@@ -81,8 +90,11 @@ def load_pictures(folder: PipelineFolder, place: str, anchor: str, heading: str,
 
 def _pictures(item: FollowedItem) -> dict[str, Any]:
     """An item for the template. Widths are in per cent of the widest picture."""
-    pictures = {step: file.read_bytes() for step, file in item.files.items()}
-    widths = {step: Image.open(io.BytesIO(picture)).width for step, picture in pictures.items()}
+    pictures, widths = {}, {}
+    for step, file in item.files.items():
+        with understood(file, _AGAIN):
+            pictures[step] = require_regular(file).read_bytes()
+            widths[step] = Image.open(io.BytesIO(pictures[step])).width
     return {"pair": item.pair, "direction": item.direction, "text": item.text, "pictures": [
         {"step": step, "uri": picture_uri(picture), "width": 100 * widths[step] / max(widths.values())}
         for step, picture in pictures.items()]}

@@ -8,16 +8,16 @@ may be absent.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
-from koe.files import read_json, replacing, understood, write_json
-from koe.params.section import Card
+from koe.files import read_json, replacing, shortened, understood, write_json
+from koe.params.section import Card, all_contradictions
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.network import VocoderNetwork
@@ -69,6 +69,15 @@ class VocoderCard(Card):
 
     vocoder: Annotated[VocoderParams, BeforeValidator(VocoderParams.used)]
     mel: MelParams
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        network = self.vocoder.network
+        wrong = [*all_contradictions(self.mel, "mel"), *all_contradictions(network, f"vocoder.{self.vocoder.model}"),
+                 *network.mel_contradictions(self.mel, f"vocoder.{self.vocoder.model}")]
+        if wrong:
+            raise ValueError(shortened(wrong, "; "))
+        return self
 
 
 class TrainedCard(VocoderCard):

@@ -8,8 +8,10 @@ from pydantic import Field
 
 from koe.audio.params import MelParams
 from koe.params.section import Choice, Section
-from koe.params.types import OddKernel, Positive, Share, Weight
+from koe.params.types import FftSize, OddKernel, Positive, Share, Weight
 from koe.training.params import OptimizerParams, ScheduleParams, names_checkpoint, warmup_contradictions
+
+_FEW = Field(max_length=32)  # layers; a config of a million would take minutes to refuse
 
 
 class GriffinLimParams(Section):
@@ -43,12 +45,12 @@ class HiFiGANParams(NetworkParams):
     label: ClassVar[str] = "HiFi-GAN"
     linear_layers: ClassVar[bool] = False  # convolutions alone
 
-    upsample_rates: list[Positive]
-    upsample_kernels: list[Positive]
+    upsample_rates: Annotated[list[Positive], _FEW]
+    upsample_kernels: Annotated[list[Positive], _FEW]
     upsample_channels: Positive
     resblock: Literal["1", "2"]
-    resblock_kernels: list[OddKernel]
-    resblock_dilations: list[list[Positive]]
+    resblock_kernels: Annotated[list[OddKernel], _FEW]
+    resblock_dilations: Annotated[list[Annotated[list[Positive], _FEW]], _FEW]
 
     def contradictions(self, name: str) -> Iterator[str]:
         rates, kernels = self.upsample_rates, self.upsample_kernels
@@ -85,7 +87,7 @@ class HarmonicNoiseParams(NetworkParams):
     hidden: Positive
     feed_forward: Positive
     kernel: OddKernel
-    n_fft: Positive
+    n_fft: FftSize
     filters_per_frame: Positive
     corrections: Annotated[int, Field(ge=0)]
 
@@ -104,11 +106,11 @@ class HarmonicNoiseParams(NetworkParams):
 class DiscriminatorParams(Section):
     """Discriminators of waveforms: HiFi-GAN's by periods and by scales, and of spectrograms by their FFT sizes."""
 
-    periods: list[Positive]
+    periods: Annotated[list[Positive], _FEW]
     period_channels: Positive
     scales: Annotated[int, Field(ge=0)]
     scale_channels: Positive
-    spectra: list[Positive]
+    spectra: Annotated[list[FftSize], _FEW]
     spectrum_channels: Positive
 
     def contradictions(self, name: str) -> Iterator[str]:
@@ -125,7 +127,7 @@ class VocoderLossWeights(Section):
 
 class VocoderLossParams(Section):
     weights: VocoderLossWeights
-    stft_sizes: list[Positive]
+    stft_sizes: list[FftSize]
 
     def contradictions(self, name: str) -> Iterator[str]:
         if not self.stft_sizes:

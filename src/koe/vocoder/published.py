@@ -24,7 +24,7 @@ from koe.vocoder.hifigan import Generator
 from koe.vocoder.model_file import VocoderModel
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import HiFiGANParams, VocoderParams
-from koe.weights import Network, outline, require_finite, require_fit
+from koe.weights import Network, built, require_finite, require_fit
 
 _FLOOR = 1e-5  # at which the public code clips mel magnitudes
 _MEAN = "mel_mean"  # the one tensor that published generators do not have
@@ -147,13 +147,13 @@ def with_weights(make: Callable[[], Network], state: Mapping[str, Tensor], path:
     """The network that `make` builds by a config, with the tensors of a public checkpoint under published names, weight
     norm folded or not.
 
-    Raises StoreError listing what differs, before anything of the config's sizes is allocated.
+    Raises StoreError listing what differs, before much of the config's sizes is built.
     """
-    expected = published_names(outline(make, len(state), str(config)))
+    network = built(make, state, str(config))
+    expected = published_names(network.state_dict())
     expected.pop(_MEAN, None)
     weights = _weight_normed({name: tensor.float() for name, tensor in state.items()}, expected)
     require_fit(weights, expected, path, str(config))
-    network = make()
     network.load_state_dict(internal_names(weights))
     return network
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.small_training import EMBEDDINGS, make_task, small_params, weights
 
 from koe.errors import StoreError
@@ -45,3 +46,60 @@ def test_a_model_of_other_parameters_says_so(tmp_path: Path, values: dict[str, A
     write_json(folder / "model.json", card)
     with pytest.raises(StoreError, match=r"model\.json: acoustic\.hidden: .* parameters are of another version"):
         load_acoustic(folder)
+
+
+@pytest.fixture()
+def saved(tmp_path: Path, values: dict[str, Any]) -> Path:
+    """The folder of a model that takes embeddings."""
+    params = small_params(values)
+    task, folder = make_task(tmp_path, params), tmp_path / "model"
+    preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
+    save_acoustic(folder, AcousticModel(task.model, params.acoustic, task.reader.speakers, preparation, {}))
+    return folder
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "speakers.safetensors"])
+def test_a_flipped_bit_is_noticed_and_a_folder_of_before_is_read(saved: Path, file: str) -> None:
+    data = bytearray((saved / file).read_bytes())
+    data[-5] ^= 1
+    (saved / file).write_bytes(data)
+    with pytest.raises(StoreError, match=rf"{file} is damaged: its checksum is .*copy the model's folder again"):
+        load_acoustic(saved)
+    card = read_json(saved / "model.json")
+    assert card.pop("checksums").keys() == {"model.safetensors", "speakers.safetensors"}
+    write_json(saved / "model.json", card)
+    load_acoustic(saved)
+
+
+def test_weights_that_are_not_numbers_are_the_models_fault(saved: Path) -> None:
+    tensors = load_file(saved / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = torch.nan
+    save_file(tensors, saved / "model.safetensors")
+    card = read_json(saved / "model.json")
+    del card["checksums"]
+    write_json(saved / "model.json", card)
+    with pytest.raises(StoreError, match=rf"model\.safetensors: {name} of .* NaN or infinity"):
+        load_acoustic(saved)
+
+
+@pytest.mark.parametrize("entry", ["acoustic", "preparation", "speakers", "provenance"])
+@pytest.mark.parametrize("value", [None, [], {}, 7, "text", {"mel": 1}, {"statistics": {}, "directions": [["a"]]}])
+def test_every_entry_of_the_card_is_checked(saved: Path, entry: str, value: Any) -> None:
+    if entry == "provenance" and isinstance(value, dict):
+        pytest.skip("it may hold anything")
+    write_json(saved / "model.json", read_json(saved / "model.json") | {entry: value})
+    with pytest.raises(StoreError, match=r"model\.json"):
+        load_acoustic(saved)
+
+
+def test_statistics_of_another_number_of_bands_are_refused(saved: Path) -> None:
+    card = read_json(saved / "model.json")
+    card["speakers"]["statistics"]["target"]["mel"]["std"][0] = -1.0
+    write_json(saved / "model.json", card)
+    with pytest.raises(StoreError, match=r"model\.json .*std not below 0"):
+        load_acoustic(saved)
+    card["speakers"]["statistics"]["target"]["mel"]["std"].pop()
+    write_json(saved / "model.json", card)
+    with pytest.raises(StoreError, match=r"model\.json .*expected \(80,\)"):
+        load_acoustic(saved)

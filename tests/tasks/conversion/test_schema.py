@@ -253,7 +253,7 @@ def test_numbers_as_the_command_line_writes_them() -> None:
 def test_a_missing_file_and_a_broken_file(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="does not exist; run from the pipeline's folder"):
         load_params(tmp_path / "params.yaml")
-    for content, message in (("seed: [1", "not valid YAML"), ("", "valid dictionary"), ("- 1", "valid dictionary")):
+    for content, message in (("seed: [1", "not valid YAML"), ("", "holds nothing"), ("- 1", "holds a list")):
         (tmp_path / "params.yaml").write_text(content)
         with pytest.raises(ParameterError, match=message):
             load_params(tmp_path / "params.yaml")

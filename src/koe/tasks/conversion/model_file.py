@@ -8,17 +8,18 @@ the other files' checksums and the model's provenance (lesson 1). With `conditio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import model_validator
 from safetensors import numpy as numpy_safetensors
 from safetensors.torch import save_file
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams, ResampleParams, SpeakerPitch, TrimParams
 from koe.errors import StoreError
-from koe.files import read_json, replacing, understood, write_json
-from koe.params.section import Card
+from koe.files import read_json, replacing, shortened, understood, write_json
+from koe.params.section import Card, all_contradictions
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
@@ -94,6 +95,12 @@ class AcousticCard(Card):
     preparation: Preparation
     speakers: dict[str, Any]
     provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if wrong := [*all_contradictions(self.preparation.mel, "preparation.mel")]:
+            raise ValueError(shortened(wrong, "; "))
+        return self
 
 
 def load_acoustic(folder: str | Path) -> AcousticModel:
