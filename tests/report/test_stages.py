@@ -27,7 +27,7 @@ def test_check_and_report(
     workspace: Path, project: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runpy.run_path(str(root / "stages/check.py"), run_name="__main__")
-    assert "11 of 12 utterances kept, 4 rows in quarantine; warnings: 8 " in capsys.readouterr().out
+    assert "11 of 12 utterances kept, 4 rows in quarantine; warnings: 10 " in capsys.readouterr().out
     assert read_json(workspace / "metrics/data.json") == read_json(project / "metrics/data.json")
     runpy.run_path(str(root / "stages/report.py"), run_name="__main__")
     printed = capsys.readouterr().out

@@ -14,7 +14,6 @@ from unicodedata import category, normalize
 
 import pandas as pd
 
-from koe.audio.checks import naming
 from koe.audio.files import audio_info
 from koe.corpus.importers.asterisk import list_asterisk
 from koe.corpus.importers.cmu_arctic import list_cmu_arctic
@@ -179,12 +178,11 @@ def _header(recording: Recording) -> dict[str, Any] | AudioError:
     """The table's columns from the file's header, or the reason why the recording cannot be used."""
     path, start = recording.path, recording.start or 0.0
     try:
-        with naming(path):
-            require_file(path)
-            info = audio_info(path)
-            end = info.seconds if recording.end is None else recording.end
-            if not 0 <= start < end <= info.seconds + ROUNDING:
-                raise AudioError(OUTSIDE_FILE, f"{path}: {start:g} to {end:g} s of a file of {info.seconds:g} s")
+        require_file(path)
+        info = audio_info(path)
+        end = info.seconds if recording.end is None else recording.end
+        if not 0 <= start < end <= info.seconds + ROUNDING:
+            raise AudioError(OUTSIDE_FILE, f"{path}: {start:g} to {end:g} s of a file of {info.seconds:g} s")
     except AudioError as error:
         return error
     return {"path": path.as_posix(), "start": recording.start, "end": recording.end, "seconds": end - start,
