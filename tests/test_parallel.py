@@ -1,10 +1,14 @@
 """The process pool keeps order and errors in hand."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +96,29 @@ def test_an_error_in_a_thread_is_raised_here() -> None:
 def test_threads_are_several_where_asked_for() -> None:
     both = threading.Barrier(2, timeout=30)
     assert sorted(thread_map(lambda item: both.wait() * 0 + item, range(4), 2)) == [0, 1, 2, 3]
+
+
+INTERRUPTED = """
+import signal, sys, time
+from koe.parallel import parallel_map
+if __name__ == "__main__":
+    results = parallel_map(time.sleep, [0.01, *[30] * 50], 2, batch=1)
+    next(results)
+    print("started", flush=True)
+    try:
+        next(results)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.5])
+def test_ctrl_c_ends_the_processes_of_a_pool_at_once_and_in_silence(tmp_path: Path, wait: float) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    started = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    assert started.stdout and started.stdout.readline() == "started\n"
+    time.sleep(wait)
+    os.killpg(started.pid, signal.SIGINT)  # as the terminal does
+    assert started.communicate(timeout=25) == ("interrupted\n", "")
