@@ -14,6 +14,7 @@ ahead of it, never behind; what is ahead is left out on resuming, and written ag
 import hashlib
 import json
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class Session:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.name = name
         self.folder = (root or work_root()) / f"{name}-{key}"
-        self._claim = claim(self.folder, name)
+        # Released at `finish`, or when the process ends by an error; the kernel does so if it is killed.
+        self._release = weakref.finalize(self, release, self.folder, claim(self.folder, name))
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
         self._curve_players = curves / "players"
         for folder in (curves / "tensorboard", self._curve_players):
@@ -176,7 +178,7 @@ class Session:
         self._curves.unlink(missing_ok=True)
         for folder in (self._pictures, self._players):
             shutil.rmtree(folder, ignore_errors=True)
-        release(self.folder, self._claim)
+        self._release()
 
 
 def _tensorboard_writer(name: str, folder: Path) -> Any:
