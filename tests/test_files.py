@@ -2,6 +2,7 @@
 
 import errno
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,17 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: Exception) ->
         raise error
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_without_a_reason_on_a_full_disk_is_that_of_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile says "System error.", and PyTorch "unexpected pos 704 vs 598"."""
+    for free, kind in ((4096, KoeError), (2**30, RuntimeError)):
+        monkeypatch.setattr("koe.files.shutil.disk_usage", lambda _, free=free: shutil._ntuple_diskusage(0, 0, free))
+        with pytest.raises(kind), replacing(tmp_path / "a.wav"):
+            raise RuntimeError("System error.")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unfinished_files_are_told_from_those_that_are_being_written(tmp_path: Path) -> None:

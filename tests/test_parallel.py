@@ -1,11 +1,15 @@
 """Pools keep order, errors and the number of cores in hand."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,3 +150,29 @@ def test_one_thread_gives_the_cores_back_after_an_error() -> None:
         assert openmp_threads() == 1
         fail_at_seven(7)
     assert openmp_threads() == 4
+
+
+INTERRUPTED = """
+import signal, sys, time
+from koe.parallel import parallel_map
+if __name__ == "__main__":
+    results = parallel_map(time.sleep, [0.01, *[30] * 50], 2, batch=1)
+    next(results)
+    print("started", flush=True)
+    try:
+        next(results)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.5])
+def test_ctrl_c_ends_the_processes_of_a_pool_at_once_and_in_silence(tmp_path: Path, wait: float) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    started = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    assert started.stdout and started.stdout.readline() == "started\n"
+    time.sleep(wait)
+    os.killpg(started.pid, signal.SIGINT)  # as the terminal does
+    assert started.communicate(timeout=25) == ("interrupted\n", "")

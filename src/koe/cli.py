@@ -11,6 +11,7 @@ import typer
 
 from koe.errors import AudioError, KoeError
 from koe.experiments.cli import experiments
+from koe.files import is_disk_full
 from koe.interruption import raise_on_termination, status_of
 from koe.pipeline.cli import pipeline
 from koe.terminal import plain
@@ -322,6 +323,11 @@ def main() -> None:
         app()
     except KoeError as error:
         print(plain(f"koe: {error}"), file=sys.stderr)
+        raise SystemExit(1) from None
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        print(f"koe: the disk is full ({error}); free some space and run the command again", file=sys.stderr)
         raise SystemExit(1) from None
     except SystemExit as ended:
         interruption = ended.__context__ and ended.__context__.__cause__  # typer's own exception is between

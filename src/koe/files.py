@@ -26,6 +26,7 @@ LISTED = 4  # names in a message; the rest are counted
 _EXTREME = re.compile(r"\d{19}|[eE][-+]?\d{3}")  # a number that may be too large
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 TEMPORARY = ".koe-"  # how the names of unfinished files and folders begin
+_NO_ROOM = 2**16  # bytes: an error of a writer with less left on the disk is that of a full disk
 _LONGEST_SUFFIX = 16  # bytes; a longer one is part of a name
 
 
@@ -45,7 +46,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except Exception as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        if is_disk_full(error) or (isinstance(error, RuntimeError) and _room(path.parent) < _NO_ROOM):
             raise KoeError(f"{path}: the disk is full; free some space and run the command again") from error
         raise
     finally:  # Ctrl-C too
@@ -61,6 +62,17 @@ def _temporary_beside(path: Path) -> Path:
         raise KoeError(f"{path} cannot be written: {error.strerror} ({error.filename})") from error
     os.close(handle)
     return Path(name)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that there is no space left, or no quota."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+        words in str(error) for words in ("No space left on device", "disk is full"))
+
+
+def _room(folder: Path) -> int:
+    """Bytes that can still be written. libsndfile and PyTorch fail on a full disk without the reason."""
+    return shutil.disk_usage(folder).free
 
 
 def temporary_prefix() -> str:

@@ -9,11 +9,13 @@ a number of cores that it is given before its first operation (`thread_pool`).
 """
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -51,11 +53,13 @@ def parallel_map(
     from joblib.externals.loky import get_reusable_executor  # not needed for threads, and slow to load
 
     threads = str(max(1, cores() // processes))
-    pool = get_reusable_executor(processes, env=dict.fromkeys(THREAD_VARIABLES, threads))
+    with _without_interrupts():
+        pool = get_reusable_executor(processes, env=dict.fromkeys(THREAD_VARIABLES, threads), initializer=_end_silently)
     pending: deque[Any] = deque()
     try:
         for group in _groups(items, batch):
-            pending.append(pool.submit(_run_batch, function, group))
+            with _without_interrupts():
+                pending.append(pool.submit(_run_batch, function, group))
             if len(pending) == 2 * processes:
                 yield from pending.popleft().result()
         while pending:
@@ -63,6 +67,23 @@ def parallel_map(
     finally:  # after an error, or when the reader stops early
         for future in pending:
             future.cancel()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A context in which Ctrl-C waits; also in processes started in it, until `_end_silently`."""
+    resource_tracker.ensure_running()  # starting it ends what the next line begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_silently() -> None:
+    """From now on Ctrl-C ends this process of a pool, without the traceback of each."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def thread_map(

@@ -1,5 +1,6 @@
 """What a stage script declares reaches its main, typed and checked, and becomes its entry in dvc.yaml."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -134,6 +135,19 @@ def test_ctrl_c_and_sigterm_are_one_line(
     printed = capsys.readouterr().err
     assert ended.value.code == status and printed.count("\n") == 1 and "dvc repro runs it again" in printed
     assert list((project / "data").iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_whoever_writes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics/curve.tsv")
+
+    monkeypatch.setattr(sys, "argv", ["stages/count.py", "ann"])
+    with pytest.raises(SystemExit) as ended:
+        read_stage(project / "stages/count.py").run(write)
+    printed = capsys.readouterr().err
+    assert ended.value.code == 1 and printed.count("\n") == 1 and "metrics/curve.tsv" in printed and "full" in printed
 
 
 def test_ctrl_c_while_a_stage_imports_is_one_line(project: Path) -> None:

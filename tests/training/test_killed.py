@@ -145,7 +145,7 @@ def test_lesson_34_killed_at_random_moments(tmp_path: Path, whole: Whole, seed: 
     assert_the_same(tmp_path, whole.results, f"killed {moments} seconds after each start")
 
 
-@pytest.mark.parametrize("file", [".last.safetensors.*", "curves.jsonl", "kept/.*", "pictures/*/.*"])
+@pytest.mark.parametrize("file", [".koe-*", "curves.jsonl", "kept/.*", "pictures/*/.*"])
 def test_lesson_34_killed_while_it_writes(tmp_path: Path, whole: Whole, file: str) -> None:
     killed = []
     for delay in np.random.default_rng(3).uniform(0, 0.004, KILLS):

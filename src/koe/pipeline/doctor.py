@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,9 @@ def _lock(root: Path, folder: Path) -> Iterator[Finding]:
             temporary.write_bytes(content)
 
     for name, content in whole.items():
-        yield Finding(path, damage, f"put back: {name}", lambda: mend(content))  # noqa: B023 (the first alone)
+        yield Finding(path, damage, f"put back: {name}", partial(mend, content))
         return
-    yield Finding(path, damage, "removed; what was computed is in DVC's run cache", lambda: mend(None))
+    yield Finding(path, damage, "removed; what was computed is in DVC's run cache", partial(mend, None))
 
 
 def _committed(path: Path) -> bytes:
@@ -113,7 +114,7 @@ def _rwlock(root: Path) -> Iterator[Finding]:
     if not (content := read_rwlock(path)):
         size = path.stat().st_size
         yield Finding(path, f"{size} bytes, not JSON" if size else "0 bytes", "removed; DVC makes it anew",
-                      lambda: _remove(root, path))
+                      partial(_remove, root, path))
         return
     living = {"write": {place: entry for place, entry in content["write"].items() if _is_dvc(entry)},
               "read": {place: kept for place, entries in content["read"].items()
@@ -147,7 +148,7 @@ def _experiments(root: Path) -> Iterator[Finding]:
             except (ValueError, RecursionError):
                 yield Finding(path, f"{path.stat().st_size} bytes, not JSON",
                               "removed; start the experiment again if dvc exp show lacks it",
-                              lambda path=path: _remove(root, path))
+                              partial(_remove, root, path))
 
 
 def _unfinished(folder: Path) -> Iterator[Finding]:
@@ -156,10 +157,10 @@ def _unfinished(folder: Path) -> Iterator[Finding]:
         for place, folders, files in os.walk(folder / output):
             if any(name.startswith(TEMPORARY) for name in (*folders, *files)):
                 for path in left_behind(Path(place)):
-                    yield Finding(path, "half written", "removed", lambda path=path: remove(path))
+                    yield Finding(path, "half written", "removed", partial(remove, path))
             if files == [CLAIM] and not folders and output == "work" and not is_claimed(Path(place)):
                 yield Finding(Path(place), "left by a training run that was killed before its first checkpoint",
-                              "removed", lambda place=place: shutil.rmtree(place))
+                              "removed", partial(remove, Path(place)))
 
 
 def _git(root: Path) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from koe.errors import KoeError, ParameterError
-from koe.files import left_behind, remove
+from koe.files import is_disk_full, left_behind, remove
 from koe.interruption import raise_on_termination, status_of
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
@@ -95,8 +95,8 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
     def run(self, main: Callable[..., None]) -> None:
         """Checks the pipeline's whole params.yaml, then runs `main(parameters, inputs, outputs[, corpus])`.
 
-        A KoeError is printed without a traceback, and the status is 1; likewise Ctrl-C and SIGTERM, with status 130 and
-        143. SIGTERM is also what the stage gets if the DVC that started it dies.
+        A KoeError and a full disk are printed without a traceback, and the status is 1; likewise Ctrl-C and SIGTERM,
+        with status 130 and 143. SIGTERM is also what the stage gets if the DVC that started it dies.
         """
         try:
             raise_on_termination()
@@ -113,6 +113,12 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
             main(self.parameters.read(values, *keys), self.inputs.of(*keys), outputs, *keys)
         except KoeError as error:
             print(plain(f"{sys.argv[0]}: {error}"), file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            print(f"{sys.argv[0]}: the disk is full ({error}); free some space and run dvc repro again",
+                  file=sys.stderr)
             raise SystemExit(1) from None
         except KeyboardInterrupt as interruption:
             status = status_of(interruption)

@@ -15,6 +15,7 @@ kept too: a last one that is damaged, which its checksum tells, is not continued
 import hashlib
 import json
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ class Session:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.name = name
         self.folder = (root or work_root()) / f"{name}-{key}"
-        self._claim = claim(self.folder, name)
+        # Released at `finish`, or when the process ends by an error; the kernel does so if it is killed.
+        self._release = weakref.finalize(self, release, self.folder, claim(self.folder, name))
         self._live = Live(dir=str(curves), dvcyaml=None, report=None, save_dvc_exp=False, resume=False)
         self._curve_players = curves / "players"
         for folder in (curves / "tensorboard", self._curve_players):
@@ -203,7 +205,7 @@ class Session:
         self._curves.unlink(missing_ok=True)
         for folder in (self._pictures, self._players):
             shutil.rmtree(folder, ignore_errors=True)
-        release(self.folder, self._claim)
+        self._release()
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
