@@ -60,3 +60,26 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: Exception) ->
         raise error
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".wav", "x" * 255, "." + "x" * 200])
+def test_temporary_names_are_short_hidden_and_keep_the_suffix(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert temporary.name.startswith(".koe-") and len(temporary.name) < 40
+        assert temporary.suffix == (".wav" if name.endswith(".wav") else "")
+        temporary.write_text("all")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    message = r"file/a cannot be written: (Not a directory|File exists)"
+    with pytest.raises(KoeError, match=message), replacing(tmp_path / "file" / "a"):
+        pass

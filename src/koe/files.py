@@ -11,18 +11,19 @@ from typing import Any
 
 from koe.errors import KoeError
 
+TEMPORARY = ".koe-"  # how the names of unfinished files and folders begin
+_LONGEST_SUFFIX = 16  # bytes; a longer one is part of a name
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    Raises KoeError naming the file when the disk is full; the old file, if there was one, is still there then.
+    The temporary name is hidden and short, however long that of `path` is, and has its suffix. Raises KoeError naming
+    the file if it cannot be written there or the disk is full; the old file, if there was one, is still there then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -31,10 +32,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except Exception as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            raise KoeError(f"{path}: the disk is full; free some space and run dvc repro again") from error
+            raise KoeError(f"{path}: the disk is full; free some space and run the command again") from error
         raise
-    finally:
+    finally:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_beside(path: Path) -> Path:
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=suffix)
+    except OSError as error:
+        raise KoeError(f"{path} cannot be written: {error.strerror} ({error.filename})") from error
+    os.close(handle)
+    return Path(name)
 
 
 def write_json(path: str | Path, value: Any) -> None:
