@@ -27,6 +27,7 @@ from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
+FILES = (GENERATOR, DISCRIMINATORS, CARD)  # that `save_vocoder` writes
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import Speakers
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.safetensors"
+CARD_FILES = (_EMBEDDINGS, _CARD)  # that `save_card` writes
 
 
 @dataclass(frozen=True)
