@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from koe.audio.checks import clipped_share
-from koe.audio.files import audio_info, read_audio, read_channels, resample, write_audio, writing_audio
+from koe.audio.files import (
+    audio_info,
+    blocks,
+    is_audio,
+    read_audio,
+    read_channels,
+    resample,
+    write_audio,
+    writing_audio,
+)
 from koe.errors import AudioError, KoeError
 
 
@@ -224,7 +233,7 @@ def test_resampling_removes_what_does_not_fit() -> None:
 
 def _encode(path: Path, wave: np.ndarray, rate: int, codec: str, channels: int = 1) -> None:
     """Writes a waveform (samples,) to a container that libsndfile cannot read, the same on every channel."""
-    with av.open(str(path), "w", format={".aac": "adts", ".m4a": "ipod"}.get(path.suffix)) as container:
+    with av.open(str(path), "w", format={".aac": "adts", ".m4a": "ipod", ".oga": "ogg"}.get(path.suffix)) as container:
         layout = ("mono", "stereo")[channels - 1]
         stream = container.add_stream(codec, rate=rate, layout=layout)
         stream.codec_context.open()
@@ -286,6 +295,45 @@ def test_g722_is_read_at_the_same_level(voice, tmp_path: Path) -> None:
     assert (info.sample_rate, info.channels, info.format, info.lossy, rate) == (16000, 1, "G722/G722", True, 16000)
     assert (info.samples, len(read)) == pytest.approx((len(wave), len(wave)), abs=800)
     assert np.sqrt(np.mean(read**2)) == pytest.approx(np.sqrt(np.mean(wave**2)), rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), [
+    ("a.mov", "aac", 44100), ("a.mkv", "aac", 44100), ("a.mka", "flac", 22050), ("a.3gp", "aac", 16000),
+    ("a.ac3", "ac3", 48000), ("a.wv", "wavpack", 22050), ("a.tta", "tta", 22050), ("a.mp2", "mp2", 44100),
+    ("a.oga", "flac", 16000), ("b.caf", "alac", 44100)])
+def test_formats_that_are_read_by_ffmpeg(voice, tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    """OGG with FLAC and CAF with what libsndfile lacks are left to FFmpeg by their codec, not by their suffix."""
+    wave, path = voice(1.2, rate=rate, silence=0.2), tmp_path / name
+    _encode(path, wave, rate, codec)
+    read, read_rate = read_audio(path)
+    assert is_audio(path)
+    assert read_rate == rate
+    assert (audio_info(path).samples, len(read)) == (pytest.approx(len(wave), abs=0.1 * rate),) * 2
+    assert np.sqrt(np.mean(read**2)) == pytest.approx(np.sqrt(np.mean(wave**2)), rel=0.1)
+    np.testing.assert_array_equal(np.concatenate(list(blocks(path, 0.31))), read_channels(path)[0])
+
+
+@pytest.mark.parametrize(("name", "codec"), [
+    ("a.m4a", "aac"), ("a.mov", "aac"), ("a.mkv", "aac"), ("a.webm", "libopus")])
+def test_joined_containers_are_refused(voice, tmp_path: Path, name: str, codec: str) -> None:
+    _encode(tmp_path / name, voice(1.0, rate=48000), 48000, codec)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content + content)
+    assert _reason(tmp_path / name) == "several_streams"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("x"), struct.error("x"), soundfile.LibsndfileError(1)])
+def test_any_error_of_a_library_names_the_file(
+    voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    soundfile.write(tmp_path / "a.wav", voice(0.5), 22050)
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    assert _reason(tmp_path / "a.wav") == "unreadable"
+    with pytest.raises(AudioError, match=r"a\.wav"):
+        list(blocks(tmp_path / "a.wav", 0.1))
 
 
 def test_a_part_outside_the_file(voice, tmp_path: Path) -> None:

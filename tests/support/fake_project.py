@@ -115,7 +115,8 @@ def _resampled(folder: Path, audio: dict[str, np.ndarray], rate: int) -> None:
          "lufs": -36.0 if name == "demo/bob/s1" else -24.0 + 0.1 * int(name[-1]), "noise_db": -70.0 + int(name[-1]),
          "channels": "right inverted" if name == "demo/bob/s3" else "mono", "downmix_db": 0.0,
          "note": "cut" if name == "demo/bob/s4" else "", "gain_db": 0.0,
-         "digest": "1234567890123456" if name in ("demo/bob/s5", "demo/bob/s6") else f"{number:016x}"} for number, (name, wave) in enumerate(audio.items())]))
+         "digest": "1234567890123456" if name in ("demo/bob/s5", "demo/bob/s6") else f"{number:016x}"}
+        for number, (name, wave) in enumerate(audio.items())]))
     quarantine = Quarantine("resample")
     quarantine.add("demo/ann/s6", "too_short", "0.09 s, resample.min_seconds is 0.3")
     quarantine.write(folder)

@@ -3,6 +3,7 @@
 Used by `koe.audio.files`. Positions are samples from the beginning of the audio stream, by the packets' time stamps.
 """
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,19 +12,20 @@ from typing import Any
 import av
 import numpy as np
 
-from koe.audio.checks import UNREADABLE, ZERO_SAMPLES
+from koe.audio.checks import SEVERAL_STREAMS, UNREADABLE, ZERO_SAMPLES
 from koe.errors import AudioError
 
 _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "MP4", "matroska,webm": "WEBM", "aac": "AAC", "asf": "WMA"}  # FFmpeg's names
 _PREROLL = 0.5  # s decoded before the requested start: a codec needs the preceding frames to decode one correctly
-_NO_INDEX = "aac"  # a bare stream: its length is a guess, and seeking is inexact
+_NO_INDEX = {"aac", "mp3", "ac3", "eac3", "amr", "dts"}  # bare streams: their length is a guess, seeking inexact
 
 
 def header(path: Path) -> dict[str, Any]:
     """The fields of `koe.audio.files.AudioInfo`; the length is exact to within one frame of the codec.
 
-    Raises AudioError: unreadable (damaged, no audio stream), zero samples.
+    Raises AudioError: unreadable (damaged, no audio stream), several streams, zero samples.
     """
+    _check_alone(path)
     with _opened(path) as container:
         stream = container.streams.audio[0]
         name, codec = container.format.name, stream.codec_context
@@ -81,7 +83,7 @@ def _origin(stream: Any) -> int:
 
 def _seconds(container: Any, stream: Any) -> float:
     """The stream's length, s, by the header, or by its packets where the header lacks it, as in a live recording."""
-    if container.format.name != _NO_INDEX:
+    if container.format.name not in _NO_INDEX:
         if stream.duration is not None:
             return float(stream.duration * stream.time_base)
         if container.duration is not None:
@@ -90,6 +92,23 @@ def _seconds(container: Any, stream: Any) -> float:
     if not packets:
         return 0.0
     return float((packets[-1].pts + (packets[-1].duration or 0) - packets[0].pts) * stream.time_base)
+
+
+def _check_alone(path: Path) -> None:
+    """Raises AudioError for MP4 files that were joined by their bytes: of a second index FFmpeg says nothing."""
+    size, at, indices = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if at == 0 and kind not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+                return
+            indices += kind == b"moov"
+            if length == 1:
+                length = int.from_bytes(file.read(8), "big")
+            at = at + length if length >= 8 else size
+    if indices > 1:
+        raise AudioError(SEVERAL_STREAMS, f"{path}: several recordings are joined in it; split them")
 
 
 @contextmanager

@@ -7,14 +7,14 @@ are limited to full scale, where `koe.audio.checks.clipped_share` counts them.
 
 libsndfile reads WAV, FLAC, OGG, MP3, AIFF and a few more; `koe.audio.streams` finds out first how long they are and
 whether they are whole. The suffix decides which files `koe.audio.containers` reads, so that a damaged file is refused
-by the library that knows its format and not repaired by the other; only what libsndfile knows and cannot decode, such
-as AAC in CAF, is handed on.
+by the library that knows its format and not repaired by the other; only a codec that libsndfile lacks, such as AAC in
+CAF, is left to FFmpeg.
 """
 
+import contextlib
 import hashlib
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,7 @@ from koe.audio.checks import (
 from koe.audio.downmix import downmix_of
 from koe.audio.samples import to_int16
 from koe.audio.signatures import is_audio as is_audio
-from koe.audio.streams import Part, structure_of
+from koe.audio.streams import Part, Structure, structure_of
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 
@@ -53,7 +53,6 @@ _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 _RATES = range(4000, 768001)  # Hz: from half a telephone's to twice the highest of any converter
 _ROUNDING = 1e-6  # above 1: the rounding of float files that were scaled to exactly full scale
 _CODEC_DELAY = 0.25  # s of the codec's padding that a container's header may count and its decoder leave out
-_UNSUPPORTED_ENCODING = 4  # libsndfile's number of an error: the format is known, the codec is not
 _LONG_WAV = 2 ** 31  # bytes
 
 
@@ -96,26 +95,34 @@ def _open(path: Path) -> tuple[AudioInfo, tuple[Part, ...] | None]:
 @lru_cache(maxsize=64)  # a long recording is read in many parts
 def _examined(path: Path, size: int, changed: int) -> tuple[AudioInfo, tuple[Part, ...] | None]:
     """The file's contents, and what libsndfile is to read in its place; None: FFmpeg reads it."""
-    parts: tuple[Part, ...] | None = None
     if size == 0:
         raise AudioError(UNREADABLE, f"{path}: an empty file")
-    if path.suffix.lower() in CONTAINERS:
-        info = _container_info(path)
+    structure = None if path.suffix.lower() in CONTAINERS else structure_of(path)
+    if structure is None or structure.for_ffmpeg:
+        info, parts = _container_info(path), None
     else:
-        structure = structure_of(path)
-        try:
-            parts = structure.parts
-            info = _common(path, [_part_info(path, part) for part in parts or (None,)], structure.note)
-        except soundfile.LibsndfileError as error:
-            if error.code != _UNSUPPORTED_ENCODING:
-                raise AudioError(UNREADABLE, f"{path}: not audio as its suffix says, or damaged ({error})") from error
-            info, parts = _container_info(path), None
+        info, parts = _by_libsndfile(path, structure)
     if info.sample_rate not in _RATES:
         raise AudioError(IMPLAUSIBLE_RATE, f"{path}: its header says {info.sample_rate} Hz; expected {_RATES[0]} to "
                                            f"{_RATES[-1]}")
     if info.samples <= 0:
         raise AudioError(ZERO_SAMPLES, f"{path}: holds no samples")
     return info, parts
+
+
+def _by_libsndfile(path: Path, structure: Structure) -> tuple[AudioInfo, tuple[Part, ...] | None]:
+    """A file's contents and parts; no parts where libsndfile knows the container and not the codec, and FFmpeg does."""
+    try:
+        infos = [_part_info(path, part) for part in structure.parts or (None,)]
+        return _common(path, infos, structure.note), structure.parts
+    except soundfile.LibsndfileError as error:
+        if structure.any_codec:
+            with contextlib.suppress(AudioError):
+                return _container_info(path), None
+        if structure.parts:
+            raise AudioError(UNREADABLE, f"{path}: its header does not fit its content, and its codec cannot be read "
+                                         f"without one ({error.error_string})") from error
+        raise AudioError(UNREADABLE, f"{path}: not audio as its suffix says, or damaged ({error})") from error
 
 
 def _container_info(path: Path) -> AudioInfo:
@@ -198,13 +205,17 @@ def _checked(path: Path, start: float | None, end: float | None, seconds: float 
         from koe.audio import containers
 
         allowance = round(_CODEC_DELAY * info.sample_rate)  # the header may count too few samples as well
-        decoded = containers.decode(path, first, last + allowance * (end is None), size + allowance)
+        stop = last + allowance + 1 if end is None else last
+        decoded = containers.decode(path, first, stop, size + allowance)
     else:
         decoded = _decode(path, info, parts, first, last, size)
     count = 0
     for samples in decoded:
         count += len(samples)
         yield _in_range(path, info, samples)
+    if count > last - first + allowance:
+        raise AudioError(SEVERAL_STREAMS, f"{path}: the header promises {info.samples} samples, and more are there; if "
+                                          "several recordings are joined in it, split them")
     if count < last - first - allowance or not count:
         raise AudioError(TRUNCATED, f"{path}: the header promises {info.samples} samples, {first + count} are there")
 
@@ -270,6 +281,9 @@ class _Md5:
         return samples.astype(np.float32) / np.float32(1 << wide - 1)
 
     def finish(self) -> None:
+        """Raises AudioError if the samples, all read, are others, or if another file follows them."""
+        if self._path.read_bytes().find(b"fLaC\0\0\0\x22", 4) > 0:
+            raise AudioError(SEVERAL_STREAMS, f"{self._path}: another recording is joined to it; split them")
         if any(self._expected) and self._digest.digest() != self._expected:
             raise AudioError(DAMAGED, f"{self._path}: its samples are not those that were encoded (MD5); take another "
                                       "copy, or encode it again if it sounds right")
@@ -305,7 +319,7 @@ def write_audio(path: str | Path, wave: np.ndarray, rate: int) -> int:
     return clipped
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing_audio(path: str | Path, rate: int, expected: float = 0) -> Iterator[Callable[[np.ndarray], int]]:
     """`write_audio` of a waveform that comes in pieces: yields a function that adds one, float (samples,).
 
@@ -329,7 +343,7 @@ def writing_audio(path: str | Path, rate: int, expected: float = 0) -> Iterator[
         yield write
 
 
-@contextmanager
+@contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Within it an error of the system names the file."""
     try:
