@@ -18,8 +18,8 @@ FLOORS = (
 )
 # What goes up all the same, and why.
 UPWARDS: dict[tuple[str, str], str] = {}
-GROUND = {"errors", "files", "store", "tables", "names", "steps", "statistics", "randomness", "dtw", "parallel",
-          "progress", "device", "terminal", "workspace", "yaml_files", "arrays", "weights", "interruption"}
+GROUND = {"errors", "files", "destinations", "store", "tables", "names", "steps", "statistics", "randomness", "dtw",
+          "parallel", "progress", "device", "terminal", "workspace", "yaml_files", "arrays", "weights", "interruption"}
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 
 

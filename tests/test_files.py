@@ -85,3 +85,26 @@ def test_unfinished_files_are_told_from_those_that_are_being_written(tmp_path: P
     with replacing(tmp_path / "a.json") as temporary:
         assert temporary.name.startswith(temporary_prefix())
         assert list(left_behind(tmp_path)) == [left]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".wav", "x" * 255, "." + "x" * 200])
+def test_temporary_names_are_short_hidden_and_keep_the_suffix(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert temporary.name.startswith(".koe-") and len(temporary.name) < 40
+        assert temporary.suffix == (".wav" if name.endswith(".wav") else "")
+        temporary.write_text("all")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    message = r"file/a cannot be written: (Not a directory|File exists)"
+    with pytest.raises(KoeError, match=message), replacing(tmp_path / "file" / "a"):
+        pass

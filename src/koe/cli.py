@@ -2,6 +2,7 @@
 `doctor`, `exp`, `pipeline`.
 """
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koe.errors import AudioError, KoeError
+from koe.errors import KoeError
 from koe.experiments.cli import experiments
-from koe.files import is_disk_full
+from koe.files import is_disk_full, is_file, is_folder
 from koe.interruption import raise_on_termination, status_of
 from koe.pipeline.cli import pipeline
 from koe.terminal import plain
@@ -27,8 +28,9 @@ app.add_typer(pipeline, name="pipeline")
 
 @app.command()
 def convert(
-    source: Annotated[list[Path], typer.Argument(help="Recordings, then the output: a file for one recording, a folder "
-                                                      "for several.")],
+    source: Annotated[list[str], typer.Argument(metavar="RECORDING… OUTPUT", help=(
+        "Recordings, then the output: a .wav or .flac for one recording, a folder for several; folder/ with a slash if "
+        "its name has a dot and it does not exist."))],
     source_speaker: Annotated[str | None, typer.Option("--from", help=(
         "The speaker of the recordings, one of the training speakers. Not needed if training had a single source "
         "speaker, or with conditioning by encoder."))] = None,
@@ -46,31 +48,59 @@ def convert(
     onnx: Annotated[Path | None, typer.Option(help="Folder written by koe export-onnx, instead of --models; runs in "
                                               "ONNX Runtime, on the CPU.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
     """Converts recordings, of any length, into a target speaker's voice."""
     from koe.progress import progress
     from koe.tasks.conversion.convert import convert_file, convert_files
     from koe.tasks.conversion.inference import Adjustment
+    from koe.tasks.conversion.outputs import output_file, outputs_in, require_some
 
-    *paths, destination = source
+    *paths, destination = map(Path, source)
     if not paths:
         raise KoeError("koe convert needs a recording and an output: koe convert in.wav out.wav")
-    _require_files(paths)
     adjustment = Adjustment(pitch, energy, speed)
-    converter, target = _target(_converter(models, onnx, vocoder, device), target_speakers)
-    if len(paths) == 1 and destination.suffix:
-        convert_file(converter, paths[0], destination, source_speaker, target, adjustment)
+    examples = _examples(target_speakers)
+    into_folder = _is_folder(source[-1], len(paths))
+    if into_folder:
+        require_some(outputs_in(destination, paths, examples, overwrite))
+    else:
+        output_file(paths[0], destination, examples, overwrite)
+    converter = _converter(models, onnx, vocoder, device)
+    target = target_speakers[0] if target_speakers else None
+    if examples:
+        converter, target = _with_speaker(converter, examples)
+    if not into_folder:
+        convert_file(converter, paths[0], destination, source_speaker, target, adjustment, overwrite, examples)
         print(destination)
         return
     failed = 0
-    results = convert_files(converter, paths, destination, source_speaker, target, adjustment)
+    results = convert_files(converter, paths, destination, source_speaker, target, adjustment, overwrite, examples)
     for path, result in progress(results, "convert", total=len(paths)):
-        if isinstance(result, AudioError):
+        if isinstance(result, KoeError):
             failed += 1
             print(plain(f"{path}: {result}"), file=sys.stderr)
     print(f"converted {len(paths) - failed} of {len(paths)} recordings into {destination}")
     if failed:
         raise typer.Exit(1)
+
+
+def _is_folder(destination: str, recordings: int) -> bool:
+    """Whether the last argument of `koe convert` is a folder. Raises KoeError if it cannot be what is needed."""
+    from koe.audio.files import SUFFIXES, require_suffix
+
+    path = Path(destination)
+    if is_folder(path) or destination.endswith(("/", os.sep)):
+        return True
+    if recordings > 1 and (is_file(path) or path.suffix.lower() in SUFFIXES):
+        raise KoeError(f"{path} reads as a recording, and {recordings} recordings need a folder as the last argument; "
+                       f"is it missing? A folder of that name is written {path}/")
+    if recordings == 1 and path.suffix:
+        try:
+            require_suffix(path)
+        except KoeError as error:
+            raise KoeError(f"{error}; a folder of that name is written {path}/") from None
+    return recordings > 1 or not path.suffix
 
 
 def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str) -> "Converter":
@@ -88,22 +118,23 @@ def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str
     return replace(converter, vocoder=load_vocoder(vocoder, converter.model.preparation.mel, device=device))
 
 
-def _require_files(paths: list[Path]) -> None:
-    missing = [str(path) for path in paths if not path.is_file()]
+def _examples(names: list[str]) -> list[Path]:
+    """The recordings that --to names; none if it names a speaker."""
+    if len(names) < 2 and not any(is_file(Path(name)) for name in names):
+        return []
+    missing = [name for name in names if not is_file(Path(name))]
     if missing:
         raise KoeError(f"no such file: {', '.join(missing)}")
+    return [Path(name) for name in names]
 
 
-def _target(converter: "Converter", names: list[str]) -> "tuple[Converter, str | None]":
-    """The converter, and the name of the target speaker: a training speaker, or a new one made from recordings."""
-    from koe.tasks.conversion.convert import features_of_file
+def _with_speaker(converter: "Converter", examples: list[Path]) -> "tuple[Converter, str]":
+    """The converter with a new target speaker, whom recordings introduce, and the speaker's name."""
+    from koe.tasks.conversion.convert import features_in_stretches
 
-    if len(names) < 2 and not any(Path(name).is_file() for name in names):
-        return converter, names[0] if names else None
-    recordings = [Path(name) for name in names]
-    _require_files(recordings)
-    name = recordings[0].stem
-    return converter.with_speaker(name, [features_of_file(converter, path) for path in recordings]), name
+    name = examples[0].stem
+    utterances = (features for path in examples for features in features_in_stretches(converter, path))
+    return converter.with_speaker(name, utterances), name
 
 
 @app.command("export-onnx")
@@ -111,12 +142,13 @@ def export_onnx_models(
     folder: Annotated[Path, typer.Argument(help="Folder to write the exported models to, for koe convert --onnx.")],
     models: Annotated[Path, typer.Option(help="Folder that contains acoustic/ and vocoder/.")] = Path("models"),
     vocoder: Annotated[str | None, typer.Option(help="Folder with another trained vocoder; griffin_lim: none.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
     """Writes the acoustic model and the vocoder as ONNX graphs for batches of any size and recordings of any length."""
     from koe.onnx.export import export_onnx
 
     trained = None if vocoder == "griffin_lim" else Path(vocoder or models / "vocoder")
-    export_onnx(folder, models / "acoustic", trained)
+    export_onnx(folder, models / "acoustic", trained, overwrite)
     print(folder)
 
 
@@ -128,11 +160,12 @@ def vocode(
     f0: Annotated[Path | None, typer.Option(help="A .npy file: F0 in Hz, float32 (frames,), 0 where unvoiced; for "
                                             "vocoders that take F0.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
-    """Synthesises a recording from a mel spectrogram."""
+    """Synthesises a recording from a mel spectrogram, as the network makes it of this mel alone."""
     from koe.vocoder.vocode import vocode_file
 
-    vocode_file(mel, destination, vocoder, f0, device)
+    vocode_file(mel, destination, vocoder, f0, device, overwrite)
     print(destination)
 
 
@@ -147,22 +180,27 @@ def import_vocoder(
     folder: Annotated[Path, typer.Argument(help="Folder to write the vocoder to.")],
     discriminators: Annotated[Path | None, typer.Option(help="do_XXXXXXXX, to train the vocoder further.")] = None,
     statistics: Annotated[Path | None, typer.Option(help="ParallelWaveGAN's stats.h5 or stats.npy.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
     """Turns a published HiFi-GAN checkpoint into a vocoder folder."""
-    from koe.vocoder.model_file import save_vocoder
+    from koe.destinations import filling
+    from koe.vocoder.model_file import FILES, save_vocoder
     from koe.vocoder.parallel_wavegan import import_parallel_wavegan
     from koe.vocoder.published import import_hifigan
 
-    if config.suffix in {".yml", ".yaml"}:
-        if statistics is None or discriminators is not None:
-            raise KoeError(f"{config} is a ParallelWaveGAN configuration; these models need --statistics stats.h5 (or "
-                           ".npy), and their discriminators cannot be imported")
-        model = import_parallel_wavegan(generator, config, statistics)
-    elif statistics is not None:
+    parallel_wavegan = config.suffix in {".yml", ".yaml"}
+    if parallel_wavegan and (statistics is None or discriminators is not None):
+        raise KoeError(f"{config} is a ParallelWaveGAN configuration; these models need --statistics stats.h5 (or "
+                       ".npy), and their discriminators cannot be imported")
+    if statistics is not None and not parallel_wavegan:
         raise KoeError("--statistics is for ParallelWaveGAN's config.yml; the mels of a config.json are not normalised")
-    else:
-        model = import_hifigan(generator, config, discriminators)
-    save_vocoder(folder, model)
+    inputs = [path for path in (generator, config, discriminators, statistics) if path is not None]
+    with filling(folder, FILES, inputs, overwrite) as temporary:
+        if statistics is not None:
+            model = import_parallel_wavegan(generator, config, statistics)
+        else:
+            model = import_hifigan(generator, config, discriminators)
+        save_vocoder(temporary, model)
     mel = model.mel.model_dump()
     print(f"{folder}: {model.steps} steps; for mels of {', '.join(f'{name} {value:g}' for name, value in mel.items())}")
 
@@ -171,13 +209,14 @@ def import_vocoder(
 def export_vocoder(
     vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder of model hifigan.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write g_XXXXXXXX, do_XXXXXXXX and config.json to.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
     """Writes a HiFi-GAN in the files of the public implementation."""
     from koe.vocoder.model_file import read_vocoder
     from koe.vocoder.published import caveats, export_hifigan
 
     model = read_vocoder(vocoder)
-    for path in export_hifigan(model, folder):
+    for path in export_hifigan(model, folder, overwrite):
         print(path)
     for caveat in caveats(model):
         print(f"note: {caveat}", file=sys.stderr)
@@ -187,11 +226,14 @@ def export_vocoder(
 def pack_vocoder(
     vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write it to.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
     """Copies a vocoder with its weights in half precision, which halves its size, for distribution."""
-    from koe.vocoder.model_file import read_vocoder, save_vocoder
+    from koe.destinations import filling
+    from koe.vocoder.model_file import FILES, read_vocoder, save_vocoder
 
-    save_vocoder(folder, read_vocoder(vocoder), half=True)
+    with filling(folder, FILES, vocoder.glob("*"), overwrite) as temporary:
+        save_vocoder(temporary, read_vocoder(vocoder), half=True)
     print(folder)
 
 
@@ -227,20 +269,22 @@ def _notes(outputs: list[Path]) -> list[str]:
 @app.command()
 def page(
     output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("page"),
+    overwrite: Annotated[bool, typer.Option(
+        "--overwrite", help="Replace an index.html that is no page of Koe's.")] = False,
 ) -> None:
     """Writes the page of the pipeline in this folder from the outputs of its stages: results, players, curves."""
     from koe.pipeline.stage import code_revision
-    from koe.files import replacing
+    from koe.destinations import check_page, write_page
     from koe.params.reading import check as check_values
     from koe.params.reading import read_values
     from koe.pipeline.declaration import EVALUATION, PipelineFolder, load_pipeline
     from koe.report.page import build_page
 
+    check_page(output / "index.html", overwrite)
     pipeline = load_pipeline()
     folder = PipelineFolder(pipeline, check_values(pipeline.params, read_values()))
     notes = _notes([Path(f"{EVALUATION}.json"), *(Path("metrics") / training.stage for training in pipeline.trainings)])
-    with replacing(output / "index.html") as temporary:
-        temporary.write_text(build_page(folder, code_revision(), notes), encoding="utf-8")
+    write_page(output / "index.html", build_page(folder, code_revision(), notes))
     print(f"listen: {output / 'index.html'}")
 
 

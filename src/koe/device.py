@@ -10,6 +10,10 @@ from torch import nn
 
 from koe.errors import KoeError
 
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator", "not enough memory",  # main memory: on Linux and macOS, on Windows
+    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",  # a GPU's memory, outside PyTorch's own allocator
+)
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -58,3 +62,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of a GPU or the main memory was full."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

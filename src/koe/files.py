@@ -255,6 +255,12 @@ def state_of(path: str | Path, follow_links: bool = True) -> os.stat_result | No
         return None
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is a regular file at a path; see `state_of`."""
+    state = state_of(path)
+    return state is not None and stat.S_ISREG(state.st_mode)
+
+
 def is_folder(path: str | Path) -> bool:
     """Whether there is a folder at a path; see `state_of`."""
     state = state_of(path)

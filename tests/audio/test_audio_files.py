@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from koe.audio.checks import clipped_share
-from koe.audio.files import audio_info, blocks, is_audio, read_audio, read_channels, resample, write_audio
+from koe.audio.files import (
+    audio_info,
+    blocks,
+    is_audio,
+    read_audio,
+    read_channels,
+    resample,
+    write_audio,
+    writing_audio,
+)
 from koe.errors import AudioError, KoeError
 
 
@@ -375,3 +384,19 @@ def test_a_stream_that_ends_early_is_truncated(voice, tmp_path: Path) -> None:
     assert len(read_audio(tmp_path / "b.m4a")[0]) > 1.9 * 24000
     (tmp_path / "b.m4a").write_bytes(whole[:int(len(whole) * 0.6)])
     assert _reason(tmp_path / "b.m4a") in {"truncated", "unreadable"}
+
+
+@pytest.mark.parametrize("suffix, expected, format", [
+    (".wav", 0, "WAV/PCM_16"), (".flac", 0, "FLAC/PCM_16"), (".wav", 2 ** 30 + 1, "RF64/PCM_16"),
+])
+def test_a_waveform_in_pieces_is_the_file_of_the_whole(
+    tmp_path: Path, suffix: str, expected: int, format: str
+) -> None:
+    wave = np.random.default_rng(0).uniform(-1.1, 1.1, 3000).astype(np.float32)
+    clipped = write_audio(tmp_path / f"whole{suffix}", wave, 8000)
+    with writing_audio(tmp_path / f"pieces{suffix}", 8000, expected) as write:
+        assert sum(write(piece) for piece in np.split(wave, [1, 1000])) == clipped > 0
+        assert not (tmp_path / f"pieces{suffix}").exists()
+    whole, pieces = (read_audio(tmp_path / f"{name}{suffix}")[0] for name in ("whole", "pieces"))
+    assert np.array_equal(whole, pieces)
+    assert audio_info(tmp_path / f"pieces{suffix}").format == format

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyloudnorm import Meter
 
-from koe.audio.loudness import GATE_LUFS, integrated_loudness, normalize_loudness
+from koe.audio.loudness import GATE_LUFS, LoudnessMeter, integrated_loudness, normalize_loudness
 from koe.audio.samples import to_int16
 
 
@@ -74,3 +74,11 @@ def test_a_peak_limits_the_gain(voice) -> None:
 def test_lesson_15_nothing_that_is_normalized_clips(peak: float, target: float) -> None:
     wave = (peak * tone(0.5, rate=16000)).astype(np.float32)
     assert to_int16(normalize_loudness(wave, 16000, target)[0])[1] == 0
+
+
+def test_pieces_have_the_loudness_of_the_whole() -> None:
+    wave = np.concatenate([tone(1.3, -36), tone(2.05, -23), np.zeros(40000)])
+    meter = LoudnessMeter(48000)
+    for piece in np.split(wave, [1, 4799, 30000, 100000]):
+        meter.add(piece)
+    assert meter.lufs() == pytest.approx(integrated_loudness(wave, 48000), abs=1e-9)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from koe.audio.checks import FLOOR_DB
 from koe.audio.params import TrimParams
-from koe.audio.trim import FRAME_SECONDS, STEP_SECONDS, find_cuts
+from koe.audio.trim import FRAME_SECONDS, STEP_SECONDS, LevelMeter, find_cuts, speech_span
 from koe.tasks.conversion.schema import Params
 
 RATE = 22050
@@ -93,3 +93,13 @@ def test_lesson_09_nothing_above_the_thresholds_is_ever_cut(
 def _rms(frame: np.ndarray) -> float:
     return float(np.sqrt(np.mean(frame**2)))
 
+
+
+def test_pieces_are_cut_where_the_whole_is(voice, trim: TrimParams) -> None:
+    wave = voice(1.0, silence=0.5)
+    meter = LevelMeter(RATE)
+    for piece in np.split(wave, [7, 5000, 5001, 30000]):
+        meter.add(piece)
+    levels, cuts = meter.rms(), find_cuts(wave, RATE, trim)
+    span = speech_span(levels, float(levels.max()), meter.step, len(wave), RATE, trim)
+    assert np.allclose(span, (cuts.start, cuts.end), atol=2 * STEP_SECONDS * RATE)

@@ -12,11 +12,12 @@ from PIL import Image
 from support.small_training import files_in, weights
 from torch import Tensor, nn
 
+from koe.device import is_out_of_memory
 from koe.errors import KoeError
 from koe.params.section import all_contradictions
 from koe.training.batching import Batching
 from koe.training.checkpoint import read_checkpoint
-from koe.training.loop import Outcome, Sound, ValidationReport, is_out_of_memory, train
+from koe.training.loop import Outcome, Sound, ValidationReport, train
 from koe.training.network_task import NetworkTask, Place
 from koe.training.params import TrainingParams
 from koe.training.session import Session

@@ -98,6 +98,21 @@ def test_float32_synthesis_is_the_plain_network(hifigan: Generator, params: Para
     assert np.abs(wave - plain[: len(wave)]).max() < 1e-5
 
 
+@pytest.mark.parametrize("frames", [1, 30, BATCH_FRAMES + 100])
+def test_alone_a_mel_is_synthesised_as_by_the_network_to_its_last_sample(
+    hifigan: Generator, params: Params, frames: int
+) -> None:
+    [mel] = random_mels(frames)
+    with torch.no_grad():
+        plain = hifigan(torch.from_numpy(mel)[None])[0].numpy()
+    vocoder = NeuralVocoder("hifigan", hifigan, params.mel, CPU, "float32")
+    alone = vocoder.synthesize_alone(mel)
+    assert alone.shape == plain.shape and np.abs(alone - plain).max() < 1e-5
+    end = hifigan.context_frames() * params.mel.hop_length
+    if frames > 30:
+        assert np.abs(alone - vocoder.synthesize([mel])[0])[:-end].max() < 1e-5
+
+
 def test_bfloat16_changes_a_tenth_of_what_a_vocoder_gets_wrong(hifigan: Generator, params: Params) -> None:
     """Mels of V1's speech are 0.2 and more from those it is given: its mel loss, 45 times that, ends near 10."""
     [mel] = random_mels(60)

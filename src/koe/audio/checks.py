@@ -110,7 +110,12 @@ def check_length(seconds: float, params: ResampleParams, where: str) -> None:
 
 def check_silence(wave: np.ndarray, rate: int, params: ResampleParams, where: str) -> None:
     """Raises AudioError (silence only) unless 50 ms of `wave`, its mean removed, are above `silence_db`."""
-    level = decibels(loudest(wave - wave.mean(), rate))
+    check_loudest(loudest(wave - wave.mean(), rate), params, where)
+
+
+def check_loudest(amplitude: float, params: ResampleParams, where: str) -> None:
+    """`check_silence` by the RMS of the loudest 50 ms."""
+    level = decibels(amplitude)
     if level <= params.silence_db:
         raise AudioError(SILENCE, f"{where}: the loudest 50 ms are at {level:.0f} dB of full scale, "
                                   f"resample.silence_db is {params.silence_db:g}")

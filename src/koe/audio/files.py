@@ -14,7 +14,7 @@ CAF, is left to FFmpeg.
 import contextlib
 import hashlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -48,10 +48,12 @@ CONTAINERS = frozenset({
 SUFFIXES = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc",
     ".caf", ".au", ".snd", ".sph", ".nist", ".voc"}) | CONTAINERS
+WRITTEN = frozenset({".wav", ".flac"})
 _LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 _RATES = range(4000, 768001)  # Hz: from half a telephone's to twice the highest of any converter
 _ROUNDING = 1e-6  # above 1: the rounding of float files that were scaled to exactly full scale
 _CODEC_DELAY = 0.25  # s of the codec's padding that a container's header may count and its decoder leave out
+_LONG_WAV = 2 ** 31  # bytes
 
 
 @dataclass(frozen=True)
@@ -296,26 +298,66 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     return downmix_of(channels, rate)(channels), rate
 
 
+def require_suffix(path: str | Path) -> Path:
+    """The path of an audio file to be written. Raises KoeError for a suffix that is not written."""
+    path = Path(path)
+    if path.suffix.lower() not in WRITTEN:
+        raise KoeError(f"{path}: audio is written as .wav or .flac, not {path.suffix or 'without a suffix'}")
+    return path
+
+
 def write_audio(path: str | Path, wave: np.ndarray, rate: int) -> int:
     """Writes a waveform, shape (samples,), as 16 bit WAV or FLAC by the suffix of `path`.
 
     Returns the number of samples that were beyond full scale and clipped. Raises AudioError for NaN or infinity,
     KoeError for another suffix or if the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in {".wav", ".flac"}:
-        raise KoeError(f"{path}: audio is written as .wav or .flac, not {path.suffix or 'without a suffix'}")
-    if not np.isfinite(wave).all():
-        raise AudioError(NOT_FINITE, f"{path}: not written, because the waveform holds NaN or infinity")
-    audio, clipped = to_int16(wave)
+    path = require_suffix(path)
+    audio, clipped = _to_write(path, wave)
+    with _writing(path), replacing(path) as temporary:
+        soundfile.write(str(temporary), audio, rate, subtype="PCM_16", format=path.suffix[1:].upper())
+    return clipped
+
+
+@contextlib.contextmanager
+def writing_audio(path: str | Path, rate: int, expected: float = 0) -> Iterator[Callable[[np.ndarray], int]]:
+    """`write_audio` of a waveform that comes in pieces: yields a function that adds one, float (samples,).
+
+    The function returns how many samples it clipped. The file is there when the block ends without an error.
+    `expected`: about how many samples there will be; WAV cannot hold 4 GiB, and what may come near that is written as
+    RF64, which is WAV with 64-bit lengths.
+    """
+    path = require_suffix(path)
+    format = path.suffix[1:].upper()
+    if format == "WAV" and 2 * expected > _LONG_WAV:
+        format = "RF64"
+    with (replacing(path) as temporary,
+          soundfile.SoundFile(str(temporary), "w", rate, 1, subtype="PCM_16", format=format) as file):
+
+        def write(wave: np.ndarray) -> int:
+            audio, clipped = _to_write(path, wave)
+            with _writing(path):
+                file.write(audio)
+            return clipped
+
+        yield write
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Within it an error of the system names the file."""
     try:
-        with replacing(path) as temporary:
-            soundfile.write(str(temporary), audio, rate, subtype="PCM_16", format=path.suffix[1:].upper())
+        yield
     except (soundfile.LibsndfileError, OSError) as error:
         raise KoeError(
             f"{path} cannot be written ({error}); is the folder writable, and is there room on the disk?"
         ) from error
-    return clipped
+
+
+def _to_write(path: Path, wave: np.ndarray) -> tuple[np.ndarray, int]:
+    if not np.isfinite(wave).all():
+        raise AudioError(NOT_FINITE, f"{path}: not written, because the waveform holds NaN or infinity")
+    return to_int16(wave)
 
 
 def resample(wave: np.ndarray, from_rate: int, to_rate: int, quality: str = "HQ") -> np.ndarray:

@@ -30,7 +30,34 @@ def integrated_loudness(wave: np.ndarray, rate: int) -> float:
     steps = len(weighted) // step
     if steps < STEPS_PER_BLOCK:
         return _lufs(float(weighted.mean()))
-    sums = np.concatenate([[0.0], np.cumsum(weighted[: steps * step].reshape(steps, step).mean(axis=1))])
+    return _gated(weighted[: steps * step].reshape(steps, step).mean(axis=1))
+
+
+class LoudnessMeter:
+    """`integrated_loudness` of a waveform that comes in pieces, of 0.4 s or more in all."""
+
+    def __init__(self, rate: int) -> None:
+        self._filter, self._step = _k_weighting(rate), round(rate / STEPS_PER_SECOND)
+        self._state = np.zeros((len(self._filter), 2))
+        self._rest = np.zeros(0)
+        self._powers: list[np.ndarray] = []
+
+    def add(self, wave: np.ndarray) -> None:
+        """Takes the next piece, float (samples,)."""
+        filtered, self._state = sosfilt(self._filter, wave.astype(np.float64), zi=self._state)
+        weighted = np.concatenate([self._rest, np.square(filtered)])
+        steps = len(weighted) // self._step
+        self._powers.append(weighted[: steps * self._step].reshape(steps, self._step).mean(axis=1))
+        self._rest = weighted[steps * self._step :]
+
+    def lufs(self) -> float:
+        """The loudness so far, at least GATE_LUFS."""
+        return _gated(np.concatenate(self._powers))
+
+
+def _gated(powers: np.ndarray) -> float:
+    """Loudness by the weighted power of each step of 0.1 s."""
+    sums = np.concatenate([[0.0], np.cumsum(powers)])
     blocks = np.maximum(sums[STEPS_PER_BLOCK:] - sums[:-STEPS_PER_BLOCK], 0.0) / STEPS_PER_BLOCK
     audible = blocks[blocks > _power(GATE_LUFS)]
     if not len(audible):
@@ -47,9 +74,14 @@ def normalize_loudness(wave: np.ndarray, rate: int, target: float) -> tuple[np.n
     """
     peak = float(np.abs(wave).max(initial=0.0))
     loudness = integrated_loudness(wave, rate)
-    desired_db = target - loudness if loudness > GATE_LUFS else 0.0
-    gain_db = min(desired_db, 20 * math.log10(_HIGHEST / peak)) if peak > 0 else 0.0
+    gain_db = gain_to(target, loudness, peak)
     return (wave * 10 ** (gain_db / 20)).astype(np.float32), gain_db
+
+
+def gain_to(target: float, loudness: float, peak: float) -> float:
+    """The gain of `normalize_loudness`, dB, for a waveform of a loudness and a highest sample."""
+    desired_db = target - loudness if loudness > GATE_LUFS else 0.0
+    return min(desired_db, 20 * math.log10(_HIGHEST / peak)) if peak > 0 else 0.0
 
 
 @lru_cache

@@ -54,14 +54,16 @@ def prepare(
     return Prepared(wave, downmix, clipped, gain_db)
 
 
-def prepared_blocks(path: str | Path, to_rate: int, quality: str, seconds: float) -> Iterator[np.ndarray]:
+def prepared_blocks(
+    path: str | Path, to_rate: int, quality: str, seconds: float, downmix: Downmix | None = None
+) -> Iterator[np.ndarray]:
     """The waveform that `prepare` makes of a file, before its loudness is normalised, in blocks of about `seconds`.
 
-    float32 (samples,); a file with several channels is read twice. Raises AudioError as `read_channels` does, for what
-    is wrong near the end of the file only there.
+    float32 (samples,); a file with several channels is read twice if its `downmix` is not known. Raises AudioError as
+    `read_channels` does, for what is wrong near the end of the file only there.
     """
-    downmix, rate = downmix_of_file(path, seconds), audio_info(path).sample_rate
-    waves = (downmix(block) for block in blocks(path, seconds))
+    rate = audio_info(path).sample_rate
+    waves = map(downmix or downmix_of_file(path, seconds), blocks(path, seconds))
     return _without_subsonic(_resampled(waves, rate, to_rate, quality), to_rate)
 
 

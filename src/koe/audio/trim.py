@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from koe.audio.checks import FLOOR_DB, loudest
 from koe.audio.params import TrimParams
@@ -51,7 +51,7 @@ def find_cuts(wave: np.ndarray, rate: int, params: TrimParams) -> Cuts:
     wave = _high_pass(wave, rate)
     levels, step = _levels(wave, rate)
     peak = levels.max(initial=0.0)
-    start, end = _speech(levels, peak, step, len(wave), rate, params)
+    start, end = speech_span(levels, peak, step, len(wave), rate, params)
     head, tail = wave[:start], wave[end:]
     edge = round(EDGE_SECONDS * rate)
     outside = [_relative_db(loudest(part, rate), peak) for part in (head, tail)]
@@ -72,9 +72,38 @@ def _high_pass_sections(rate: int) -> np.ndarray:
     return butter(2, HIGH_PASS, "highpass", fs=rate, output="sos")
 
 
-def _speech(
+class LevelMeter:
+    """The levels by which `find_cuts` cuts, of a waveform that comes in pieces."""
+
+    def __init__(self, rate: int) -> None:
+        self.step = max(1, round(STEP_SECONDS * rate))  # samples
+        self._frame = max(1, round(FRAME_SECONDS * rate) // self.step)  # steps
+        # Twice, for the slope that filtering forwards and backwards has.
+        self._filter = np.concatenate([_high_pass_sections(rate)] * 2)
+        self._state = np.zeros((len(self._filter), 2))
+        self._rest: np.ndarray = np.zeros(0)
+        self._powers: list[np.ndarray] = []
+
+    def add(self, wave: np.ndarray) -> None:
+        """Takes the next piece, float (samples,)."""
+        filtered, self._state = sosfilt(self._filter, wave.astype(np.float64), zi=self._state)
+        power = np.concatenate([self._rest, np.square(filtered)])
+        steps = len(power) // self.step
+        self._powers.append(power[: steps * self.step].reshape(steps, self.step).mean(axis=1))
+        self._rest = power[steps * self.step :]
+
+    def rms(self, seconds: float = FRAME_SECONDS) -> np.ndarray:
+        """RMS of every stretch of `seconds`, one a step, the first at the first sample."""
+        steps = max(1, round(seconds / FRAME_SECONDS * self._frame))
+        energy = np.concatenate([[0.0], np.cumsum(np.concatenate(self._powers))])
+        steps = min(steps, len(energy) - 1)
+        return np.sqrt(np.maximum(0.0, energy[steps:] - energy[:-steps]) / steps) if steps else np.zeros(0)
+
+
+def speech_span(
     levels: np.ndarray, peak: float, step: int, samples: int, rate: int, params: TrimParams
 ) -> tuple[int, int]:
+    """First and last (excluded) sample of what is kept, by RMS levels of 20 ms, one each `step` samples."""
     if peak <= 0:
         return 0, samples
     first = int(np.argmax(levels >= peak * _amplitude(params.head_db))) * step

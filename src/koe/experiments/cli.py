@@ -144,18 +144,20 @@ def compare_runs(
     names: Annotated[list[str], typer.Argument(metavar="A B…", help=(
         "Runs: experiments that were run, git revisions, or workspace. The others are compared with the first."))],
     output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("comparison"),
+    overwrite: Annotated[bool, typer.Option(
+        "--overwrite", help="Replace an index.html that is no page of Koe's.")] = False,
 ) -> None:
     """Writes a page with runs side by side: parameters, metrics with uncertainty, curves, players, a blind test."""
+    from koe.destinations import check_page, write_page
     from koe.experiments.comparison import compare
     from koe.experiments.comparison_page import build_comparison_page
     from koe.experiments.comparison_summary import print_comparison
     from koe.experiments.outcome import open_outcome
-    from koe.files import replacing
     from koe.pipeline.declaration import load_pipeline
 
     pipeline = load_pipeline()
+    check_page(output / "index.html", overwrite)
     comparison = compare([open_outcome(name, pipeline) for name in names])
-    with replacing(output / "index.html") as temporary:
-        temporary.write_text(build_comparison_page(comparison), encoding="utf-8")
+    write_page(output / "index.html", build_comparison_page(comparison))
     print_comparison(comparison)
     show(f"listen: {output / 'index.html'}")

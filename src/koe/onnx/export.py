@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
+from koe.destinations import filling
 from koe.errors import KoeError
 from koe.files import replacing, write_json
 from koe.nn.layers import MaskedBatchNorm
 from koe.onnx.files import (
     ACOUSTIC,
+    ACOUSTIC_FILES,
     CARD,
     DECODER,
     DECODER_INPUTS,
@@ -28,6 +30,7 @@ from koe.onnx.files import (
     ENCODER_OUTPUTS,
     NETWORK,
     VOCODER,
+    VOCODER_FILES,
     encoder_inputs,
     require,
 )
@@ -43,23 +46,30 @@ OPSET = 17
 _BATCH, _STEPS = 2, 21  # of the tensors to trace with; any sizes would do
 
 
-def export_onnx(folder: str | Path, acoustic: str | Path, vocoder: str | Path | None = None) -> None:
+def export_onnx(
+    folder: str | Path, acoustic: str | Path, vocoder: str | Path | None = None, overwrite: bool = False
+) -> None:
     """Exports an acoustic model and a vocoder, each from its folder, into `folder`; see koe.onnx.files for its layout.
 
-    Raises KoeError if a package is missing, or if no vocoder is exported and `folder` has one from an earlier export,
-    with which the new model would be mistaken for one export; StoreError for a folder that holds no model;
-    ContractError if the mel settings of the two differ.
+    All files are written or none. Raises KoeError if a package is missing, one of the files may not be written
+    (koe.destinations), or no vocoder is exported and `folder` has one from an earlier export, with which the new model
+    would be mistaken for one export; StoreError for a folder that holds no model; ContractError if the mel settings of
+    the two differ.
     """
-    if vocoder is None and (Path(folder) / VOCODER / NETWORK).exists():
-        raise KoeError(f"{Path(folder) / VOCODER} was exported earlier, and this export has no vocoder: remove it, "
+    folder = Path(folder)
+    if vocoder is None and (folder / VOCODER / NETWORK).exists():
+        raise KoeError(f"{folder / VOCODER} was exported earlier, and this export has no vocoder: remove it, "
                        "name another folder, or give a vocoder")
-    model = load_acoustic(acoustic)
-    if vocoder is not None:
-        vocoder_model = read_vocoder(vocoder)
-        compare_contracts(str(acoustic), mel_contract(model.preparation.mel),
-                          str(vocoder), mel_contract(vocoder_model.mel))
-        export_vocoder(Path(folder) / VOCODER, vocoder_model)
-    export_acoustic(Path(folder) / ACOUSTIC, model)
+    inputs = [path for model in (acoustic, vocoder) if model is not None for path in Path(model).glob("*")]
+    names = ACOUSTIC_FILES if vocoder is None else [*ACOUSTIC_FILES, *VOCODER_FILES]
+    with filling(folder, names, inputs, overwrite) as temporary:
+        model = load_acoustic(acoustic)
+        if vocoder is not None:
+            vocoder_model = read_vocoder(vocoder)
+            compare_contracts(str(acoustic), mel_contract(model.preparation.mel),
+                              str(vocoder), mel_contract(vocoder_model.mel))
+            export_vocoder(temporary / VOCODER, vocoder_model)
+        export_acoustic(temporary / ACOUSTIC, model)
 
 
 def export_acoustic(folder: Path, model: AcousticModel) -> None:

@@ -10,9 +10,13 @@ import importlib
 from typing import Any
 
 from koe.errors import KoeError
+from koe.tasks.conversion.model_file import CARD_FILES
 
 ACOUSTIC, VOCODER = "acoustic", "vocoder"
 ENCODER, DECODER, NETWORK, CARD = "encoder.onnx", "decoder.onnx", "network.onnx", "vocoder.json"
+# All files of an export, the cards last.
+ACOUSTIC_FILES = [f"{ACOUSTIC}/{name}" for name in (ENCODER, DECODER, *CARD_FILES)]
+VOCODER_FILES = [f"{VOCODER}/{name}" for name in (NETWORK, CARD)]
 
 # Names of the graphs' inputs and outputs; shapes as in koe.tasks.conversion.nars2s and koe.vocoder.
 ENCODER_OUTPUTS = ["encoded", "durations"]

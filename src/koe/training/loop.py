@@ -22,7 +22,7 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from koe.device import resolve_precision
+from koe.device import is_out_of_memory, resolve_precision
 from koe.errors import KoeError
 from koe.parallel import thread_pool
 from koe.randomness import seed_for
@@ -34,11 +34,6 @@ from koe.training.session import Session
 
 Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
-
-_OUT_OF_MEMORY = (
-    "DefaultCPUAllocator", "not enough memory",  # main memory: on Linux and macOS, on Windows
-    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",  # a GPU's memory, outside PyTorch's own allocator
-)
 
 
 class Sound(NamedTuple):
@@ -299,10 +294,3 @@ def _explaining_out_of_memory(task: Task[Any, Any], step: int, in_validation: bo
         reason = str(error).partition("\n")[0]
         raise KoeError(f"{task.name} training ran out of memory at step {step}, {where}. Lower {lower} "
                        f"({reason})") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the memory of a GPU or the main memory was full."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -31,6 +31,7 @@ _AGAIN = "copy the vocoder's folder again, or train it again (dvc repro finetune
 _NO_VOCODER = "expected the folder of a trained vocoder (dvc repro finetune_vocoder makes models/vocoder)"
 _OTHER_VERSION = ("it is damaged, or its parameters are of another version of Koe: train the vocoder again, or use the "
                   "code of its revision")
+FILES = (GENERATOR, DISCRIMINATORS, CARD)  # that `save_vocoder` writes
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from koe.audio.params import MelParams
+from koe.destinations import filling
 from koe.errors import KoeError, StoreError
-from koe.files import read_json, reason, replacing, require_regular, shortened, understood, write_json
+from koe.files import read_json, reason, require_regular, shortened, understood, write_json
 from koe.params.section import all_contradictions
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.hifigan import Generator
@@ -27,6 +28,7 @@ from koe.vocoder.params import HiFiGANParams, VocoderParams
 from koe.weights import Network, built, require_finite, require_fit
 
 _FLOOR = 1e-5  # at which the public code clips mel magnitudes
+_CONFIG = "config.json"
 _MEAN = "mel_mean"  # the one tensor that published generators do not have
 _PARALLEL = "module."  # before all names in checkpoints of nn.DataParallel
 
@@ -84,30 +86,41 @@ def import_hifigan(generator: Path, config: Path, discriminators: Path | None = 
     return VocoderModel(network, discriminator_network, params, mel, steps, provenance("hifi-gan", generator, values))
 
 
-def export_hifigan(model: VocoderModel, folder: Path) -> list[Path]:
-    """Writes `g_XXXXXXXX`, config.json and, if there are discriminators, `do_XXXXXXXX`; returns their paths.
+def export_hifigan(model: VocoderModel, folder: Path, overwrite: bool = False) -> list[Path]:
+    """Writes `g_XXXXXXXX`, config.json and, if it can be, `do_XXXXXXXX`, all or none; returns their paths.
 
-    The optimizers in `do_XXXXXXXX` are new ones. `caveats` lists what the public code would do otherwise.
-    Raises KoeError if the model is not a HiFi-GAN.
+    `do_XXXXXXXX` is for a model whose discriminators are those of the public code: of periods and of scales. Its
+    optimizers are new ones. `caveats` lists what is left out, and what the public code would do otherwise. Raises
+    KoeError before anything is written if the model is not a HiFi-GAN, or if one of the files may not be written
+    (koe.destinations).
     """
     if not isinstance(model.generator, Generator):
-        raise KoeError(f"this vocoder is of model {model.params.model}; the public implementation has hifigan alone")
-    config, generator = folder / "config.json", folder / f"g_{model.steps:08d}"
-    written = [generator, config]
-    _save(generator, {"generator": published_state(model.generator)})
-    if model.discriminators is not None:
-        discriminators = model.discriminators
-        written.append(folder / f"do_{model.steps:08d}")
-        _save(written[-1], {
+        raise KoeError(f"this vocoder is of model {model.params.model}; the public implementation has hifigan alone "
+                       "(koe export-onnx exports vocoders of every model)")
+    files: dict[str, dict[str, Any]] = {
+        f"g_{model.steps:08d}": {"generator": published_state(model.generator)},
+    }
+    if (discriminators := _public_discriminators(model)) is not None:
+        files[f"do_{model.steps:08d}"] = {
             "mpd": published_names(discriminators.mpd.state_dict()),
             "msd": published_names(discriminators.msd.state_dict()),
             "optim_g": _new_optimizer(model.generator.parameters(), model.params),
             "optim_d": _new_optimizer(
                 [*discriminators.msd.parameters(), *discriminators.mpd.parameters()], model.params),
             "steps": model.steps, "epoch": 0,
-        })
-    write_json(config, _config_of(model))
-    return written
+        }
+    generator, *further = files
+    with filling(folder, [f"g_{model.steps:08d}", f"do_{model.steps:08d}", _CONFIG], overwrite=overwrite) as temporary:
+        for name, value in files.items():
+            torch.save(value, temporary / name)
+        write_json(temporary / _CONFIG, _config_of(model))
+    return [folder / name for name in (generator, _CONFIG, *further)]
+
+
+def _public_discriminators(model: VocoderModel) -> Discriminators | None:
+    """The model's discriminators, if there are both of the kinds that the public format holds."""
+    params = model.params.discriminators
+    return model.discriminators if params.periods and params.scales else None
 
 
 def caveats(model: VocoderModel) -> list[str]:
@@ -124,8 +137,15 @@ def caveats(model: VocoderModel) -> list[str]:
     if model.mel.floor != _FLOOR:
         lines.append(f"the public code clips magnitudes at {_FLOOR:g}; this model was trained on mels clipped at "
                      f"{model.mel.floor:g}")
-    fixed = VocoderParams.model_validate(PUBLISHED).discriminators
-    if model.discriminators is not None and model.params.discriminators != fixed:
+    fixed, own = VocoderParams.model_validate(PUBLISHED).discriminators, model.params.discriminators
+    if model.discriminators is not None and _public_discriminators(model) is None:
+        lines.append("no do_XXXXXXXX was written, which holds discriminators of periods and of scales: this model does "
+                     "not have both; the generator is complete, and training goes on with new discriminators")
+    elif model.discriminators is not None and own.spectra:
+        lines.append("the discriminators of spectra were left out, which the public code does not have")
+    unchangeable = {"periods", "period_channels", "scales", "scale_channels"}
+    if _public_discriminators(model) is not None and (
+            own.model_dump(include=unchangeable) != fixed.model_dump(include=unchangeable)):
         lines.append("the public code's discriminators have fixed sizes, and these differ from them")
     return lines
 
@@ -312,9 +332,3 @@ def _new_optimizer(parameters: Iterable[nn.Parameter], params: VocoderParams) ->
     for group in optimizer.param_groups:
         group["initial_lr"] = rate  # which its scheduler needs in a run that continues
     return optimizer.state_dict()
-
-
-def _save(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        torch.save(value, temporary)

@@ -2,7 +2,8 @@
 
 A piece is computed with as many frames before and after it as it depends on, and these are cut off again. At the very
 beginning there is nothing before it, as in a whole utterance, and after the end comes the silence that
-`koe.vocoder.synthesis`, which uses this for long utterances, puts there too. It also serves mels that still arrive.
+`koe.vocoder.synthesis`, which uses this for long utterances, puts there too, or nothing. It also serves mels that still
+arrive.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,11 +37,13 @@ def silent_chunk(mel_params: MelParams, frames: int, takes_f0: bool) -> Chunk:
 
 
 def stream(
-    network: VocoderNetwork, chunks: Iterable[Chunk], mel_params: MelParams, device: torch.device
+    network: VocoderNetwork, chunks: Iterable[Chunk], mel_params: MelParams, device: torch.device,
+    ends_in_silence: bool = True,
 ) -> Iterator[np.ndarray]:
     """Synthesises an utterance while it arrives: chunks of any sizes in, float32 waveforms (samples,) out.
 
-    Together the waveforms are what `koe.vocoder.synthesis.NeuralVocoder.synthesize` makes of the whole, to rounding.
+    Together the waveforms are what `koe.vocoder.synthesis.NeuralVocoder.synthesize` makes of the whole, to rounding; if
+    the utterance does not end in silence, what the network makes of it alone.
     Each is returned as soon as the `network.context_frames()` frames after it have arrived, so there are as many as
     chunks, or fewer. `network` is on `device`, in evaluation mode. For networks that take F0 each chunk carries its
     part of one source of the whole utterance.
@@ -49,12 +52,15 @@ def stream(
     mel: np.ndarray = np.empty((0, mel_params.n_mels), np.float32)
     source = np.empty((0, 2), np.float32) if network.takes_f0 else None
     done = 0  # frames at the beginning of `mel` that are context only
-    for next_mel, next_source in chain(chunks, [silent_chunk(mel_params, context, network.takes_f0)]):
+    tail = context if ends_in_silence else 0
+    last = silent_chunk(mel_params, tail, network.takes_f0)
+    for chunk in chain(chunks, [last]):
+        next_mel, next_source = chunk
         mel = np.concatenate([mel, next_mel], dtype=np.float32)
         if source is not None:
             assert next_source is not None and len(next_source) == len(next_mel) * mel_params.hop_length
             source = np.concatenate([source, next_source])
-        ready = len(mel) - context  # frames whose context is complete
+        ready = len(mel) - (tail if chunk is last else context)  # frames whose context is complete
         if ready <= done:
             continue
         wave = _synthesize(network, mel, source, device)

@@ -59,9 +59,7 @@ class NeuralVocoder:
         off again, so the lengths of the others in its batch change nothing (lesson 31). Long ones are synthesised piece
         by piece. Raises KoeError if the network takes F0 and there is none.
         """
-        if self._network.takes_f0 and f0s is None:
-            raise KoeError(f"vocoder {self.name} takes mel and F0, and F0 is missing; give f0s, in Hz, 0 where "
-                           "unvoiced")
+        self._require_f0(f0s)
         inputs = [self._input(mel, None if f0s is None else f0s[index]) for index, mel in enumerate(mels)]
         waves: dict[int, np.ndarray] = {}
         for group in groups_by_length([len(mel) for mel in mels]):
@@ -73,6 +71,22 @@ class NeuralVocoder:
                 else:
                     waves |= zip(group, self._together(chosen), strict=True)
         return [waves[index] for index in range(len(mels))]
+
+    def synthesize_alone(self, mel: np.ndarray, f0: np.ndarray | None = None) -> np.ndarray:
+        """As `synthesize`, of one mel with nothing after it: what the network itself makes of it, to rounding.
+
+        To compare with other programs. The last `context_frames` differ from `synthesize`, which needs the silence to
+        compute mels of different lengths together.
+        """
+        self._require_f0(f0)
+        features, source = self._input(mel, f0)
+        with mixed_precision(self._precision, self._device):
+            return self._in_pieces(features, source, ends_in_silence=False)
+
+    def _require_f0(self, f0s: object) -> None:
+        if self._network.takes_f0 and f0s is None:
+            raise KoeError(f"vocoder {self.name} takes mel and F0, and F0 is missing; give f0s, in Hz, 0 where "
+                           "unvoiced")
 
     def _input(self, mel: np.ndarray, f0: np.ndarray | None) -> Chunk:
         """The network's input. The same F0 gives the same source, whatever else is synthesised."""
@@ -102,6 +116,6 @@ class NeuralVocoder:
             row[: len(array)] = array
         return torch.from_numpy(batch).to(self._device)
 
-    def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+    def _in_pieces(self, mel: np.ndarray, source: np.ndarray | None, ends_in_silence: bool = True) -> np.ndarray:
         chunks = chunks_of(mel, source, self._mel_params.hop_length)
-        return np.concatenate(list(stream(self._network, chunks, self._mel_params, self._device)))
+        return np.concatenate(list(stream(self._network, chunks, self._mel_params, self._device, ends_in_silence)))

@@ -5,27 +5,34 @@ from pathlib import Path
 import numpy as np
 
 from koe.arrays import read_array
-from koe.audio.files import write_audio
+from koe.audio.files import require_suffix, write_audio
+from koe.destinations import Guard
+from koe.device import resolve_device
 from koe.errors import KoeError
 from koe.vocoder.model_file import read_vocoder
-from koe.vocoder.registry import load_vocoder
+from koe.vocoder.synthesis import NeuralVocoder
 
 
-def vocode_file(mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, device: str = "auto") -> None:
-    """Synthesises the .npy file of a log-mel (frames, n_mels) with the vocoder in a folder.
+def vocode_file(
+    mel: Path, wav: Path, vocoder: Path, f0: Path | None = None, device: str = "auto", overwrite: bool = False
+) -> None:
+    """Synthesises the .npy file of a log-mel (frames, n_mels) with the vocoder in a folder, in float32.
 
-    `f0`: .npy of (frames,) in Hz, 0 = unvoiced, which some vocoders need. Raises KoeError naming the file if an array
-    has another shape or kind, or F0 is needed and not given.
+    The result is to be compared with other programs: it is what the network makes of this mel alone, with no silence
+    after it (`NeuralVocoder.synthesize_alone`); for a HiFi-GAN what the public generator makes, to rounding. `f0`: .npy
+    of (frames,) in Hz, 0 = unvoiced, which some vocoders need. Raises KoeError naming the file if `wav` cannot be
+    written there (koe.destinations), an array has another shape or kind, or F0 is needed and not given.
     """
+    require_suffix(wav)
+    Guard([mel, *([] if f0 is None else [f0])], overwrite).check(wav)
     model = read_vocoder(vocoder)
     array = read_mel(mel, model.mel.n_mels)
     if f0 is None and model.generator.takes_f0:
         raise KoeError(f"{vocoder} ({model.params.model}) takes mel and F0: give --f0, a .npy file of F0 in Hz, "
                        f"one for each of the {len(array)} frames, 0 where unvoiced")
-    f0s = None if f0 is None else [read_f0(f0, len(array))]
-    exact = load_vocoder(vocoder, model.mel, device=device, precision="float32")  # to compare with other programs
-    (wave,) = exact.synthesize([array], f0s)
-    write_audio(wav, wave, model.mel.sample_rate)
+    values = None if f0 is None else read_f0(f0, len(array))
+    exact = NeuralVocoder(model.params.model, model.generator, model.mel, resolve_device(device), "float32")
+    write_audio(wav, exact.synthesize_alone(array, values), model.mel.sample_rate)
 
 
 def read_mel(path: Path, n_mels: int) -> np.ndarray:

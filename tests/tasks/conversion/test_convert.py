@@ -1,11 +1,13 @@
 """Conversion of recordings: source, target, and speakers that the model was not trained on."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import as_loud_as_speech
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from koe.audio.files import read_audio, write_audio
 from koe.audio.grid import mel_contract
 from koe.cli import app
+from koe.corpus import extraction
 from koe.corpus.statistics import Normalization, Statistics
 from koe.errors import AudioError, KoeError
 from koe.names import Direction
@@ -146,17 +149,17 @@ def test_the_command_line_takes_names_or_recordings(make: Any, voice: Any, tmp_p
     models = str(make("encoder"))
     for name, f0 in (("in", 180.0), ("eve1", 240.0), ("eve2", 260.0)):
         write_audio(tmp_path / f"{name}.wav", voice(0.8, f0), RATE)
-    files = [str(tmp_path / f"{name}.wav") for name in ("in", "eve1", "eve2", "out")]
+    files = [str(tmp_path / f"{name}.wav") for name in ("in", "eve1", "eve2", "out", "other")]
     run = CliRunner().invoke
     for options in (["--to", "bob"], ["--to", files[1], "--to", files[2], "--from", "ann"]):
-        result = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, *options])
+        result = run(app, ["convert", files[0], files[3], "--overwrite", "--models", models, *GRIFFIN_LIM, *options])
         assert result.exit_code == 0, result.output
         wave, rate = read_audio(files[3])
         assert rate == RATE and np.abs(wave).max() > 0
-    failed = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, "--to", "nobody"])
+    failed = run(app, ["convert", files[0], files[4], "--models", models, *GRIFFIN_LIM, "--to", "nobody"])
     assert isinstance(failed.exception, KoeError) and "no speaker 'nobody'" in str(failed.exception)
     people = ["--to", files[1], "--to", "gone.wav"]
-    failed = run(app, ["convert", files[0], files[3], "--models", models, *GRIFFIN_LIM, *people])
+    failed = run(app, ["convert", files[0], files[4], "--models", models, *GRIFFIN_LIM, *people])
     assert "no such file: gone.wav" in str(failed.exception)
 
 
@@ -196,10 +199,146 @@ def test_files_convert_together_as_they_do_alone(
     assert [path for path, _ in results] == paths
     assert isinstance(results[1][1], AudioError) and "broken.wav" in str(results[1][1])
     for path in (paths[0], *paths[2:]):
-        convert_file(converter, path, tmp_path / "alone.wav", source, "bob")
+        convert_file(converter, path, tmp_path / "alone.wav", source, "bob", overwrite=True)
         together, alone = (read_audio(file)[0] for file in (tmp_path / "together" / path.name, tmp_path / "alone.wav"))
         assert len(together) == len(alone)
         assert np.allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["rec/a.wav", "rec/b.wav", "rec"], "none of the recordings can be converted"),
+    (["rec/a.wav", "rec/a.wav"], "input"), (["rec/a.wav", "rec/"], "input"),
+    (["rec/a.wav", "rec/b.wav"], "exists already"),
+    (["rec/a.wav", "rec/b.wav", "rec/c.wav"], "reads as a recording"), (["rec/a.wav", "out.mp3"], r"\.wav or \.flac"),
+    (["rec/a.wav", "results_v1.0"], r"results_v1\.0/"), (["rec/a.wav", "rec/a.wav/out"], "is a file"),
+    (["rec/a.wav", "x" * 252 + ".wav"], "too long"), (["gone.wav", "out.wav"], "no such file"),
+    (["rec/a.wav", "rec/b.wav", "--to", "rec/b.wav", "--overwrite"], "input"),
+])
+def test_destinations_are_judged_before_a_model_is_loaded(
+    voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_audio(f"rec/{name}.wav", voice(0.5), RATE)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.wav")}
+    result = CliRunner().invoke(app, ["convert", *arguments, "--models", "nowhere"])
+    assert isinstance(result.exception, KoeError) and re.search(message, str(result.exception))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_one_recording_may_go_into_a_folder_whose_name_has_a_dot(make: Any, voice: Any, tmp_path: Path) -> None:
+    models = make("none", DIRECTIONS[:1])
+    for name in ("a", "b", "x" * 240):
+        write_audio(tmp_path / f"{name}.flac", voice(0.5), RATE)
+    a, b, long = (str(tmp_path / f"{name}.flac") for name in ("a", "b", "x" * 240))
+    for recordings, folder in (([a], "one_v1.0/"), ([a, b, long], "several_v1.0")):
+        run("convert", *recordings, f"{tmp_path}/{folder}", "--models", str(models), *GRIFFIN_LIM)
+        assert len(list((tmp_path / folder).glob("*.wav"))) == len(recordings)
+    again = CliRunner().invoke(app, ["convert", a, b, f"{tmp_path}/one_v1.0", "--models", str(models), *GRIFFIN_LIM])
+    assert again.exit_code == 1 and "a.wav exists already" in again.output  # and b is converted all the same
+    assert (tmp_path / "one_v1.0" / "b.wav").is_file()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no codec"), AssertionError(), OSError("gone"), ZeroDivisionError()])
+def test_no_error_of_one_recording_loses_the_others(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    converter = load(make("none", DIRECTIONS[:1]))
+    paths = [tmp_path / f"{name}.wav" for name in ("one", "unreadable", "odd", "blocked", "last")]
+    for path, seconds in zip(paths, (0.5, 0.5, 0.9, 0.5, 0.5), strict=True):
+        write_audio(path, voice(seconds), RATE)
+    (tmp_path / "out" / "blocked.wav").mkdir(parents=True)
+    read, synthesize = module.read_channels, Silent.synthesize
+    usual, odd = (len(converter.convert(voice(seconds), RATE)) // 256 for seconds in (0.5, 0.9))
+    assert usual != odd
+
+    def failing_read(path: Path) -> Any:
+        if path.stem == "unreadable":
+            raise error
+        return read(path)
+
+    def failing_synthesis(self: Silent, mels: list[np.ndarray], f0s: Any = None) -> list[np.ndarray]:
+        if any(len(mel) == odd for mel in mels):
+            raise error
+        return synthesize(self, mels, f0s)
+
+    monkeypatch.setattr(module, "read_channels", failing_read)
+    monkeypatch.setattr(Silent, "synthesize", failing_synthesis)
+    results = dict(convert_files(converter, paths, tmp_path / "out"))
+    assert list(results) == paths
+    assert [isinstance(result, KoeError) for result in results.values()] == [False, True, True, True, False]
+    assert all(path.name in str(results[path]) for path in paths[1:4])
+    assert paths[0].is_file() and sorted(path.stem for path in (tmp_path / "out").glob("*.wav")) == [
+        "blocked", "last", "one"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_an_interruption_and_a_full_memory_end_the_batch(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Silent, "synthesize", fail)
+    write_audio(tmp_path / "a.wav", voice(0.5), RATE)
+    with pytest.raises(type(error)):
+        list(convert_files(load(make("none", DIRECTIONS[:1])), [tmp_path / "a.wav"], tmp_path / "out"))
+
+
+def spoken_for_long(voice: Any, path: Path, seconds: float) -> None:
+    """Stereo, at another rate than the model's, with pauses and a silent head and tail."""
+    rate, parts = 32000, []
+    while sum(map(len, parts)) < seconds * rate:
+        parts.append(voice(0.9, 120.0 + 10 * len(parts), rate, silence=0.15, seed=len(parts)))
+    wave = np.concatenate([np.zeros(rate // 2, np.float32), *parts, np.zeros(rate // 2, np.float32)])
+    soundfile.write(path, np.stack([wave, 0.5 * wave], axis=1), rate, subtype="PCM_16")
+
+
+@pytest.mark.parametrize("by, source", [("learned", "ann"), ("encoder", "ann"), ("encoder", None)])
+def test_a_long_recording_is_converted_in_stretches_as_it_is_as_a_whole(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, source: str | None
+) -> None:
+    converter = load(make(by, loudness_lufs=-23.0))
+    spoken_for_long(voice, tmp_path / "long.wav", 18.0)
+    convert_file(converter, tmp_path / "long.wav", tmp_path / "whole.wav", source, "bob")
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 8.0)
+    monkeypatch.setattr(module, "STRETCH_SECONDS", 5.0)
+    sizes: list[int] = []
+    features = Converter.features_of_speech
+
+    def counting(self: Converter, wave: np.ndarray, speaker: str | None = None) -> SpeechFeatures:
+        sizes.append(len(wave))
+        return features(self, wave, speaker)
+
+    monkeypatch.setattr(Converter, "features_of_speech", counting)
+    [(_, written)] = convert_files(converter, [tmp_path / "long.wav"], tmp_path / "out", source, "bob")
+    whole, pieces = (read_audio(path)[0] for path in (tmp_path / "whole.wav", written))
+    assert len(sizes) >= 4 and max(sizes) < 6.5 * RATE  # no stretch is longer than 5 s and what a pause takes
+    assert len(pieces) == pytest.approx(len(whole), rel=0.02)
+    assert np.abs(pieces).max() == pytest.approx(np.abs(whole).max(), rel=0.2)
+
+
+def test_a_long_whisper_is_converted_where_something_else_is_voiced(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 3.0)
+    monkeypatch.setattr(module, "STRETCH_SECONDS", 2.0)
+    converter = load(make("none", DIRECTIONS[:1]))
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
+    extract_f0 = extraction.extract_f0
+
+    def without_mistakes(wave: np.ndarray, *arguments: Any) -> np.ndarray:
+        whispered = np.count_nonzero(np.diff(np.signbit(wave))) > 0.3 * len(wave)
+        return extract_f0(wave, *arguments) * (not whispered)
+
+    monkeypatch.setattr(extraction, "extract_f0", without_mistakes)
+    write_audio(tmp_path / "noise.wav", noise, RATE)
+    with pytest.raises(AudioError, match=r"noise\.wav: no F0"):
+        convert_file(converter, tmp_path / "noise.wav", tmp_path / "out.wav")
+    assert not (tmp_path / "out.wav").exists()
+    write_audio(tmp_path / "both.wav", np.concatenate([voice(2.0), noise]), RATE)
+    convert_file(converter, tmp_path / "both.wav", tmp_path / "out.wav")
+    assert len(read_audio(tmp_path / "out.wav")[0]) > 3 * RATE
 
 
 def test_names_are_looked_at_before_any_file(make: Any, tmp_path: Path) -> None:
@@ -212,7 +351,8 @@ def test_the_command_line_adjusts(make: Any, voice: Any, tmp_path: Path) -> None
     write_audio(source, voice(1.5), RATE)
 
     def convert(*options: str) -> np.ndarray:
-        result = CliRunner().invoke(app, ["convert", source, out, "--models", models, *GRIFFIN_LIM, *options])
+        result = CliRunner().invoke(
+            app, ["convert", source, out, "--overwrite", "--models", models, *GRIFFIN_LIM, *options])
         assert result.exit_code == 0, result.output
         return read_audio(out)[0]
 
@@ -285,7 +425,7 @@ def test_a_model_exported_without_a_vocoder_speaks_with_another(make: Any, voice
     run("export-onnx", onnx, "--models", str(make("none", DIRECTIONS[:1])), *GRIFFIN_LIM)
     run("convert", source, out, "--onnx", onnx, *GRIFFIN_LIM)
     assert np.abs(read_audio(out)[0]).max() > 0
-    failed = CliRunner().invoke(app, ["convert", source, out, "--onnx", onnx])
+    failed = CliRunner().invoke(app, ["convert", source, out, "--onnx", onnx, "--overwrite"])
     assert "vocoder.json does not exist" in str(failed.exception)
 
 

@@ -1,28 +1,31 @@
 """Conversion with a trained model: one path for evaluation and `koe convert`.
 
 A ladder: `convert_features` → `convert_utterances` (features to waveforms) → `convert` (a waveform) → `convert_file` →
-`convert_files` (many, in groups), each a few lines over the ones before.
+`convert_files` (many, in groups), each a few lines over the ones before. Recordings longer than LONGEST_SECONDS are
+converted in stretches (koe.tasks.conversion.stretches).
 """
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from koe.audio.checks import SILENCE, naming
-from koe.audio.files import audio_info, read_channels, write_audio
+from koe.audio.checks import SILENCE, UNVOICED, naming
+from koe.audio.files import audio_info, read_channels, write_audio, writing_audio
 from koe.audio.grid import frame_count, frame_rate, mel_contract
+from koe.audio.mel import mel_and_energy
+from koe.audio.pitch import pitch_range
 from koe.audio.preparation import prepare
 from koe.audio.trim import find_cuts
 from koe.corpus.extraction import extract_features
-from koe.corpus.statistics import Statistics, statistics_of
-from koe.device import resolve_device
+from koe.corpus.statistics import NOTHING, statistics_of
+from koe.device import is_out_of_memory, resolve_device
 from koe.errors import AudioError, KoeError
 from koe.listeners.packaged import at_16_khz
 from koe.listeners.speaker import embed, enrol
@@ -31,12 +34,17 @@ from koe.store import compare_contracts
 from koe.tasks.conversion.data import SourceItem, source_item
 from koe.tasks.conversion.inference import BATCH_SIZE, NEUTRAL, Adjustment, Conversion, convert_items
 from koe.tasks.conversion.model_file import AcousticModel, load_acoustic
+from koe.tasks.conversion.outputs import output_file, outputs_in
+from koe.tasks.conversion.stretches import stretches, survey_recording
 from koe.tasks.conversion.windows import Windows, convert_in_windows
 from koe.vocoder.registry import Vocoder
 
 UNNAMED = "the speaker of recording"
 OVERLAP_SECONDS = 4.0  # a joint is searched in half of it, and speech has a pause about every two seconds
 GROUP_SECONDS = 300.0  # of speech that `convert_files` holds in memory: several batches, to sort by length
+LONGEST_SECONDS = 300.0  # of a recording that is converted as a whole
+STRETCH_SECONDS = 120.0  # of the stretches of a longer one: two batches of windows, in 0.4 GB
+FADE_SECONDS = 0.005  # at both ends of a converted stretch
 
 
 @dataclass(frozen=True)
@@ -138,22 +146,47 @@ class Converter:
         wave = prepared.wave
         cuts = find_cuts(wave, mel.sample_rate, preparation.trim)
         frames = frame_count(cuts.end - cuts.start, mel)
-        trimmed = wave[cuts.start : cuts.start + frames * mel.hop_length]
-        features = extract_features(trimmed, mel, preparation.pitch, speaker or "")
-        by_encoder = self.model.speakers.conditioning.by == "encoder"
-        embedding = embed(at_16_khz(trimmed, mel.sample_rate)) if by_encoder else None
-        return SpeechFeatures(features.mel, features.f0, features.energy, embedding, prepared.downmix.note)
+        features = self.features_of_speech(wave[cuts.start : cuts.start + frames * mel.hop_length], speaker)
+        return replace(features, note=prepared.downmix.note)
 
-    def with_speaker(self, speaker: str, utterances: Sequence[SpeechFeatures]) -> "Converter":
-        """A converter that also knows `speaker`, from utterances. Raises KoeError if the model takes no new ones."""
+    def features_of_speech(self, wave: np.ndarray, speaker: str | None = None) -> SpeechFeatures:
+        """The second half of `features`, from a prepared waveform, float32 (samples,), at the model's rate."""
+        preparation = self.model.preparation
+        features = extract_features(wave, preparation.mel, preparation.pitch, speaker or "")
+        return SpeechFeatures(features.mel, features.f0, features.energy, self._embedding(wave))
+
+    def features_of_whisper(self, wave: np.ndarray, speaker: str | None = None) -> SpeechFeatures:
+        """As `features_of_speech`, of a stretch in which no frame is voiced, in a recording that has voiced ones.
+
+        Its pitch, which is not heard but which the model takes, is the middle of the speaker's range: one frame has it,
+        and the pitch between voiced frames is interpolated.
+        """
+        preparation = self.model.preparation
+        with torch.inference_mode():
+            mel, energy = mel_and_energy(torch.from_numpy(wave), preparation.mel)
+        f0 = np.zeros(len(mel), np.float32)
+        f0[0] = math.sqrt(math.prod(pitch_range(preparation.pitch, speaker or "")))
+        return SpeechFeatures(mel.numpy(), f0, energy.numpy(), self._embedding(wave))
+
+    def _embedding(self, wave: np.ndarray) -> np.ndarray | None:
+        by_encoder = self.model.speakers.conditioning.by == "encoder"
+        return embed(at_16_khz(wave, self.sample_rate)) if by_encoder else None
+
+    def with_speaker(self, speaker: str, utterances: Iterable[SpeechFeatures]) -> "Converter":
+        """A converter that also knows `speaker`, from utterances, of which one at a time is held in memory.
+
+        Raises KoeError if the model takes no new speakers, or the utterances are silent.
+        """
         known = self.model.speakers
         known.require_encoder(speaker)
-        embeddings = [utterance.embedding for utterance in utterances if utterance.embedding is not None]
+        embeddings, statistics = [], NOTHING
+        for utterance in utterances:
+            statistics = statistics.merge(statistics_of(
+                utterance.mel, utterance.f0, utterance.energy, known.normalization.levels.outliers))
+            if utterance.embedding is not None:
+                embeddings.append(utterance.embedding)
         if not embeddings:
             raise KoeError(f"{speaker}: the recordings are silent to the speaker encoder")
-        statistics = reduce(Statistics.merge, (
-            statistics_of(utterance.mel, utterance.f0, utterance.energy, known.normalization.levels.outliers)
-            for utterance in utterances))
         model = replace(self.model, speakers=known.with_speaker(speaker, enrol(embeddings), statistics))
         return replace(self, model=model)
 
@@ -201,72 +234,189 @@ def features_of_file(converter: Converter, path: str | Path, speaker: str | None
     """
     with naming(path):
         features = converter.features(*read_channels(path), speaker)
-        for note in filter(None, (audio_info(path).note, features.note)):
-            print(f"{path}: {note}", file=sys.stderr)
+        _print_notes(path, features.note)
     return features
+
+
+def _print_notes(path: str | Path, note: str) -> None:
+    """What the user should know about a recording: of its file, and the note on its channels."""
+    for text in filter(None, (audio_info(path).note, note)):
+        print(f"{path}: {text}", file=sys.stderr)
+
+
+def is_long(path: str | Path) -> bool:
+    """Whether a recording is converted in stretches. Raises AudioError if it cannot be read."""
+    return audio_info(path).seconds > LONGEST_SECONDS
+
+
+def features_in_stretches(
+    converter: Converter, path: str | Path, speaker: str | None = None
+) -> Iterator[SpeechFeatures]:
+    """`features_of_file` in bounded memory: of all of the recording at once, or of stretches if it is long.
+
+    Raises AudioError naming the file, for stretches possibly at the end.
+    """
+    if not is_long(path):
+        yield features_of_file(converter, path, speaker)
+        return
+    preparation = converter.model.preparation
+    unit = preparation.mel.hop_length * converter.model.params.reduction.factor
+    voiced = False
+    with naming(path):
+        survey = survey_recording(Path(path), preparation, STRETCH_SECONDS, unit)
+        _print_notes(path, survey.downmix.note)
+        for wave in stretches(Path(path), preparation, survey):
+            try:
+                features = converter.features_of_speech(wave, speaker)
+                voiced = True
+            except AudioError as error:
+                if error.reason != UNVOICED:
+                    raise
+                features = converter.features_of_whisper(wave, speaker)
+            yield features
+        if not voiced:
+            raise AudioError(UNVOICED, f"no F0 in any of its stretches of {STRETCH_SECONDS:g} s")
 
 
 def convert_file(
     converter: Converter, path: str | Path, destination: str | Path, source: str | None = None,
-    target: str | None = None, adjustment: Adjustment = NEUTRAL,
+    target: str | None = None, adjustment: Adjustment = NEUTRAL, overwrite: bool = False,
+    protected: Collection[Path] = (),
 ) -> int:
-    """Converts one recording and writes it, 16 bit. Returns the number of samples that were clipped in writing."""
+    """Converts one recording and writes it, 16 bit. Returns the number of samples that were clipped in writing.
+
+    A recording of more than LONGEST_SECONDS is converted in stretches of STRETCH_SECONDS or so, cut in pauses, so that
+    memory does not grow with its length. Raises KoeError before any work if `destination` may not be written
+    (koe.destinations): if it is the recording itself or one of `protected`, or exists and `overwrite` is false.
+    """
+    path = Path(path)
+    destination = output_file(path, Path(destination), protected, overwrite)
     known_source, _ = converter.direction(source, target)
-    features = features_of_file(converter, path, known_source)
-    with naming(path):
-        [converted] = converter.convert_utterances([features], source, target, adjustment)
-    return write_audio(destination, converted, converter.sample_rate)
+    long = is_long(path)
+    if long and known_source is None:
+        converter, source = _introduced(converter, path)
+    expected = audio_info(path).seconds / adjustment.speed * converter.sample_rate
+    clipped = 0
+    with writing_audio(destination, converter.sample_rate, expected) as write:
+        for features in features_in_stretches(converter, path, known_source):
+            with _naming(path):
+                [wave] = converter.convert_utterances([features], source, target, adjustment)
+            clipped += write(_faded(wave, converter.sample_rate) if long else wave)
+    return clipped
+
+
+def _introduced(converter: Converter, path: Path) -> tuple[Converter, str]:
+    """The converter with a speaker whom a long recording introduces by its first stretch of speech, and the name."""
+    for features in features_in_stretches(converter, path):
+        if features.embedding is not None and np.count_nonzero(features.f0) > 1:
+            name = f"{UNNAMED} {path}"
+            return converter.with_speaker(name, [features]), name
+    raise _introduces_nobody(path)
+
+
+def _faded(wave: np.ndarray, rate: int) -> np.ndarray:
+    """A stretch that begins and ends at zero, so that nothing clicks where it meets the next one, in a pause."""
+    edge = min(len(wave) // 2, round(FADE_SECONDS * rate))
+    if edge == 0:
+        return wave
+    ramp = np.linspace(0, 1, edge, dtype=np.float32)
+    return np.concatenate([wave[:edge] * ramp, wave[edge:-edge], wave[-edge:] * ramp[::-1]])
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Within it an AudioError names the recording. Other errors, which are the model's, stay as they are."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(error.reason, f"{path}: {error.detail}") from error
 
 
 def convert_files(
     converter: Converter, paths: list[Path], folder: str | Path, source: str | None = None, target: str | None = None,
-    adjustment: Adjustment = NEUTRAL,
-) -> Iterator[tuple[Path, Path | AudioError]]:
+    adjustment: Adjustment = NEUTRAL, overwrite: bool = False, protected: Collection[Path] = (),
+) -> Iterator[tuple[Path, Path | KoeError]]:
     """Converts recordings into `folder` under their own names; yields each with the file written, or the error.
 
     Recordings are read ahead and converted in groups, of at most GROUP_SECONDS of speech and the recording that exceeds
-    it. Raises KoeError before the first if two of them have the same name, or for a speaker that is not known or
-    missing.
+    it; longer ones by themselves, as by `convert_file`. No error of one recording ends the others, whatever its kind:
+    it is yielded. What ends all is an interruption, and a model that runs out of memory. Raises KoeError before the
+    first if two of them have the same name, or for a speaker that is not known or missing.
     """
-    folder = Path(folder)
-    names = [path.stem for path in paths]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise KoeError(f"these names occur twice and would overwrite each other in {folder}: {', '.join(twice)}")
+    outputs = outputs_in(Path(folder), paths, protected, overwrite)
     known_source, _ = converter.direction(source, target)
-    for group in _in_groups(converter, paths, known_source):
+    for group in _in_groups(converter, outputs, known_source):
         features = {path: item for path, item in group.items() if isinstance(item, SpeechFeatures)}
-        waves = dict(zip(features, converter.convert_utterances(list(features.values()), source, target, adjustment),
-                         strict=True))
-        for path, item in group.items():
-            destination = folder / f"{path.stem}.wav"
-            if isinstance(item, AudioError):
-                yield path, item
+        results = group | _convert_group(converter, features, source, target, adjustment)
+        for path, result in results.items():
+            output = outputs[path]
+            if isinstance(output, KoeError) or isinstance(result, KoeError):
+                yield path, result if isinstance(result, KoeError) else output
                 continue
             try:
-                write_audio(destination, waves[path], converter.sample_rate)
-            except AudioError as error:
-                yield path, error
+                if isinstance(result, np.ndarray):
+                    write_audio(output, result, converter.sample_rate)
+                else:
+                    convert_file(converter, path, output, source, target, adjustment, overwrite, protected)
+            except Exception as error:
+                yield path, _error_of(path, error)
             else:
-                yield path, destination
+                yield path, output
+
+
+def _convert_group(
+    converter: Converter, features: Mapping[Path, SpeechFeatures], source: str | None, target: str | None,
+    adjustment: Adjustment,
+) -> dict[Path, np.ndarray | KoeError]:
+    """Waveforms of recordings, converted together; if that fails, each by itself, to find which one it is."""
+    try:
+        waves = converter.convert_utterances(list(features.values()), source, target, adjustment)
+    except Exception as error:
+        if len(features) == 1:
+            return {path: _error_of(path, error) for path in features}
+        if is_out_of_memory(error):
+            raise
+        alone = [_convert_group(converter, {path: item}, source, target, adjustment)
+                 for path, item in features.items()]
+        return {path: result for results in alone for path, result in results.items()}
+    return dict(zip(features, waves, strict=True))
+
+
+def _error_of(path: Path, error: Exception) -> KoeError:
+    """An error as that of one recording. One of the model's memory is raised: it would come again."""
+    if isinstance(error, KoeError):
+        return error
+    if is_out_of_memory(error):
+        raise error
+    named = KoeError(f"{path}: {type(error).__name__}: {error}")
+    named.__cause__ = error
+    return named
 
 
 def _in_groups(
-    converter: Converter, paths: list[Path], speaker: str | None
-) -> Iterator[dict[Path, SpeechFeatures | AudioError]]:
-    """Features of recordings, or what is wrong with them, in groups of about GROUP_SECONDS."""
-    group: dict[Path, SpeechFeatures | AudioError] = {}
+    converter: Converter, outputs: Mapping[Path, Path | KoeError], speaker: str | None
+) -> Iterator[dict[Path, SpeechFeatures | KoeError | None]]:
+    """Features of recordings, or what is wrong with them, in groups of about GROUP_SECONDS; None for a long one."""
+    group: dict[Path, SpeechFeatures | KoeError | None] = {}
     frames = 0
-    for path in paths:
+    for path, output in outputs.items():
+        if isinstance(output, KoeError):
+            group[path] = output
+            continue
         try:
-            group[path] = features = features_of_file(converter, path, speaker)
-            if speaker is None and features.embedding is None:
-                raise AudioError(SILENCE, f"{path}: silent to the speaker encoder, so there is no source speaker")
-            frames += len(features.mel)
-        except AudioError as error:
-            group[path] = error
+            group[path] = features = None if is_long(path) else features_of_file(converter, path, speaker)
+            if features is not None:
+                if speaker is None and features.embedding is None:
+                    raise _introduces_nobody(path)
+                frames += len(features.mel)
+        except Exception as error:  # of any class: decoders and readers raise many, and it is this file's
+            group[path] = _error_of(path, error)
         if frames >= GROUP_SECONDS * frame_rate(converter.model.preparation.mel):
             yield group
             group, frames = {}, 0
     if group:
         yield group
+
+
+def _introduces_nobody(path: Path) -> AudioError:
+    return AudioError(SILENCE, f"{path}: silent to the speaker encoder, so there is no source speaker")

@@ -31,6 +31,7 @@ _AGAIN = "copy the model's folder again, or train it again (dvc repro train_acou
 _NO_MODEL = "expected the folder of a trained model (dvc repro train_acoustic)"
 _OTHER_VERSION = ("it is damaged, or its parameters are of another version of Koe: train the model again, or use the "
                   "code of its revision")
+CARD_FILES = (_EMBEDDINGS, _CARD)  # that `save_card` writes
 
 
 @dataclass(frozen=True)
