@@ -176,4 +176,4 @@ def test_one_module_makes_threads() -> None:
     """Threads of others would compute on as many cores as PyTorch gives them at the moment (`thread_pool`)."""
     makers = {module for module in modules() for node in statements(tree_of(module))
               if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).endswith(("PoolExecutor", "Thread"))}
-    assert makers == {"koe.parallel"}
+    assert makers == {"koe.parallel", "koe.pipeline.parent"}  # whose thread waits and computes nothing

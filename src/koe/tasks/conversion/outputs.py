@@ -7,6 +7,7 @@ from koe.audio.checks import UNREADABLE
 from koe.audio.files import require_suffix
 from koe.destinations import Guard, check_distinct
 from koe.errors import AudioError, KoeError
+from koe.files import is_file, is_folder
 
 _SHOWN = 5  # errors of a batch in which nothing is left to do
 
