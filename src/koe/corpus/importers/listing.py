@@ -166,17 +166,20 @@ def find_lines(names: Iterable[str], recordings: Sequence[Recording]) -> dict[in
     recording takes none of several names that fit it equally well.
     """
     above = {path: path.absolute().parts for path in {recording.path.parent for recording in recordings}}
-    indices = [(form, _places(form(recording.sentence) for recording in recordings),
-                _places(form(recording.path.name) for recording in recordings)) for form in (_composed, _folded)]
+    own = [above[recording.path.parent] for recording in recordings]
+    indices = [(form, _places(form, [recording.sentence for recording in recordings], own),
+                _places(form, [recording.path.name for recording in recordings], own)) for form in (_composed, _folded)]
     claims: defaultdict[int, list[tuple[tuple[bool, int, int], str]]] = defaultdict(list)
     for name in names:
-        *folders, last = [name] if _composed(name) in indices[0][1] else name.replace("\\", "/").split("/")
+        *folders, last = [name] if ("", _composed(name)) in indices[0][1] else name.replace("\\", "/").split("/")
+        folders = [folder for folder in folders if folder.strip() not in ("", ".")]
         for rung, (form, index, spelling) in enumerate(
             (form, index, spelling) for form, sentences, files in indices
             for index, spelling in ((sentences, last), (files, last), (sentences, _without_suffix(last)))
         ):
-            places = [place for place in index.get(form(spelling), ())
-                      if not folders or _ends_with(above[recordings[place].path.parent], folders, form)]
+            wanted = list(map(form, folders))
+            places = [place for place in index.get((wanted[-1] if wanted else "", form(spelling)), ())
+                      if len(wanted) < 2 or list(map(form, own[place][-len(wanted):])) == wanted]
             if len({recordings[place].sentence for place in places}) == 1:
                 for place in places:
                     claims[place].append(((form is _folded, -len(folders), rung), name))
@@ -191,10 +194,14 @@ def find_lines(names: Iterable[str], recordings: Sequence[Recording]) -> dict[in
     return chosen
 
 
-def _places(keys: Iterable[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
+def _places(
+    form: Callable[[str], str], names: Sequence[str], own: Sequence[Sequence[str]]
+) -> dict[tuple[str, str], list[int]]:
+    """The places of each name, in one form, by the last of its own folders and the name, and by "" and the name."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, (name, folders) in enumerate(zip(names, own, strict=True)):
+        for folder in ("", folders[-1]):
+            places.setdefault((form(folder), form(name)), []).append(place)
     return places
 
 
@@ -209,12 +216,6 @@ def _folded(name: str) -> str:
 def _without_suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     return stem if f"{dot}{suffix}".rstrip().lower() in SUFFIXES else name
-
-
-def _ends_with(parts: Sequence[str], folders: Sequence[str], form: Callable[[str], str]) -> bool:
-    """Whether the last parts of a path are these folders; `.` and empty ones do not count."""
-    wanted = [form(folder) for folder in folders if folder.strip() not in ("", ".")]
-    return not wanted or list(map(form, parts[-len(wanted):])) == wanted
 
 
 def unused_note(path: Path, names: Iterable[str], lines: Mapping[int, str]) -> list[str]:
