@@ -170,7 +170,7 @@ def parse_json(text: str) -> Any:
     if not text.strip():
         raise ValueError("it is empty")
     try:
-        checks = {"parse_int": _whole, "parse_float": _finite} if _EXTREME.search(text) else {}  # they are slow
+        checks: Any = {"parse_int": _whole, "parse_float": _finite} if _EXTREME.search(text) else {}  # they are slow
         value = json.loads(text, parse_constant=_refused, **checks)
         if _SURROGATE.search(text):  # halves of a pair can be neither printed nor written
             json.dumps(value, ensure_ascii=False).encode()
@@ -226,8 +226,8 @@ def fields_of(error: ValidationError) -> str:
 
 def shortened(names: Iterable[object], between: str = ", ", listed: int = LISTED) -> str:
     """The first of a list of names, each cut to a line, and the number of the rest."""
-    names = [text if len(text) <= 120 else f"{text[:119]}…" for text in map(str, names)]
-    return between.join(names[:listed]) + (f"{between}and {len(names) - listed} more" if len(names) > listed else "")
+    texts = [text if len(text) <= 120 else f"{text[:119]}…" for text in map(str, names)]
+    return between.join(texts[:listed]) + (f"{between}and {len(texts) - listed} more" if len(texts) > listed else "")
 
 
 def kind_of(value: object) -> str:

@@ -30,7 +30,7 @@ class Loader(yaml.SafeLoader):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
-            value = super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            value = super().construct_object(node, deep)
             if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
                 raise ValueError(f"larger than {LARGEST_WHOLE}")
             return value

@@ -95,7 +95,7 @@ def _checksum(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> int:
     total = zlib.crc32(json.dumps(rest).encode())
     for name, tensor in sorted(tensors.items()):
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return total
 
 

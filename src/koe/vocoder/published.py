@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -227,7 +227,7 @@ def part_of(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, T
     return dict(state)
 
 
-def _is_state(value: Any) -> bool:
+def _is_state(value: Any) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(value, Mapping) and bool(value) and all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
 
