@@ -128,10 +128,10 @@ def _malformed_wavs() -> Iterator[tuple[str, bytes]]:
     yield "wav-two-data.wav", _wav(header, _chunk(b"data", audio), _chunk(b"data", audio))
     yield "wav-long-list.wav", _wav(header, b"LIST" + struct.pack("<I", 0xFFFFFFF0), _chunk(b"data", audio))
     yield "wav-many-chunks.wav", _wav(header, _chunk(b"junk", b"") * 20000, _chunk(b"data", audio))
-    for value in (np.nan, np.inf, 1e30, -2.0):
+    for sample in (np.nan, np.inf, 1e30, -2.0):
         content = io.BytesIO()
-        soundfile.write(content, np.full(800, value, np.float32), RATE, format="WAV", subtype="FLOAT")
-        yield f"wav-of-{value}.wav", content.getvalue()
+        soundfile.write(content, np.full(800, sample, np.float32), RATE, format="WAV", subtype="FLOAT")
+        yield f"wav-of-{sample}.wav", content.getvalue()
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
