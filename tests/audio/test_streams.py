@@ -9,7 +9,7 @@ import soundfile
 
 from koe.audio.files import audio_info, blocks, read_channels
 from koe.audio.signatures import mpeg_frame
-from koe.audio.streams import CHANGED, COUNTED, CUT, JOINED, NO_LAST_PAGE, _crc_16
+from koe.audio.streams import CHANGED, COUNTED, CUT, JOINED, NO_LAST_PAGE, UNCOUNTED, _crc_16
 from koe.errors import AudioError
 
 RATE = 22050
@@ -73,7 +73,8 @@ def test_what_is_shorter_than_a_plausible_promise_is_truncated(voice, tmp_path: 
 
 @pytest.mark.parametrize(("name", "place", "unknown"), [
     ("a.aiff", b"SSND", struct.pack(">I", 0)), ("a.aiff", b"SSND", struct.pack(">I", 0x7FFFF000)),
-    ("a.au", b".snd\0\0\0\x18", b"\xff" * 4), ("a.caf", b"data", b"\xff" * 8)])
+    ("a.au", b".snd\0\0\0\x18", b"\xff" * 4), ("a.au", b".snd\0\0\0\x18", bytes(4)), ("a.caf", b"data", b"\xff" * 8),
+    ("a.caf", b"data", b"\x7f" + b"\xff" * 7)])
 def test_relatives_of_wav_of_unknown_length(voice, tmp_path: Path, name: str, place: bytes, unknown: bytes) -> None:
     path = tmp_path / name
     content = bytearray(_written(path, voice(0.5), subtype="PCM_16"))
@@ -82,6 +83,14 @@ def test_relatives_of_wav_of_unknown_length(voice, tmp_path: Path, name: str, pl
     content[at:at + len(unknown)] = unknown
     path.write_bytes(content)
     np.testing.assert_array_equal(read_channels(path)[0], expected)
+
+
+def test_what_follows_the_audio_and_is_not_counted_is_told(voice, tmp_path: Path) -> None:
+    path, wave = tmp_path / "a.wav", voice(0.3)
+    content = _written(path, wave)
+    for rest, note in ((b"LIST\x04\0\0\0INFO", ""), (b"\0", ""), (b"\1" * 4000, UNCOUNTED)):
+        path.write_bytes(content + rest)
+        assert (len(read_channels(path)[0]), audio_info(path).note) == (len(wave), note)
 
 
 def test_an_empty_wav_with_chunks_behind_its_data_is_empty(tmp_path: Path) -> None:

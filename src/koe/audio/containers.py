@@ -29,6 +29,8 @@ def header(path: Path) -> dict[str, Any]:
     with _opened(path) as container:
         stream = container.streams.audio[0]
         name, codec = container.format.name, stream.codec_context
+        if codec is None:
+            raise AudioError(UNREADABLE, f"{path}: FFmpeg has no decoder for the audio in it")
         samples = round(_seconds(container, stream) * stream.rate)
         if samples <= 0:
             raise AudioError(ZERO_SAMPLES, f"{path}: holds no samples")

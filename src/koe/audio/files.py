@@ -277,7 +277,7 @@ class _Md5:
         stored = np.ascontiguousarray(samples if wide == 16 else samples >> 32 - self._bits)
         if width != wide // 8:
             stored = np.ascontiguousarray(stored.view(np.uint8).reshape(*stored.shape, wide // 8)[..., :width])
-        self._digest.update(stored)
+        self._digest.update(stored.data)
         return samples.astype(np.float32) / np.float32(1 << wide - 1)
 
     def finish(self) -> None:

@@ -26,9 +26,11 @@ COUNTED = "its header does not state its length, so it was read to its end"  # n
 JOINED = "several streams are joined in it, and all were read"
 NO_LAST_PAGE = "no page is marked as its last, so nothing shows that it is complete"
 CUT = "it ends inside a frame"
+UNCOUNTED = "bytes follow its audio that its header does not count, and were left out"
 CHANGED = "its checksum does not fit: bytes were damaged or changed after encoding"
 
 _BEGINNINGS = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b"riff", b".snd", b"dns.", b"NIST", b"Crea"}
+_FEW_BYTES = 64  # padding, or less than a millisecond
 _NEAR = 1 << 16  # bytes: placeholders are a power of two, some less a header or rounded to a block
 
 
@@ -134,6 +136,8 @@ def structure_of(path: Path) -> Structure:
                 file.seek(size - max(0, held - promised) if promised else size)
                 following = file.read(16).lstrip(b"\0")
                 _check_alone(path, [following[:4]] if following.startswith(magic) else [])
+                if magic == b".snd" and promised == 0 < held:
+                    return Structure((Part(head[:8] + b"\xff" * 4, 12, size),), note=COUNTED)
                 return Structure(any_codec=True)
     return Structure()
 
@@ -173,9 +177,10 @@ def _wav(path: Path, file: io.BufferedReader, size: int, order: str) -> Structur
         elif name == b"data":
             promised = long_data if long_data is not None and length == 0xFFFFFFFF else length
             if 0 < promised <= size - at or (promised == 0 and _are_chunks(file, at, size, f"{order}4sI")):
-                _check_alone(path, (name for name, _, _ in _chunks(file, at + promised + promised % 2, size,
-                                                                   f"{order}4sI")))
-                return Structure(any_codec=True)
+                end = at + promised + promised % 2
+                _check_alone(path, (name for name, _, _ in _chunks(file, end, size, f"{order}4sI")))
+                uncounted = size - end > _FEW_BYTES and not _are_chunks(file, end, size, f"{order}4sI")
+                return Structure(any_codec=True, note=UNCOUNTED if uncounted else "")
             _check_length(path, promised, size - at)
             return Structure((_wav_part(description, at, size, order),), note=COUNTED)
     return Structure()
@@ -209,6 +214,8 @@ def _chunks(
         if not all(32 <= letter < 127 for letter in name):
             return
         yield name, at + width, length
+        if length < 0:
+            return
         at += width + length
         at += -at % even
 
@@ -243,11 +250,15 @@ def _caf(path: Path, file: io.BufferedReader, size: int) -> Structure:
     """CAF: a length of -1 is its own way to say that the audio goes on to the end."""
     chunks = _chunks(file, 8, size, ">4sq", 1)
     for name, at, length in chunks:
-        if name == b"data" and length >= 0:
-            _check_length(path, length, size - at)
-            _check_alone(path, (name for name, _, _ in chunks))
-        elif name == b"data":
+        if name != b"data":
+            continue
+        if length < 0:
             break
+        _check_length(path, length, size - at)
+        if length > size - at:
+            file.seek(0)
+            return Structure((Part(file.read(at - 8) + struct.pack(">q", size - at), at, size),), note=COUNTED)
+        _check_alone(path, (name for name, _, _ in chunks))
     return Structure(any_codec=True)
 
 
@@ -626,7 +637,7 @@ def _after_words(power: int) -> np.ndarray:
     if power:
         half = _after_words(power - 1)
         return half[half]
-    states = np.arange(1 << 16, dtype=np.uint16)
+    states: np.ndarray = np.arange(1 << 16, dtype=np.uint16)
     for _ in range(16):
         states = states >> 1 ^ np.where(states & 1, 0xA001, 0).astype(np.uint16)
     return states
