@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,12 +15,9 @@ from .conftest import Project, make_project
 pytestmark = pytest.mark.slow
 
 THREADS = 2  # sums split over threads differ from others in their last digits
-OPTIONS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "networks align, no parts": {
-        "align.method": "learned", "align.compare": "attention", "acoustic.training.replicas": 1,
-        "acoustic.conditioning.by": "encoder", "acoustic.conditioning.level": "utterance", "vocoder.model": "hifigan",
-    },
+OPTIONS = {  # what computes in more threads than the defaults: aligners' networks, an embedding of every utterance
+    "align.method": "learned", "align.compare": "dtw",
+    "acoustic.conditioning.by": "encoder", "acoustic.conditioning.level": "utterance",
 }
 
 
@@ -41,15 +37,14 @@ def hashes_after_a_run(project: Project, temporary: Path) -> dict[str, str]:
     """DVC's hash of every output of every stage, by stage and path."""
     temporary.mkdir(parents=True)
     project.environment |= {"OMP_NUM_THREADS": str(THREADS), "TMPDIR": str(temporary)}
-    project.run("dvc", "repro", seconds=900)
+    project.run("dvc", "repro", seconds=1800)
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
     return {f"{name}: {out['path']}": out["md5"] for name, stage in lock["stages"].items() for out in stage["outs"]}
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_two_runs_are_equal_to_the_bit_if_one_is_under_load(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_two_runs_are_equal_to_the_bit_if_one_is_under_load(tmp_path: Path) -> None:
     quiet = make_project(tmp_path / "quiet/project")
-    for name, value in options.items():
+    for name, value in OPTIONS.items():
         quiet.set(name, value)
     busy = Project(Path(shutil.copytree(quiet.folder, tmp_path / "under-load/project")))  # at the same commit
     expected = hashes_after_a_run(quiet, tmp_path / "quiet/temporary")
