@@ -13,6 +13,7 @@ Ends with a table: tried, survived, and each failure with the command that repea
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -175,6 +176,11 @@ def main() -> None:
     if "disk" in chosen:
         be_allowed_to_mount()
     folder.mkdir(parents=True, exist_ok=True)
+    claim = (folder / "claim").open("w")  # held until this process ends
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        parser.error(f"another campaign runs in {folder}; give this one a --project of its own")
     Reference(folder)
     for name in chosen:
         if options.only is not None:
