@@ -66,7 +66,7 @@ def check_distinct(paths: Collection[Path]) -> None:
     counts = Counter(_visible(str(path), folds) for path in paths)
     if twice := sorted({path.name for path in paths if counts[keys[path]] > 1}):
         raise KoeError(f"these names occur twice and would overwrite each other in {next(iter(paths)).parent}: "
-                       f"{', '.join(twice)}; convert them into different folders")
+                       f"{', '.join(twice)}; name different folders")
 
 
 @contextmanager
