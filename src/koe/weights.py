@@ -1,13 +1,14 @@
-"""Weights of networks as safetensors files, each with a checksum in the card beside it, and networks built of them.
+"""Weights of networks as safetensors files, the card beside them with the checksums of all, and networks built of them.
 
-A bit that flips in a file of weights changes every result a little and is noticed by nothing else. Folders that were
-written before cards had checksums are read without them.
+A bit that flips in a file of weights, or a digit of a card, changes every result a little and is noticed by nothing
+else. Folders that were written before cards had checksums are read without them.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,14 +17,31 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from koe.errors import StoreError
-from koe.files import reason, require_regular, shortened
+from koe.files import read_json, reason, require_regular, shortened, write_json
 
 Network = TypeVar("Network", bound=nn.Module)
+_DIGEST_BYTES = 16
 
 
-def checksums(folder: Path, files: Iterable[str]) -> dict[str, str]:
-    """Hashes of a model's files, for its card."""
-    return {file: _checksum(folder / file) for file in files}
+def write_card(path: Path, content: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Writes the card of a model: its content and the checksums of `files`, beside it, and of the content itself."""
+    card = {**content, "checksums": {file: _checksum(path.parent / file) for file in files}}
+    card["checksums"][path.name] = _checksum_of_card(card, path.name)
+    write_json(path, card)
+
+
+def read_card(path: Path, no_model: str, again: str) -> dict[str, Any]:
+    """The content of a card.
+
+    Raises StoreError naming the file as `read_json` does, with the advice `no_model`; with the advice `again` if it is
+    not what was written.
+    """
+    card = read_json(path, no_model)
+    sums = card.get("checksums")
+    if isinstance(sums, dict) and sums.get(path.name, found := _checksum_of_card(card, path.name)) != found:
+        raise StoreError(f"{path} is damaged, or was changed by hand: its checksum is {found}, and it says "
+                         f"{sums[path.name]}; {again}")
+    return card
 
 
 def require_checksum(path: Path, expected: Mapping[str, str], advice: str) -> None:
@@ -119,6 +137,12 @@ def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], pat
                          + shortened(lines, "\n  ", listed=20))
 
 
+def _checksum_of_card(card: Mapping[str, Any], name: str) -> str:
+    """The checksum of all that a card says but this."""
+    others = {**card, "checksums": {file: value for file, value in card["checksums"].items() if file != name}}
+    return hashlib.blake2b(json.dumps(others, sort_keys=True).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
 def _checksum(path: Path) -> str:
     with path.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).hexdigest()

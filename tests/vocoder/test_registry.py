@@ -2,12 +2,12 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.cards import change_card
 from support.parameters import project_values
 
 from koe.audio.grid import mel_contract
@@ -70,7 +70,7 @@ def test_cards_that_differ_in_what_is_not_chosen_read_the_same(
     other, = {"hifigan", "harmonic_noise"} - {model.params.model}
     assert other not in card["vocoder"]
     for unused in (sections[other], {"sizes": "of another version"}):
-        (folder / "vocoder.json").write_text(json.dumps(card | {"vocoder": {**card["vocoder"], other: unused}}))
+        change_card(folder / "vocoder.json", lambda card, unused=unused: card["vocoder"].update({other: unused}))
         again = read_vocoder(folder)
         assert again.params == model.params
         assert again.params.model_dump() == model.params.model_dump()
@@ -133,8 +133,6 @@ def test_damage_is_named(folder: Path, params: Params) -> None:
 
 @only_hifigan
 def test_weights_that_do_not_fit_the_card_are_named(folder: Path, params: Params) -> None:
-    card: dict[str, Any] = json.loads((folder / "vocoder.json").read_text())
-    card["vocoder"]["hifigan"]["upsample_channels"] = 32
-    (folder / "vocoder.json").write_text(json.dumps(card))
+    change_card(folder / "vocoder.json", lambda card: card["vocoder"]["hifigan"].update(upsample_channels=32))
     with pytest.raises(StoreError, match=r"(?s)generator\.safetensors does not fit vocoder\.hifigan in .*conv_pre"):
         load_vocoder(folder, params.mel)

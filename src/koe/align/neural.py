@@ -23,11 +23,11 @@ from koe.align.steps import StepReader
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
 from koe.errors import StoreError
-from koe.files import read_json, replacing, understood, write_json
+from koe.files import replacing, understood
 from koe.params.section import Card
 from koe.statistics import Moments
 from koe.store import compare_contracts
-from koe.weights import checksums, fitted, read_weights
+from koe.weights import fitted, read_card, read_weights, write_card
 
 Method = Literal["attention", "learned"]
 Network = AttentionTeacher | LearnedAligner
@@ -71,15 +71,14 @@ def save_aligner(
     """Writes a trained network with all that aligning needs into `folder`."""
     with replacing(folder / _WEIGHTS) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}, temporary)
-    write_json(folder / _CARD, {
+    write_card(folder / _CARD, {
         "method": method,
         "params": network.params.model_dump(mode="json"),
         "contract": mel_contract(mel_params),
         "factor": reader.factor,
         "speakers": {name: moments.to_json() for name, moments in sorted(reader.speakers.items())},
-        "checksums": checksums(folder, [_WEIGHTS]),
         "provenance": dict(provenance),
-    })
+    }, [_WEIGHTS])
 
 
 class _Card(Card):
@@ -93,7 +92,7 @@ class _Card(Card):
 def load_aligner(folder: Path, params: NetworkParams, mel_params: MelParams, factor: int) -> NeuralAligner:
     """Reads what `save_aligner` wrote. Raises StoreError if it is missing, damaged, or of other parameters."""
     with understood(folder / _CARD, _AGAIN):
-        card = _Card.model_validate(read_json(folder / _CARD, _AGAIN))
+        card = _Card.model_validate(read_card(folder / _CARD, _AGAIN, _AGAIN))
         compare_contracts(str(folder), card.contract, "the parameters", mel_contract(mel_params))
         speakers = {name: Moments.from_json(value, (mel_params.n_mels,)) for name, value in card.speakers.items()}
     if card.params != params.model_dump(mode="json") or card.factor != factor:

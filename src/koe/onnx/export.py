@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from koe.audio.grid import mel_contract
 from koe.destinations import filling
 from koe.errors import KoeError
-from koe.files import replacing, write_json
+from koe.files import replacing
 from koe.nn.layers import MaskedBatchNorm
 from koe.onnx.files import (
     ACOUSTIC,
@@ -40,7 +40,7 @@ from koe.tasks.conversion.nars2s import NARS2S, Control
 from koe.tasks.conversion.reduction import values_per_step
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE
 from koe.vocoder.model_file import VocoderModel, read_vocoder
-from koe.weights import checksums
+from koe.weights import write_card
 
 OPSET = 17
 _BATCH, _STEPS = 2, 21  # of the tensors to trace with; any sizes would do
@@ -98,13 +98,12 @@ def export_vocoder(folder: Path, model: VocoderModel) -> None:
     exported = network.exported(mel, torch.randn(_BATCH, _STEPS * model.mel.hop_length, 2))
     with _complex_as_pairs():
         _export(exported.module, [*exported.inputs.values()], [*exported.inputs], exported.outputs, folder / NETWORK)
-    write_json(folder / CARD, {
+    write_card(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
         "contract": mel_contract(model.mel),
         "context_frames": network.context_frames(),
-        "checksums": checksums(folder, [NETWORK]),
-    })
+    }, [NETWORK])
 
 
 def _export(

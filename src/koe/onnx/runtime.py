@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
 from koe.errors import StoreError
-from koe.files import read_json, understood
+from koe.files import understood
 from koe.onnx.files import (
     ACOUSTIC,
     CARD,
@@ -30,7 +30,7 @@ from koe.tasks.conversion.nars2s import NARS2S, Control, Prosody
 from koe.vocoder.model_file import VocoderCard
 from koe.vocoder.networks import network_class
 from koe.vocoder.synthesis import NeuralVocoder
-from koe.weights import require_checksum
+from koe.weights import read_card, require_checksum
 
 CPU = torch.device("cpu")
 _AGAIN = "export the model again (koe export-onnx)"
@@ -67,8 +67,8 @@ def load_vocoder(folder: str | Path) -> NeuralVocoder:
     """Reads the exported vocoder in `folder`. Raises as `load_acoustic` does."""
     path = Path(folder) / VOCODER
     with understood(path / CARD, _AGAIN):
-        card = ExportedCard.model_validate(read_json(
-            path / CARD, "export a vocoder (koe export-onnx), or name one (--vocoder)"))
+        card = ExportedCard.model_validate(read_card(
+            path / CARD, "export a vocoder (koe export-onnx), or name one (--vocoder)", _AGAIN))
     graph, params = Graph(path / NETWORK, card.checksums), card.vocoder
     network = network_class(params).computed_by(graph, params.network, card.mel, card.context_frames)
     return NeuralVocoder(params.model, network, card.mel, CPU)

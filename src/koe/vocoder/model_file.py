@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
-from koe.files import read_json, replacing, shortened, understood, write_json
+from koe.files import replacing, shortened, understood
 from koe.params.section import Card, all_contradictions
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_kind import VOCODER
@@ -24,7 +24,7 @@ from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
-from koe.weights import checksums, fitted, read_weights
+from koe.weights import fitted, read_card, read_weights, write_card
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
 _AGAIN = "copy the vocoder's folder again, or train it again (dvc repro finetune_vocoder)"
@@ -55,14 +55,13 @@ def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) ->
         (folder / DISCRIMINATORS).unlink(missing_ok=True)  # an earlier model's
     else:
         _save_weights(folder / DISCRIMINATORS, model.discriminators, half)
-    write_json(folder / CARD, {
+    write_card(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
         "contract": mel_contract(model.mel),
         "steps": model.steps,
-        "checksums": checksums(folder, files),
         "provenance": model.provenance,
-    })
+    }, files)
 
 
 class VocoderCard(Card):
@@ -90,7 +89,7 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
     """Reads a model, in float32. Raises StoreError naming the file that is missing, damaged or not as the card says."""
     folder = Path(folder)
     with understood(folder / CARD, _OTHER_VERSION):
-        card = TrainedCard.model_validate(read_json(folder / CARD, _NO_VOCODER))
+        card = TrainedCard.model_validate(read_card(folder / CARD, _NO_VOCODER, _AGAIN))
     sizes = f"vocoder.{card.vocoder.model} in {folder / CARD}"
     generator = fitted(lambda: make_network(card.vocoder, card.mel), _read_weights(folder / GENERATOR, card),
                        folder / GENERATOR, sizes, published_names)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.cards import change_card
 from support.small_training import EMBEDDINGS, make_task, small_params, weights
 
 from koe.errors import StoreError
@@ -41,9 +42,7 @@ def test_a_model_of_other_parameters_says_so(tmp_path: Path, values: dict[str, A
     task, folder = make_task(tmp_path, params), tmp_path / "model"
     preparation = Preparation(params.mel, params.resample, params.trim, params.speaker_pitch)
     save_acoustic(folder, AcousticModel(task.model, params.acoustic, task.reader.speakers, preparation, {}))
-    card = read_json(folder / "model.json")
-    card["acoustic"] |= {"hidden": 256}
-    write_json(folder / "model.json", card)
+    change_card(folder / "model.json", lambda card: card["acoustic"].update(hidden=256))
     with pytest.raises(StoreError, match=r"model\.json: acoustic\.hidden: .* parameters are of another version"):
         load_acoustic(folder)
 
@@ -65,10 +64,18 @@ def test_a_flipped_bit_is_noticed_and_a_folder_of_before_is_read(saved: Path, fi
     (saved / file).write_bytes(data)
     with pytest.raises(StoreError, match=rf"{file} is damaged: its checksum is .*copy the model's folder again"):
         load_acoustic(saved)
-    card = read_json(saved / "model.json")
-    assert card.pop("checksums").keys() == {"model.safetensors", "speakers.safetensors"}
-    write_json(saved / "model.json", card)
+    assert read_json(saved / "model.json")["checksums"].keys() == {
+        "model.safetensors", "speakers.safetensors", "model.json"}
+    change_card(saved / "model.json")
     load_acoustic(saved)
+
+
+def test_a_changed_digit_of_the_card_is_noticed(saved: Path) -> None:
+    card = read_json(saved / "model.json")
+    card["preparation"]["mel"]["fmin"] += 1
+    write_json(saved / "model.json", card)
+    with pytest.raises(StoreError, match=r"model\.json is damaged, or was changed by hand: .*copy the model's folder"):
+        load_acoustic(saved)
 
 
 def test_weights_that_are_not_numbers_are_the_models_fault(saved: Path) -> None:
@@ -76,9 +83,7 @@ def test_weights_that_are_not_numbers_are_the_models_fault(saved: Path) -> None:
     name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
     tensors[name].view(-1)[0] = torch.nan
     save_file(tensors, saved / "model.safetensors")
-    card = read_json(saved / "model.json")
-    del card["checksums"]
-    write_json(saved / "model.json", card)
+    change_card(saved / "model.json")
     with pytest.raises(StoreError, match=rf"model\.safetensors: {name} of .* NaN or infinity"):
         load_acoustic(saved)
 
@@ -88,18 +93,19 @@ def test_weights_that_are_not_numbers_are_the_models_fault(saved: Path) -> None:
 def test_every_entry_of_the_card_is_checked(saved: Path, entry: str, value: Any) -> None:
     if entry == "provenance" and isinstance(value, dict):
         pytest.skip("it may hold anything")
-    write_json(saved / "model.json", read_json(saved / "model.json") | {entry: value})
+    change_card(saved / "model.json", lambda card: card.update({entry: value}))
     with pytest.raises(StoreError, match=r"model\.json"):
         load_acoustic(saved)
 
 
 def test_statistics_of_another_number_of_bands_are_refused(saved: Path) -> None:
-    card = read_json(saved / "model.json")
-    card["speakers"]["statistics"]["target"]["mel"]["std"][0] = -1.0
-    write_json(saved / "model.json", card)
+    def std(card: dict[str, Any]) -> list[float]:
+        values: list[float] = card["speakers"]["statistics"]["target"]["mel"]["std"]
+        return values
+
+    change_card(saved / "model.json", lambda card: std(card).__setitem__(0, -1.0))
     with pytest.raises(StoreError, match=r"model\.json .*std not below 0"):
         load_acoustic(saved)
-    card["speakers"]["statistics"]["target"]["mel"]["std"].pop()
-    write_json(saved / "model.json", card)
+    change_card(saved / "model.json", lambda card: std(card).pop())
     with pytest.raises(StoreError, match=r"model\.json .*expected \(80,\)"):
         load_acoustic(saved)

@@ -126,7 +126,7 @@ def losses_with_prosody(task: AcousticTask, step: int, scale: float) -> dict[str
 
 @pytest.mark.parametrize("forced", [True, False])
 def test_lesson_29_teacher_forcing_is_a_parameter(tmp_path: Path, values: dict[str, Any], forced: bool) -> None:
-    values["acoustic"]["teacher_forcing"] |= {"start": forced, "end": forced}
+    values["acoustic"]["teacher_forcing"] |= {"start": float(forced), "end": float(forced)}
     params = small_params(values)
     losses = [losses_with_prosody(make_task(tmp_path, params), 1, scale)["mel"] for scale in (1, 3)]
     assert (losses[0] != losses[1]) is forced

@@ -18,13 +18,13 @@ from safetensors.torch import save_file
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams, ResampleParams, SpeakerPitch, TrimParams
 from koe.errors import StoreError
-from koe.files import read_json, replacing, shortened, understood, write_json
+from koe.files import replacing, shortened, understood
 from koe.params.section import Card, all_contradictions
 from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE, Speakers
-from koe.weights import checksums, fitted, read_weights
+from koe.weights import fitted, read_card, read_weights, write_card
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.safetensors"
 _AGAIN = "copy the model's folder again, or train it again (dvc repro train_acoustic)"
@@ -79,14 +79,13 @@ def save_card(folder: str | Path, model: AcousticModel, files: Iterable[str]) ->
         with replacing(folder / _EMBEDDINGS) as temporary:
             numpy_safetensors.save_file(dict(model.speakers.embeddings), temporary)
         files.append(_EMBEDDINGS)
-    write_json(folder / _CARD, {
+    write_card(folder / _CARD, {
         "acoustic": model.params.model_dump(mode="json"),
         "contract": mel_contract(model.preparation.mel),
         "preparation": model.preparation.to_json(),
         "speakers": model.speakers.to_json(),
-        "checksums": checksums(folder, files),
         "provenance": model.provenance,
-    })
+    }, files)
 
 
 class AcousticCard(Card):
@@ -120,7 +119,7 @@ def load_with(folder: str | Path, read_network: Callable[[AcousticCard, Speakers
     """Reads the card, and the network by `read_network`. Raises StoreError as `load_acoustic` does."""
     folder = Path(folder)
     with understood(folder / _CARD, _OTHER_VERSION):
-        card = AcousticCard.model_validate(read_json(folder / _CARD, _NO_MODEL))
+        card = AcousticCard.model_validate(read_card(folder / _CARD, _NO_MODEL, _AGAIN))
         embeddings = _read_embeddings(folder / _EMBEDDINGS, card.checksums)
         speakers = Speakers.from_json(card.speakers, embeddings, card.preparation.mel.n_mels)
     network = read_network(card, speakers)
