@@ -299,7 +299,7 @@ def test_g722_is_read_at_the_same_level(voice, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "codec", "rate"), [
     ("a.mov", "aac", 44100), ("a.mkv", "aac", 44100), ("a.mka", "flac", 22050), ("a.3gp", "aac", 16000),
-    ("a.ac3", "ac3", 48000), ("a.wv", "wavpack", 22050), ("a.tta", "tta", 22050), ("a.mp2", "mp2", 44100),
+    ("a.ac3", "ac3", 48000), ("a.wv", "wavpack", 22050), ("a.mp2", "mp2", 44100),
     ("a.oga", "flac", 16000), ("b.caf", "alac", 44100)])
 def test_formats_that_are_read_by_ffmpeg(voice, tmp_path: Path, name: str, codec: str, rate: int) -> None:
     """OGG with FLAC and CAF with what libsndfile lacks are left to FFmpeg by their codec, not by their suffix."""

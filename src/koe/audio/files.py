@@ -43,8 +43,7 @@ from koe.files import replacing
 
 CONTAINERS = frozenset({
     ".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".mka", ".webm", ".aac", ".ac3", ".eac3",
-    ".wma", ".wmv", ".asf", ".amr", ".awb", ".wv", ".ape", ".tta", ".mp2", ".spx", ".avi", ".flv", ".ts", ".mts",
-    ".mpg", ".mpeg", ".g722"})
+    ".wma", ".wmv", ".asf", ".amr", ".awb", ".wv", ".ape", ".mp2", ".spx", ".ts", ".mts", ".mpg", ".mpeg", ".g722"})
 SUFFIXES = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc",
     ".caf", ".au", ".snd", ".sph", ".nist", ".voc"}) | CONTAINERS

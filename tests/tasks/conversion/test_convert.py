@@ -454,3 +454,20 @@ def test_a_long_recording_is_spoken_in_pieces(
     [wave] = converter.convert_utterances([features], adjustment=Adjustment(speed=0.3))
     assert len(wave) > 2 * 256 * max(sizes)
     assert max(sizes) < 2000
+
+
+@pytest.mark.parametrize(("gain", "lines"), [(0.0, 2), (0.3, 0)])
+def test_a_result_far_quieter_than_its_recording_is_told(
+    make: Any, voice: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], gain: float, lines: int
+) -> None:
+    class Steady(Silent):
+        def synthesize(self, mels: list[np.ndarray], f0s: Any = None) -> list[np.ndarray]:
+            return [np.full(len(mel) * 256, gain, np.float32) for mel in mels]
+
+    converter = load(make("none", DIRECTIONS[:1]))
+    converter = replace(converter, vocoder=Steady(mel_contract(converter.model.preparation.mel)))
+    write_audio(tmp_path / "a.wav", voice(0.8), RATE)
+    convert_file(converter, tmp_path / "a.wav", tmp_path / "b.wav")
+    assert all(isinstance(result, Path) for _, result in convert_files(
+        converter, [tmp_path / "a.wav"], tmp_path / "out"))
+    assert capsys.readouterr().err.count("dB quieter than the recording") == lines

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from koe.audio.checks import SILENCE, UNVOICED, naming
+from koe.audio.checks import FLOOR_DB, SILENCE, UNVOICED, decibels, loudest, naming
 from koe.audio.files import audio_info, read_channels, write_audio, writing_audio
 from koe.audio.grid import frame_count, frame_rate, mel_contract
 from koe.audio.mel import mel_and_energy
@@ -45,6 +45,7 @@ GROUP_SECONDS = 300.0  # of speech that `convert_files` holds in memory: several
 LONGEST_SECONDS = 300.0  # of a recording that is converted as a whole
 STRETCH_SECONDS = 120.0  # of the stretches of a longer one: two batches of windows, in 0.4 GB
 FADE_SECONDS = 0.005  # at both ends of a converted stretch
+QUIETER_DB = 20.0  # a result that much below its recording is told; voices of one sentence differ by less
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class SpeechFeatures:
     energy: np.ndarray  # (frames,)
     embedding: np.ndarray | None = None  # (256,) of the speaker; None: for silence, or `conditioning.by` is not encoder
     note: str = ""  # what the user should know about the recording
+    level_db: float = FLOOR_DB  # loudest 50 ms of the prepared waveform
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ class Converter:
         """The second half of `features`, from a prepared waveform, float32 (samples,), at the model's rate."""
         preparation = self.model.preparation
         features = extract_features(wave, preparation.mel, preparation.pitch, speaker or "")
-        return SpeechFeatures(features.mel, features.f0, features.energy, self._embedding(wave))
+        return SpeechFeatures(features.mel, features.f0, features.energy, self._embedding(wave),
+                              level_db=self.level(wave))
 
     def features_of_whisper(self, wave: np.ndarray, speaker: str | None = None) -> SpeechFeatures:
         """As `features_of_speech`, of a stretch in which no frame is voiced, in a recording that has voiced ones.
@@ -166,11 +169,15 @@ class Converter:
             mel, energy = mel_and_energy(torch.from_numpy(wave), preparation.mel)
         f0 = np.zeros(len(mel), np.float32)
         f0[0] = math.sqrt(math.prod(pitch_range(preparation.pitch, speaker or "")))
-        return SpeechFeatures(mel.numpy(), f0, energy.numpy(), self._embedding(wave))
+        return SpeechFeatures(mel.numpy(), f0, energy.numpy(), self._embedding(wave), level_db=self.level(wave))
 
     def _embedding(self, wave: np.ndarray) -> np.ndarray | None:
         by_encoder = self.model.speakers.conditioning.by == "encoder"
         return embed(at_16_khz(wave, self.sample_rate)) if by_encoder else None
+
+    def level(self, wave: np.ndarray) -> float:
+        """The loudest 50 ms of a waveform, float (samples,) at the model's rate: dB of full scale."""
+        return decibels(loudest(wave, self.sample_rate))
 
     def with_speaker(self, speaker: str, utterances: Iterable[SpeechFeatures]) -> "Converter":
         """A converter that also knows `speaker`, from utterances, of which one at a time is held in memory.
@@ -244,6 +251,14 @@ def _print_notes(path: str | Path, note: str) -> None:
         print(f"{path}: {text}", file=sys.stderr)
 
 
+def _print_loss(path: str | Path, before_db: float, after_db: float, adjustment: Adjustment) -> None:
+    """A line on stderr if a result is far quieter than its recording, by their loudest 50 ms."""
+    loss = before_db - after_db + min(0.0, decibels(adjustment.energy))
+    if loss > QUIETER_DB:
+        print(f"{path}: the result is {loss:.0f} dB quieter than the recording; is it speech, and of the speaker that "
+              "the model knows as the source?", file=sys.stderr)
+
+
 def is_long(path: str | Path) -> bool:
     """Whether a recording is converted in stretches. Raises AudioError if it cannot be read."""
     return audio_info(path).seconds > LONGEST_SECONDS
@@ -296,12 +311,14 @@ def convert_file(
     if long and known_source is None:
         converter, source = _introduced(converter, path)
     expected = audio_info(path).seconds / adjustment.speed * converter.sample_rate
-    clipped = 0
+    clipped, before_db, after_db = 0, FLOOR_DB, FLOOR_DB
     with writing_audio(destination, converter.sample_rate, expected) as write:
         for features in features_in_stretches(converter, path, known_source):
             with _naming(path):
                 [wave] = converter.convert_utterances([features], source, target, adjustment)
+            before_db, after_db = max(before_db, features.level_db), max(after_db, converter.level(wave))
             clipped += write(_faded(wave, converter.sample_rate) if long else wave)
+    _print_loss(path, before_db, after_db, adjustment)
     return clipped
 
 
@@ -356,6 +373,7 @@ def convert_files(
             try:
                 if isinstance(result, np.ndarray):
                     write_audio(output, result, converter.sample_rate)
+                    _print_loss(path, features[path].level_db, converter.level(result), adjustment)
                 else:
                     convert_file(converter, path, output, source, target, adjustment, overwrite, protected)
             except Exception as error:
