@@ -30,6 +30,7 @@ from koe.experiments.trials import Objective, Points, Runner, Trial, TrialFailed
 from koe.files import read_json, understood, write_json
 from koe.params.reading import at, check
 from koe.pipeline.declaration import Pipeline, load_pipeline
+from koe.progress import progress_bar
 from koe.randomness import seed_for
 from koe.terminal import plain
 from koe.workspace import work_root
@@ -216,10 +217,10 @@ def _alone(sweep: Sweep) -> Iterator[None]:
 
 
 def _bar(sweep: Sweep, budget: Budget, ran: int) -> "tqdm[Any]":
-    """A progress bar of trials on a terminal; no output elsewhere."""
+    """Progress in trials."""
     size = sum(1 for _ in grid(sweep.space)) if sweep.method == "grid" else None
     total = min((count for count in (size, budget.trials) if count is not None), default=None)
-    return tqdm(total=total, initial=ran, desc=sweep.name, unit="trial", disable=None, dynamic_ncols=True)
+    return progress_bar(sweep.name, total, "trial", ran)
 
 
 def _next(sweep: Sweep, study: optuna.Study) -> optuna.Trial | None:

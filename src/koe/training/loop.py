@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from koe.device import is_out_of_memory, resolve_precision
 from koe.errors import KoeError
 from koe.parallel import thread_pool
+from koe.progress import progress_bar
 from koe.randomness import seed_for
 from koe.training.averaging import BestWeights, averaged_copy, update_average
 from koe.training.checkpoint import Stateful
@@ -186,7 +186,7 @@ def train(task: Task[Any, Any], session: Session) -> Outcome:
     session.note(task.notes)
     done = session.resume(state)
 
-    with task.resources(), _progress_bar(session.name, done, task.total_steps) as bar:
+    with task.resources(), progress_bar(session.name, task.total_steps, "step", done) as bar:
         for step, batch in _read_ahead(task, done + 1):
             with _explaining_out_of_memory(task, step):
                 losses = task.step(step, batch)
@@ -274,11 +274,6 @@ def _validations_since_best(task: Task[Any, Any], session: Session) -> int:
     """How many validations ago the best one was; of equal ones the first. 0: the newest is the best."""
     judged = session.series(task.judged_by)
     return len(judged) - 1 - judged.index(min(judged))
-
-
-def _progress_bar(name: str, done: int, total: int) -> Any:
-    """On a terminal: steps done, their rate, the time that is left, and losses."""
-    return tqdm(total=total, initial=done, desc=name, unit="step", disable=None, dynamic_ncols=True)
 
 
 @contextmanager
