@@ -27,7 +27,7 @@ class Project:
         }
         self.environment.pop("KOE_WORK", None)
 
-    def run(self, *command: str, check: bool = True, seconds: int = 300) -> str:
+    def run(self, *command: str, check: bool = True, seconds: int = 900) -> str:
         """Runs a command in the project and returns what it printed; a failure shows it."""
         result = subprocess.run(
             command, cwd=self.folder, env=self.environment, text=True, timeout=seconds, check=False,
