@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ settings.load_profile("koe")
 def pytest_configure(config: pytest.Config) -> None:
     """Processes share the cores out (`pytest -n`): two threads each would wait for each other.
 
-    They inherit this; in a process of its own a library has asked for its threads by now.
+    They inherit this; in a process of its own a library has asked for its threads by now. Ctrl-C, which a shell lets
+    its background processes ignore, acts as in the foreground.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 

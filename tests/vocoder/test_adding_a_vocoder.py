@@ -1,6 +1,7 @@
 """A vocoder is its network, its section of the parameters, and a line for each: nothing else knows vocoders by name."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import BeforeValidator, create_model
+from support.cards import change_card
 from support.small_parameters import shrink_acoustic
 from support.small_vocoder import SMALL, Corpus, make_session, make_task
 from torch import Tensor, nn
@@ -176,9 +178,9 @@ def beside(shipped: Path, folder: Path, **changes: Any) -> Path:
     folder.mkdir()
     for file in shipped.glob("*.safetensors"):
         (folder / file.name).symlink_to(file)
-    card = json.loads((shipped / "vocoder.json").read_text())
-    card["vocoder"] = {name: value for name, value in {**card["vocoder"], **changes}.items() if value is not None}
-    (folder / "vocoder.json").write_text(json.dumps(card))
+    shutil.copy(shipped / "vocoder.json", folder)
+    change_card(folder / "vocoder.json", lambda card: card.update(vocoder={
+        name: value for name, value in {**card["vocoder"], **changes}.items() if value is not None}))
     return folder
 
 
