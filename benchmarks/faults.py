@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -171,6 +172,7 @@ def main() -> None:
     if options.markdown:
         return print_table(results(folder), markdown=True)
     chosen = options.campaigns or list(CAMPAIGNS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background processes ignore it
     if unknown := set(chosen) - set(CAMPAIGNS):
         parser.error(f"no campaign {', '.join(unknown)}; there are {', '.join(CAMPAIGNS)}")
     if "disk" in chosen:
