@@ -116,6 +116,11 @@ def test_without_the_copy_git_has_it_and_without_both_the_run_cache(project: Pro
     assert "put back: git's version" in project.doctor()
     project.goes_on()
     kept.write_bytes(copy)
+    os.utime(kept, (0, 0))  # older than the commit, as after git pull
+    lock.write_bytes(b"")
+    assert "put back: git's version" in project.doctor()
+    assert lock.read_bytes() == whole
+    os.utime(kept)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"write": {"a": {"pid": "x"}}}'])

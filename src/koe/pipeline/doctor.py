@@ -2,8 +2,8 @@
 
 DVC writes dvc.lock and .dvc/tmp/rwlock in place. Killed while it does so it leaves a part or nothing, and every command
 fails from then on. Nothing that a copy holds is lost: a damaged dvc.lock is replaced by the copy that the last stage
-kept (koe.pipeline.locks), or by git's, and without either it is removed; DVC then takes from its run cache what the
-stages have computed. What is damaged but not empty is kept in .dvc/tmp/koe/damaged.
+kept (koe.pipeline.locks) or by git's version, whichever is newer. Without either it is removed; DVC then takes from its
+run cache what the stages have computed. What is damaged but not empty is kept in .dvc/tmp/koe/damaged.
 """
 
 import fcntl
@@ -79,8 +79,10 @@ def _lock(root: Path, folder: Path) -> Iterator[Finding]:
     path, kept = folder / LOCK, kept_copy(folder)
     if not path.is_file():
         return
-    sources = {"the copy that the last stage kept": kept.read_bytes() if kept and kept.is_file() else b"",
-               "git's version": _committed(path)}
+    sources = {"git's version": _committed(path)}
+    if kept and kept.is_file():
+        copy = {"the copy that the last stage kept": kept.read_bytes()}
+        sources = copy | sources if kept.stat().st_mtime >= _commit_time(path) else sources | copy
     whole = {name: content for name, content in sources.items() if content and not damage_of(content)}
     text = path.read_bytes()
     if not (damage := damage_of(text, *whole.values())):
@@ -104,6 +106,13 @@ def _committed(path: Path) -> bytes:
     """A file's content in git's HEAD; empty if it has none."""
     result = subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=False)
     return result.stdout if result.returncode == 0 else b""
+
+
+def _commit_time(path: Path) -> int:
+    """When a file was last committed, s since 1970; 0 if it never was. Also that of a commit which was pulled."""
+    result = subprocess.run(["git", "log", "-1", "--format=%ct", "--", path.name], cwd=path.parent, capture_output=True,
+                            text=True, check=False)
+    return int(result.stdout.strip() or 0) if result.returncode == 0 else 0
 
 
 def _rwlock(root: Path) -> Iterator[Finding]:
