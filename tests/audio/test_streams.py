@@ -8,8 +8,9 @@ import pytest
 import soundfile
 
 from koe.audio.files import audio_info, blocks, read_channels
+from koe.audio.mpeg import _crc_16
+from koe.audio.parts import CHANGED, COUNTED, CUT, JOINED, NO_LAST_PAGE, UNCOUNTED
 from koe.audio.signatures import mpeg_frame
-from koe.audio.streams import CHANGED, COUNTED, CUT, JOINED, NO_LAST_PAGE, UNCOUNTED, _crc_16
 from koe.errors import AudioError
 
 RATE = 22050

@@ -35,9 +35,10 @@ from koe.audio.checks import (
     naming,
 )
 from koe.audio.downmix import downmix_of
+from koe.audio.parts import Part, Structure
 from koe.audio.samples import to_int16
 from koe.audio.signatures import is_audio as is_audio
-from koe.audio.streams import Part, Structure, structure_of
+from koe.audio.streams import structure_of
 from koe.errors import AudioError, KoeError
 from koe.files import replacing
 

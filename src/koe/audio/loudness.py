@@ -10,6 +10,8 @@ import numpy as np
 from pyloudnorm import Meter
 from scipy.signal import sosfilt
 
+from koe.audio.powers import StepPowers
+
 GATE_LUFS = -70.0  # BS.1770-4: quieter blocks are silence and do not count
 RELATIVE_GATE = -10.0  # loudness units below the loudness of what passes the first gate
 STEPS_PER_SECOND = 10  # blocks of 0.4 s, each 0.1 s after the one before
@@ -37,22 +39,15 @@ class LoudnessMeter:
     """`integrated_loudness` of a waveform that comes in pieces, of 0.4 s or more in all."""
 
     def __init__(self, rate: int) -> None:
-        self._filter, self._step = _k_weighting(rate), round(rate / STEPS_PER_SECOND)
-        self._state = np.zeros((len(self._filter), 2))
-        self._rest = np.zeros(0)
-        self._powers: list[np.ndarray] = []
+        self._powers = StepPowers(_k_weighting(rate), round(rate / STEPS_PER_SECOND))
 
     def add(self, wave: np.ndarray) -> None:
         """Takes the next piece, float (samples,)."""
-        filtered, self._state = sosfilt(self._filter, wave.astype(np.float64), zi=self._state)
-        weighted = np.concatenate([self._rest, np.square(filtered)])
-        steps = len(weighted) // self._step
-        self._powers.append(weighted[: steps * self._step].reshape(steps, self._step).mean(axis=1))
-        self._rest = weighted[steps * self._step :]
+        self._powers.add(wave)
 
     def lufs(self) -> float:
         """The loudness so far, at least GATE_LUFS."""
-        return _gated(np.concatenate(self._powers))
+        return _gated(self._powers.so_far())
 
 
 def _gated(powers: np.ndarray) -> float:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, sosfilt, sosfiltfilt
+from scipy.signal import butter, sosfiltfilt
 
 from koe.audio.checks import FLOOR_DB, loudest
 from koe.audio.params import TrimParams
+from koe.audio.powers import StepPowers
 
 HIGH_PASS = 100.0  # Hz; rumble and hum below it mask the soft ends of words (as in voice m001)
 FRAME_SECONDS = 0.02  # of the short-time level
@@ -79,23 +80,16 @@ class LevelMeter:
         self.step = max(1, round(STEP_SECONDS * rate))  # samples
         self._frame = max(1, round(FRAME_SECONDS * rate) // self.step)  # steps
         # Twice, for the slope that filtering forwards and backwards has.
-        self._filter = np.concatenate([_high_pass_sections(rate)] * 2)
-        self._state = np.zeros((len(self._filter), 2))
-        self._rest: np.ndarray = np.zeros(0)
-        self._powers: list[np.ndarray] = []
+        self._powers = StepPowers(np.concatenate([_high_pass_sections(rate)] * 2), self.step)
 
     def add(self, wave: np.ndarray) -> None:
         """Takes the next piece, float (samples,)."""
-        filtered, self._state = sosfilt(self._filter, wave.astype(np.float64), zi=self._state)
-        power = np.concatenate([self._rest, np.square(filtered)])
-        steps = len(power) // self.step
-        self._powers.append(power[: steps * self.step].reshape(steps, self.step).mean(axis=1))
-        self._rest = power[steps * self.step :]
+        self._powers.add(wave)
 
     def rms(self, seconds: float = FRAME_SECONDS) -> np.ndarray:
         """RMS of every stretch of `seconds`, one a step, the first at the first sample."""
         steps = max(1, round(seconds / FRAME_SECONDS * self._frame))
-        energy = np.concatenate([[0.0], np.cumsum(np.concatenate(self._powers))])
+        energy = np.concatenate([[0.0], np.cumsum(self._powers.so_far())])
         steps = min(steps, len(energy) - 1)
         return np.sqrt(np.maximum(0.0, energy[steps:] - energy[:-steps]) / steps) if steps else np.zeros(0)
 

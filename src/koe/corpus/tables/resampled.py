@@ -15,6 +15,6 @@ RESAMPLED = Table("table.csv", {
     "gain_db": float,  # of loudness normalisation
     "channels": str,  # how they became one: mono, average, left, right inverted, … (koe.audio.downmix)
     "downmix_db": float,  # of the result, relative to the loudest channel
-    "note": str,  # on a file that was read, but is not quite as it should be (koe.audio.streams)
+    "note": str,  # on a file that was read, but is not quite as it should be (koe.audio.parts)
     "digest": str,  # of the samples
 })
