@@ -13,7 +13,9 @@ import numpy as np
 from campaigns.interrupting import stage_of
 from campaigns.project import Outcome, Reference, Trial
 
+WARNED = "the disk is nearly full"  # by a stage, of what DVC may find
 SAID = ("disk is full", "No space left", "disk I/O error")  # the last is what DVC's database says
+PATIENCE = 100  # seconds without a new line after which a person looks why
 ROOM = 2 * 2**30  # bytes of the file system before and after the accident, in memory
 
 
@@ -55,8 +57,15 @@ def full(reference: Reference, slot: Path, number: int, draw: np.random.Generato
         needed = used - shutil.disk_usage(trial.folder).used + 2**18
         room = int(draw.uniform(0, needed))
         leave(trial.slot, room)
-        status, output = trial.run("dvc", "repro")
+        running = trial.start("dvc", "repro")
+        if stuck := running.goes_quiet(PATIENCE):  # DVC looks for room in its database
+            if WARNED not in running.output:
+                trial.problems.append("dvc repro stands still, and nothing says that the disk is nearly full")
+            leave(trial.slot, ROOM)
+        status, output = trial.end(running)
         what = f"{room} bytes free at the beginning of {stage}, which writes about {needed}"
+        if stuck:
+            what += ", stood still until there was room"
         if status and not any(words in output for words in SAID):
             trial.problems.append(f"it does not say that the disk is full: {' / '.join(output.splitlines()[-4:])}")
         leave(trial.slot, ROOM)

@@ -55,6 +55,7 @@ class Command:
     """A command in a process group of its own, as a shell starts it; its lines come with the time that they came at."""
 
     def __init__(self, project: Project, *command: str) -> None:
+        self.name = " ".join(command)
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             command, cwd=project.folder, env=project.environment, text=True, errors="replace",
@@ -83,6 +84,17 @@ class Command:
             return self._changed.wait_for(
                 lambda: any(text in line for _, line in self.lines) or not self._reader.is_alive(), seconds
             ) and any(text in line for _, line in self.lines)
+
+    def goes_quiet(self, seconds: float) -> bool:
+        """Waits until the command has ended, or has printed nothing for some seconds; whether it was the latter."""
+        last = time.monotonic()
+        while self.process.poll() is None:
+            if self.lines:
+                last = max(last, self.lines[-1][0])
+            if time.monotonic() > last + seconds:
+                return True
+            time.sleep(0.2)
+        return False
 
     def send(self, number: int, group: bool = True) -> bool:
         """Sends a signal to the whole group, or to the command alone. False if it had ended."""
@@ -238,12 +250,14 @@ class Trial:
     def run(self, *command: str) -> tuple[int | None, str]:
         """Runs a command to its end; its status and what it printed. One that hangs or shows a traceback is a problem.
         """
-        running = self.start(*command)
+        return self.end(self.start(*command))
+
+    def end(self, running: Command) -> tuple[int | None, str]:
+        """The same, of a command that runs already."""
         status = running.end()
-        name = " ".join(command)
         if status is None:
-            self.problems.append(f"{name} hangs")
-        self.watch(name, running.output)
+            self.problems.append(f"{running.name} hangs")
+        self.watch(running.name, running.output)
         return status, running.output
 
     def watch(self, name: str, output: str) -> None:

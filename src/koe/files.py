@@ -46,7 +46,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except Exception as error:
-        if is_disk_full(error) or (isinstance(error, RuntimeError) and _room(path.parent) < _NO_ROOM):
+        if is_disk_full(error) or (isinstance(error, RuntimeError) and room(path.parent) < _NO_ROOM):
             raise KoeError(f"{path}: the disk is full; free some space and run the command again") from error
         raise
     finally:  # Ctrl-C too
@@ -70,9 +70,15 @@ def is_disk_full(error: BaseException) -> bool:
         words in str(error) for words in ("No space left on device", "disk is full"))
 
 
-def _room(folder: Path) -> int:
+def room(folder: Path) -> int:
     """Bytes that can still be written. libsndfile and PyTorch fail on a full disk without the reason."""
     return shutil.disk_usage(folder).free
+
+
+def size_of(path: Path) -> int:
+    """Bytes in a file, or in all files below a folder; 0 if there is none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def temporary_prefix() -> str:

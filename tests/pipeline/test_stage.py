@@ -137,6 +137,21 @@ def test_ctrl_c_and_sigterm_are_one_line(
     assert list((project / "data").iterdir()) == []
 
 
+@pytest.mark.parametrize("left, warned", [(3_000_000, True), (200_000_000, False)])
+def test_little_room_for_dvc_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left: int, warned: bool
+) -> None:
+    def write(_: object, __: object, outputs: Any, ___: object) -> None:
+        outputs.count.mkdir(parents=True)
+        (outputs.count / "shard").write_bytes(bytes(5_000_000))
+
+    monkeypatch.setattr(sys, "argv", ["stages/count.py", "ann"])
+    monkeypatch.setattr("koe.pipeline.stage.room", lambda _: left)
+    read_stage(project / "stages/count.py").run(write)
+    said = capsys.readouterr().err
+    assert ("nearly full: 3 MB left, and DVC may need 22 to keep" in said) == warned and (warned or not said)
+
+
 def test_a_full_disk_is_one_line_whoever_writes(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from koe.errors import KoeError, ParameterError
-from koe.files import is_disk_full, left_behind, remove
+from koe.files import is_disk_full, left_behind, remove, room, size_of
 from koe.interruption import raise_on_termination, status_of
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
@@ -29,6 +29,7 @@ from koe.terminal import plain
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 INTERRUPTED = "interrupted; dvc repro runs it again, and a training run continues from its last checkpoint"
+DVC_ROOM = 2**24  # bytes that DVC should find beside those of a copy of the outputs, for dvc.lock and its databases
 KEY = "${key}"  # in names and paths of stages that run once per corpus: stands for the corpus
 
 
@@ -111,6 +112,7 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
             if FILE.is_file():  # a project may have stages without a declaration
                 check(load_declaration().params, values)
             main(self.parameters.read(values, *keys), self.inputs.of(*keys), outputs, *keys)
+            _warn_of_little_room(outputs)
         except KoeError as error:
             print(plain(f"{sys.argv[0]}: {error}"), file=sys.stderr)
             raise SystemExit(1) from None
@@ -132,6 +134,17 @@ def _clear(outputs: StageFiles) -> None:
     for folder in {*paths, *(path.parent for path in paths)}:
         for unfinished in left_behind(folder):
             remove(unfinished)
+
+
+def _warn_of_little_room(outputs: StageFiles) -> None:
+    """Says it if DVC, which stores the outputs next, may find no room: where its database has none (diskcache's
+    `_transact`), it tries again for ever without a word.
+    """
+    needed, left = sum(map(size_of, outputs.model_dump().values())) + DVC_ROOM, room(Path())
+    if left < needed:
+        print(f"{sys.argv[0]}: warning: the disk is nearly full: {left / 1e6:.0f} MB left, and DVC may need "
+              f"{needed / 1e6:.0f} to keep what this stage wrote; if it neither fails nor goes on, make room, and it "
+              f"goes on by itself", file=sys.stderr)
 
 
 def _without_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
