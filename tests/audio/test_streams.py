@@ -271,6 +271,26 @@ def test_tags_and_zeros_around_an_mp3_are_no_damage(voice, tmp_path: Path) -> No
         assert (len(read_channels(path)[0]), audio_info(path).note) == (len(wave), "")
 
 
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.aiff", "a.caf", "a.ogg"])
+def test_a_tag_of_mp3_before_another_format_is_no_stream(voice, tmp_path: Path, name: str) -> None:
+    path, wave = tmp_path / name, voice(0.6)
+    content = _written(path, wave)
+    expected = read_channels(path)[0]
+    tag = b"ID3\4\0\0\0\0\2\x0a" + b"\xff\xf3\x48\xc4" * 66 + b"xx"  # a picture may look like frames
+    path.write_bytes(tag + tag + content)
+    assert audio_info(path).note == ""
+    np.testing.assert_array_equal(read_channels(path)[0], expected)
+    np.testing.assert_array_equal(read_channels(path, 0.2, 0.4)[0], expected[round(0.2 * RATE):round(0.4 * RATE)])
+    path.write_bytes(tag + content[:-2000])
+    assert _reason(path) in ("truncated", "unreadable")
+    if name == "a.flac":
+        path.write_bytes(tag + content + content)
+        assert _reason(path) == "several_streams"
+        path.write_bytes(tag + content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:])
+        assert audio_info(path).note == COUNTED
+        np.testing.assert_array_equal(read_channels(path)[0], expected)
+
+
 @pytest.mark.parametrize("with_header", [True, False])
 def test_damaged_bytes_of_an_mp3_are_told(voice, tmp_path: Path, with_header: bool) -> None:
     path = tmp_path / "a.mp3"

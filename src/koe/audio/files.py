@@ -236,7 +236,8 @@ def _decode(
     path: Path, info: AudioInfo, parts: tuple[Part, ...], first: int, last: int, size: int
 ) -> Iterator[np.ndarray]:
     """Samples `first` to `last`, float32, in blocks of at most `size`; fewer if the file ends earlier."""
-    check = _Md5(path, info) if info.format.startswith("FLAC/") and (first, last) == (0, info.samples) else None
+    is_whole_flac = info.format.startswith("FLAC/") and (first, last) == (0, info.samples)
+    check = _Md5(path, parts) if is_whole_flac else None
     for part in parts or (None,):
         with _SoundFile(path, part) as file:
             length = file.frames if part is None or part.samples is None else part.samples
@@ -259,10 +260,11 @@ def _decode(
 class _Md5:
     """The MD5 of a FLAC file's samples, computed while they are read; libsndfile does not compare it."""
 
-    def __init__(self, path: Path, info: AudioInfo) -> None:
-        with path.open("rb") as file:
+    def __init__(self, path: Path, parts: tuple[Part, ...]) -> None:
+        with parts[0].open(path) if parts else path.open("rb") as file:
             header = file.read(42)
         self._path = path
+        self._start = parts[0].start if parts else 0
         self._bits = (int.from_bytes(header[20:22], "big") >> 4 & 31) + 1
         self._expected = header[26:42]
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -282,7 +284,7 @@ class _Md5:
 
     def finish(self) -> None:
         """Raises AudioError if the samples, all read, are others, or if another file follows them."""
-        if self._path.read_bytes().find(b"fLaC\0\0\0\x22", 4) > 0:
+        if self._path.read_bytes().find(b"fLaC\0\0\0\x22", self._start + 4) > 0:
             raise AudioError(SEVERAL_STREAMS, f"{self._path}: another recording is joined to it; split them")
         if any(self._expected) and self._digest.digest() != self._expected:
             raise AudioError(DAMAGED, f"{self._path}: its samples are not those that were encoded (MD5); take another "

@@ -12,7 +12,7 @@ import numpy as np
 
 from koe.audio.checks import DAMAGED, TRUNCATED
 from koe.audio.parts import CHANGED, COUNTED, CUT, JOINED, Part, Structure
-from koe.audio.signatures import mpeg_frame
+from koe.audio.signatures import id3_length, mpeg_frame
 from koe.errors import AudioError
 
 _FEW = 2  # frames more than the header promises, which are the encoder's last, not another stream
@@ -176,12 +176,8 @@ def _tags_end(content: bytes, at: int) -> int:
     """The position behind the tags (ID3, APE, Lyrics3) that begin at `at`."""
     while True:
         start = at
-        if content[at:at + 3] == b"ID3" and len(content) >= at + 10:
-            size = 0
-            for byte in content[at + 6:at + 10]:
-                size = size << 7 | byte & 0x7F
-            at += 10 + size + (10 if content[at + 5] & 0x10 else 0)
-        elif content[at:at + 8] == b"APETAGEX" and len(content) >= at + 32:
+        at += id3_length(content, at)
+        if content[at:at + 8] == b"APETAGEX" and len(content) >= at + 32:
             size = int.from_bytes(content[at + 12:at + 16], "little")
             at += size + 32 if content[at + 23] & 0x20 else 32
         elif content[at:at + 11] == b"LYRICSBEGIN" and (end := content.find(b"LYRICS200", at)) > 0:

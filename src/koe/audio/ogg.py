@@ -1,5 +1,6 @@
 """Structure of OGG files (RFC 3533): pages with a checksum; streams that follow each other are links of a chain."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -12,8 +13,9 @@ _BEGINS, _ENDS = 2, 4  # header types of a page
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def ogg(path: Path, content: bytes) -> Structure:
+def ogg(path: Path, file: io.BufferedReader, size: int) -> Structure:
     """The links of a chain. Raises AudioError: a damaged or missing page, an end inside a page or packet."""
+    content = file.read(size)
     starts, whole, open_streams, sequence = [0], True, set[int](), dict[int, int]()
     at, in_head = 0, True
     while content[at:at + 4] == b"OggS":

@@ -5,7 +5,7 @@ the file behind it.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 COUNTED = "its header does not state its length, so it was read to its end"  # notes
@@ -37,6 +37,12 @@ class Structure:
     any_codec: bool = False  # whether the container may hold what libsndfile cannot decode
     for_ffmpeg: bool = False  # whether libsndfile would guess the length, and there is no header to mend
     note: str = ""  # what the user should know about a file that is read all the same
+
+    def behind(self, start: int, size: int) -> "Structure":
+        """The same of a file of `size` bytes, whose bytes from `start` on have this structure."""
+        parts = self.parts or (Part(b"", 0, size - start),)
+        return replace(self, parts=tuple(replace(part, start=part.start + start, stop=part.stop + start)
+                                         for part in parts))
 
 
 class _PartFile(io.RawIOBase):

@@ -53,6 +53,16 @@ def _is_mpeg_audio(head: bytes) -> bool:
     return length > 0 and head[length:length + 1] == b"\xff" and head[length + 1] & 0xFE == head[1] & 0xFE
 
 
+def id3_length(content: bytes, at: int = 0) -> int:
+    """Bytes of the ID3v2 tag at `at`; 0 if there is none. It stands before audio of any format, not of MPEG alone."""
+    if content[at:at + 3] != b"ID3" or len(content) < at + 10:
+        return 0
+    size = 0
+    for byte in content[at + 6:at + 10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size + (10 if content[at + 5] & 0x10 else 0)
+
+
 _RATES = (44100, 48000, 32000)
 _KBPS = {  # by whether it is MPEG 1, and by layer
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
