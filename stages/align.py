@@ -12,6 +12,7 @@ from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import Corpora
+from koe.files import write_json
 from koe.params.types import Factor
 
 
@@ -40,7 +41,8 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     dataset, align = Dataset(list(params.corpora), params.mel), params.align
     aligner, *compared = [aligner_of(method, params.mel, align, params.factor, inputs.aligners)
                           for method in (align.method, align.compare) if method]
-    outputs.comparison.mkdir(parents=True, exist_ok=True)
+    if not compared:  # DVC warns of an empty folder
+        write_json(outputs.comparison / "nothing.json", {"why": "align.compare is null"})
     align_pairs(dataset, read_pairs(inputs.pairs), align, params.factor, outputs.alignment, aligner,
                 (compared[0], outputs.comparison) if compared else None)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from koe.device import mixed_precision, resolve_precision
+from koe.device import described, mixed_precision, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -17,6 +17,8 @@ def test_auto_is_bfloat16_where_the_processor_has_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve_precision("auto", CPU, "precision") == expected
     assert resolve_precision("float32", CPU, "precision") == "float32"
+    assert ("no bfloat16 instructions" in described(CPU, expected, "auto")) == (expected == "float32")
+    assert described(CPU, "float32", "float32") == "the CPU in float32"
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

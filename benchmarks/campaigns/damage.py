@@ -100,7 +100,7 @@ def damaged(reference: Reference, slot: Path, number: int, draw: np.random.Gener
 def _chosen(folder: Path, pattern: str, draw: np.random.Generator) -> Path:
     paths = sorted(path for path in folder.glob(pattern) if path.is_file() and path.stat().st_size)
     if not paths:
-        raise SystemExit(f"the tiny project has no {pattern}")
+        raise FileNotFoundError(f"the tiny project has no {pattern}")
     return paths[int(draw.integers(len(paths)))]
 
 

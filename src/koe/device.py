@@ -32,6 +32,14 @@ def resolve_precision(precision: str, device: torch.device, parameter: str) -> s
     return "bfloat16" if capable else "float32"
 
 
+def described(device: torch.device, precision: str, asked: str) -> str:
+    """Device and precision in words, for people who wonder why it is slow; asked: the parameter, perhaps `auto`."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device.type.upper()}"
+    if asked == "auto" and precision == "float32":
+        return f"{where} in float32; it has no bfloat16 instructions, and training takes several times as long without"
+    return f"{where} in {precision}"
+
+
 def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """The context for a precision returned by `resolve_precision`. Weights stay float32 in every one of them."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, _TYPES[precision])

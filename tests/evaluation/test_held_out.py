@@ -82,7 +82,7 @@ def test_lesson_15_conditions_are_measured_as_stored(
     assert stored.get(references[0].pair, "mel").shape == (4, 80)
     np.testing.assert_array_equal(stored.get(references[1].pair, "target"), references[1].target)
     printed = capsys.readouterr().out
-    assert "a.converted of demo/s26/heart-joe: 9000 samples out of range, clipped" in printed
+    assert "a.converted: 18000 samples in 2 of 2 waveforms lay out of range and were clipped" in printed
     assert "wer is missing in 6: evaluation.wer is false" in printed
 
 

@@ -98,6 +98,7 @@ def make_project(folder: Path) -> Project:
     project = Project(folder)
     project.run("git", "init", "-q")
     project.run("dvc", "init", "-q")
+    project.run("dvc", "config", "core.analytics", "false")
     shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     project.run("git", "config", "user.name", "Koe")
     project.run("git", "config", "user.email", "koe@example.org")

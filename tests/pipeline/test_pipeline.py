@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from koe.align.tables import COMPARISON
 from koe.corpus.pairing import PAIRS
@@ -47,6 +48,14 @@ def test_every_stage_ran_once(project: Project) -> None:
     assert len(stages) == len(set(stages)) == 17
     assert stages[:2] == ["scan", "import@demo"]
     assert stages[-1] == "report"
+
+
+def test_no_out_is_an_empty_folder(project: Project) -> None:
+    """Of which DVC would warn each time, as of a fault."""
+    stages = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"].values()
+    outs = [project.folder / out["path"] for stage in stages for out in stage["outs"]]
+    assert len(outs) > len(stages)
+    assert [out for out in outs if out.is_dir() and not any(out.iterdir())] == []
 
 
 def test_repro_again_looks_at_the_corpora_and_does_nothing(project: Project) -> None:

@@ -41,7 +41,7 @@ def test_everything_of_the_small_project_is_there(counts: dict[str, Any]) -> Non
     assert _row(text, "bob")[1:] == ["6", "0.00", "−25.7", "4.6", "−66", "1", "108", "120", "144", "15.4"]
     assert _row(text, "all")[1] == "11"
     assert _row(text, "resample") == ["resample", "too_short", "1"]
-    assert _row(text, "demo/ann → demo/bob")[-2:] == ["1", "demo/s3/ann-bob"]
+    assert _row(text, "demo/ann → demo/bob")[-3:] == ["1", "0.95", "demo/s3/ann-bob"]
     assert "- demo/bob/s5 = demo/bob/s6" in text
     assert "- demo: 5 of 12 recordings were made at less than mel.sample_rate" in text
 

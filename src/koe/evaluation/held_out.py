@@ -82,12 +82,19 @@ def measure_conditions(
     counted and printed (lesson 15), and so are metrics that could not be measured. Raises StoreError for NaN in a mel,
     KoeError for NaN in a waveform.
     """
-    jobs = []
+    jobs, clipped = [], dict[str, list[int]]()
     with ShardWriter(folder) as writer:
         for index, reference in enumerate(references):
-            audio = {condition.name: _as_int16(condition, index, reference.pair) for condition in conditions}
+            audio = {}
+            for condition in conditions:
+                audio[condition.name], outside = _as_int16(condition, index, reference.pair)
+                clipped.setdefault(condition.name, []).append(outside)
             writer.add(reference.pair, **audio, **({"mel": mels[index]} if mels is not None else {}))
             jobs.append((audio, reference))
+    for name, counts in clipped.items():
+        if any(counts):
+            print(f"{name}: {sum(counts)} samples in {np.count_nonzero(counts)} of {len(counts)} waveforms lay out of "
+                  f"range and were clipped, as loud speech may; at most {max(counts)} in one")
     measured = progress(measure_pairs(jobs, evaluation), "measure", total=len(jobs), unit="pair")
     table = pd.DataFrame([row for rows in measured for row in rows], columns=list(EVALUATION.columns))
     for metric, reason in missing_metrics(table["missing"]).items():
@@ -95,11 +102,9 @@ def measure_conditions(
     return table
 
 
-def _as_int16(condition: Condition, index: int, pair: str) -> np.ndarray:
+def _as_int16(condition: Condition, index: int, pair: str) -> tuple[np.ndarray, int]:
+    """A waveform in 16 bit, and how many of its samples were out of range."""
     wave = condition.waves[index]
     if not np.isfinite(wave).all():
         raise KoeError(f"{condition.name} of {pair}: NaN or infinity in the waveform; train the model again")
-    audio, outside = to_int16(wave)
-    if outside:
-        print(f"{condition.name} of {pair}: {outside} samples out of range, clipped")
-    return audio
+    return to_int16(wave)

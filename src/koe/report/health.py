@@ -1,6 +1,7 @@
 """`metrics/data.json` as a report in the terminal: the output of `koe check`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from rich import box
@@ -14,6 +15,7 @@ from koe.report.drawing import number_text
 from koe.terminal import plain
 
 _LONGEST = 20  # lines of a list; the rest is counted
+_FURTHEST = 3  # outliers of a direction; all are in metrics/data.json
 _SPEAKER_COLUMNS = ("Speaker", "Kept", "Hours", "LUFS", "±", "Noise\ndB", "Clip-\nped", "F0 Hz\nlow", "\nmedian",
                     "\nhigh", "Letters\n/s")
 
@@ -88,14 +90,16 @@ def _print_quarantine(console: Console, quarantined: Mapping[str, Any]) -> None:
 
 
 def _print_directions(console: Console, directions: Mapping[str, Any]) -> None:
-    """The directions that have outliers, those with most of them first, each with its furthest outlier."""
+    """The directions that have outliers, those with most of them first, each with its furthest and their ratios."""
     with_outliers = sorted(
         ((name, direction) for name, direction in directions.items() if direction["outliers"]["count"]),
         key=lambda item: -item[1]["outliers"]["count"])
     _print_heading(console, f"Duration ratios: outliers in {len(with_outliers)} of {len(directions)} directions")
-    rows = [[name, str(direction["count"]), f"{direction['mean']:.2f}", f"{direction['std']:.2f}",
-             str(direction["outliers"]["count"]), next(iter(direction["outliers"]["worst"]))]
-            for name, direction in with_outliers[:_LONGEST]]
+    rows = []
+    for name, direction in with_outliers[:_LONGEST]:
+        worst = islice(direction["outliers"]["worst"].items(), _FURTHEST)
+        rows.append([name, str(direction["count"]), f"{direction['mean']:.2f}", f"{direction['std']:.2f}",
+                     str(direction["outliers"]["count"]), "\n".join(f"{ratio:.2f} {pair}" for pair, ratio in worst)])
     if rows:
         console.print(_table(("Direction", "Pairs", "Mean", "±", "Out", "Furthest"), rows, texts=("Furthest",)))
     _print_rest(console, len(with_outliers))

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from koe.device import is_out_of_memory, resolve_precision
+from koe.device import described, is_out_of_memory, resolve_precision
 from koe.errors import KoeError
 from koe.parallel import thread_pool
 from koe.progress import progress_bar
@@ -185,6 +185,7 @@ def train(task: Task[Any, Any], session: Session) -> Outcome:
     torch.manual_seed(seed_for(task.seed, f"{task.name} training"))  # a checkpoint restores its own state
     session.note(task.notes)
     done = session.resume(state)
+    print(f"{task.name}: on {described(task.device, task.precision, training.precision)}")
 
     with task.resources(), progress_bar(session.name, task.total_steps, "step", done) as bar:
         for step, batch in _read_ahead(task, done + 1):

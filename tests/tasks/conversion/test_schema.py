@@ -71,7 +71,8 @@ CONTRADICTIONS = [
                   "b": {"importer": "jsss", "path": "b", "target": "jsss"}}}, r"pair\.rule: one_way .* has both"),
     ({"corpora": {"a": {"importer": "folders", "path": "a", "source": "x", "target": "y"},
                   "b": {"importer": "demo", "path": "b"}}},
-     r"corpora\.\*\.source, corpora\.\*\.target, acoustic\.conditioning\.by: several speakers"),
+     r"corpora\.\*\.source, corpora\.\*\.target, acoustic\.conditioning\.by: several speakers.* corpora\.a and "
+     r"corpora\.b each have both: leave one"),
     ({"acoustic.conditioning.level": "utterance"}, r"acoustic\.conditioning\.level: utterance goes with by: encoder"),
     ({"corpora.demo.language": "fr"}, r"corpora\.demo\.language: the demo's sentences are en or ja, not fr"),
     ({"corpora.demo.segments": {"longer_than": 20, "min_seconds": 3, "max_seconds": 15, "min_pause_seconds": 0.2}},

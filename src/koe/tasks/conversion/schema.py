@@ -72,7 +72,16 @@ def _conditioning_contradictions(params: Params) -> Iterator[str]:
     if by == "none" and (several := _several_directions(params)):
         yield (f"{several}, acoustic.conditioning.by: several speakers or directions are mixed, and without the "
                "speakers as input the model cannot learn any of them (lesson 22); use acoustic.conditioning.by: "
-               "learned or encoder, or pair.rule: one_way with one source and one target")
+               "learned or encoder, or pair.rule: one_way with one source and one target"
+               f"{_corpora_to_choose(params)}")
+
+
+def _corpora_to_choose(params: Params) -> str:
+    """Advice for the frequent case of one's own corpus beside the demo's."""
+    both = sorted(_corpora_with(params, "source") & _corpora_with(params, "target"))
+    if params.pair.rule != "one_way" or len(both) < 2:
+        return ""
+    return f". {' and '.join(f'corpora.{name}' for name in both)} each have both: leave one of them in params.yaml"
 
 
 def _role_contradictions(params: Params) -> Iterator[str]:
