@@ -162,6 +162,17 @@ def test_koe_exp_show_says_where_each_value_comes_from(monkeypatch: pytest.Monke
     assert refused.exit_code == 0 and "is refused: " in refused.output and "lesson 22" in refused.output
 
 
+def test_a_fault_in_params_yaml_is_not_the_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("params.yaml", "experiments", "stages"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").unlink()
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("\ncorpora:", "\ncorpoza:"))
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(koe.cli.app, ["exp", "show", "paper"])
+    assert isinstance(refused.exception, ParameterError)
+    assert re.match(r"params\.yaml:(?s:.*)corpoza: no such parameter", str(refused.exception))
+
+
 def test_a_purpose_does_not_act_on_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = 'purpose: "\\e[31mred \\r\\u009b2J"\nfound: "\\e[2J"\nparameters: {seed: "\\e[1m"}\n'
     make_pipeline_folder(tmp_path)

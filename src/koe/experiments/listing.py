@@ -4,10 +4,17 @@ from itertools import groupby
 
 from koe.errors import KoeError, ParameterError
 from koe.experiments.dvc import commit_of, git, run_of, run_references
-from koe.experiments.named import compose, differences, experiment_names, read_experiment, run_name_of
+from koe.experiments.named import (
+    check_composed,
+    compose,
+    differences,
+    experiment_names,
+    read_experiment,
+    run_name_of,
+)
 from koe.experiments.notes import notes_of
 from koe.files import understood
-from koe.params.reading import check, read_values
+from koe.params.reading import read_values
 from koe.pipeline.declaration import Pipeline
 from koe.terminal import show
 from koe.yaml_files import parse_yaml
@@ -56,7 +63,7 @@ def print_experiment(pipeline: Pipeline, name: str) -> None:
         origin = experiment.origin(difference.parameter)
         show(f"  {difference}" + (f"  ({origin})" if origin != name else ""))
     try:
-        check(pipeline.params, composed, f"experiments/{name}.yaml")
+        check_composed(pipeline.params, values, composed, f"experiments/{name}.yaml")
     except ParameterError as error:
         if not experiment.refused:
             raise

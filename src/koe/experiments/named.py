@@ -26,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from koe.errors import KoeError, ParameterError
 from koe.files import fields_of
+from koe.params.reading import check
+from koe.params.section import Section
 from koe.yaml_files import read_yaml
 
 FOLDER = Path("experiments")
@@ -155,6 +157,17 @@ def compose(values: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]
                 raise ParameterError(f"experiment {step.name}: params.yaml has no {name}")
             section[last] = deepcopy(value)
     return composed
+
+
+def check_composed(schema: type[Section], values: Any, composed: Mapping[str, Any], where: str) -> None:
+    """Checks what `compose` made of `values`, the content of params.yaml. Raises ParameterError naming `where`, or
+    params.yaml if that is refused by itself.
+    """
+    try:
+        check(schema, composed, where)
+    except ParameterError:
+        check(schema, values)
+        raise
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], section: str = "") -> Iterator[Difference]:

@@ -10,12 +10,13 @@ from koe.experiments.idea import on as idea_on
 from koe.experiments.named import (
     Experiment,
     arguments,
+    check_composed,
     compose,
     differences,
     read_experiment,
     require_own_run_name,
 )
-from koe.params.reading import check, read_values
+from koe.params.reading import read_values
 from koe.pipeline.declaration import Pipeline
 from koe.terminal import show
 
@@ -39,7 +40,8 @@ def run(
     complete = []
     for experiment in experiments:
         composed = compose(values, experiment)
-        check(pipeline.params, composed, experiment.name if other else f"experiments/{experiment.name}.yaml")
+        where = experiment.name if other else f"experiments/{experiment.name}.yaml"
+        check_composed(pipeline.params, values, composed, where)
         complete.append(Experiment(name=experiment.name, purpose=experiment.purpose, parameters=composed))
     options = [*(["--queue"] if queue else []), *options]
     failed = [experiment.run_name for experiment in complete if _run(experiment, options)]

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from koe.errors import KoeError, ParameterError, StoreError
-from koe.experiments.named import Experiment, compose
-from koe.params.reading import check
+from koe.experiments.named import Experiment, check_composed, compose
 from koe.params.section import Section
 from koe.yaml_files import parse_yaml
 
@@ -153,7 +152,7 @@ def _check_type(values: Mapping[str, Any], name: str, value: Any, schema: type[S
     try:
         schema.model_validate(composed)
     except ValidationError:
-        check(schema, composed, f"--set {name}={json.dumps(value)}")  # its message names the parameter
+        check_composed(schema, values, composed, f"--set {name}={json.dumps(value)}")  # its message names the parameter
 
 
 def grid(space: Mapping[str, Domain]) -> Iterator[dict[str, Any]]:
