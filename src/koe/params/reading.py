@@ -78,6 +78,8 @@ def _explain(schema: type[Section], entry: Any) -> str:
         return f"{name}: missing"
     message, value = entry["msg"].removeprefix("Value error, "), entry["input"]
     message = message[0].lower() + message[1:]
+    if entry["type"] == "string_type" and isinstance(value, bool | int | float):  # yes, no, on, off; 007
+        return f"{name}: {message}, and YAML takes it for {value!r}; put it in quotes"
     if KEY in entry["loc"] or message.startswith(f"{value} "):  # the message contains the value
         return f"{name}: {message}"
     if isinstance(value, Mapping) and value:  # a whole section: its values would hide the message

@@ -74,6 +74,7 @@ CONTRADICTIONS = [
      r"corpora\.\*\.source, corpora\.\*\.target, acoustic\.conditioning\.by: several speakers.* corpora\.a and "
      r"corpora\.b each have both: leave one"),
     ({"acoustic.conditioning.level": "utterance"}, r"acoustic\.conditioning\.level: utterance goes with by: encoder"),
+    ({"corpora.demo.language": False}, r"corpora\.demo\.language: .* YAML takes it for False; put it in quotes"),
     ({"corpora.demo.language": "fr"}, r"corpora\.demo\.language: the demo's sentences are en or ja, not fr"),
     ({"corpora.demo.segments": {"longer_than": 20, "min_seconds": 3, "max_seconds": 15, "min_pause_seconds": 0.2}},
      r"corpora\.demo\.segments: importer demo has no such option, only .*cmu_arctic, .*vctk; leave it out"),
