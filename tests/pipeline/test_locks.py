@@ -1,11 +1,15 @@
 """A copy of dvc.lock is kept while it is whole, and a part of one is told from a whole one."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from dvc.fs import localfs
+from dvc.rwlock import rwlock
 
 from koe.errors import KoeError
-from koe.pipeline.locks import damage_of, keep_lock, kept_copy, read_lock, require_whole
+from koe.pipeline.locks import RWLOCK, damage_of, keep_lock, kept_copy, read_lock, require_unused, require_whole
 
 LOCK = b"""schema: '2.0'
 stages:
@@ -87,3 +91,19 @@ def test_reading_names_the_doctor(project: Path) -> None:
     (project / "dvc.lock").write_bytes(LOCK[:90])
     with pytest.raises(KoeError, match=r"cut after 90 bytes.*koe doctor"):
         read_lock(project / "dvc.lock")
+
+
+def test_a_stage_by_hand_does_not_empty_what_dvc_hashes(project: Path) -> None:
+    outs = [Path("data/out"), Path("data/other")]
+    require_unused(outs)
+    with rwlock(str(project / ".dvc/tmp"), localfs, "dvc repro", [], [str(project / "data/other")], False):
+        with pytest.raises(KoeError, match=rf"data/other is being written by process {os.getpid()} \(dvc"):
+            require_unused(outs)
+        require_unused(outs[:1])
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        text = (project / RWLOCK).read_text()
+        (project / RWLOCK).write_text(text.replace(f'"pid": {os.getpid()}', f'"pid": {dead.pid}'))
+        require_unused(outs)
+        (project / RWLOCK).write_text(text)
+    require_unused(outs)

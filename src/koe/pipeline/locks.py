@@ -7,7 +7,7 @@ What the copy lacks is the entry of one stage at most, whose results are in DVC'
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from koe.errors import KoeError
-from koe.files import replacing
+from koe.files import is_running, replacing
 from koe.workspace import project_root
 
 LOCK = "dvc.lock"
@@ -85,6 +85,20 @@ def read_rwlock(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
     return content
+
+
+def require_unused(paths: Iterable[Path]) -> None:
+    """Raises KoeError if a DVC that runs now has one of these files or folders as an output of its stage.
+
+    A stage that is started by hand beside it would empty what DVC is about to hash.
+    """
+    root = project_root()
+    written = read_rwlock(root / RWLOCK).get("write", {}) if root else {}
+    users = {Path(path).resolve(): user for path, user in written.items()}
+    for path in paths:
+        user = users.get(path.resolve())
+        if user and is_running(int(user["pid"])):
+            raise KoeError(f"{path} is being written by process {user['pid']} ({user['cmd']}); wait until it has ended")
 
 
 def _damaged(path: Path, damage: str) -> KoeError:

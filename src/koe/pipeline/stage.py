@@ -20,7 +20,7 @@ from koe.interruption import raise_on_termination, status_of
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
 from koe.pipeline.loading import FILE, load_declaration
-from koe.pipeline.locks import keep_lock
+from koe.pipeline.locks import keep_lock, require_unused
 from koe.pipeline.parent import end_with_parent
 from koe.terminal import plain
 
@@ -106,6 +106,8 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
             if len(keys) != int(self.per_corpus):
                 raise KoeError(f"expected {'the name of a corpus' if self.per_corpus else 'no argument'}")
             outputs = self.outputs.of(*keys)
+            if "DVC_STAGE" not in os.environ:  # by hand
+                require_unused(outputs.model_dump().values())
             keep_lock()
             _clear(outputs)
             values = read_values()
