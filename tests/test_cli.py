@@ -13,16 +13,12 @@ from koe.errors import KoeError
 def test_an_interrupted_command_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, status: int
 ) -> None:
-    app, before = typer.Typer(), [(kind, signal.getsignal(kind)) for kind in (signal.SIGINT, signal.SIGTERM)]
+    app = typer.Typer()
     app.command()(lambda: signal.raise_signal(number))
     monkeypatch.setattr(cli, "app", app)
     monkeypatch.setattr("sys.argv", ["koe"])
-    try:
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    finally:
-        for kind, handler in before:
-            signal.signal(kind, handler)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
     assert ended.value.code == status
     assert capsys.readouterr().err == "koe: interrupted\n"
 

@@ -13,7 +13,7 @@ import typer
 from koe.errors import KoeError
 from koe.experiments.cli import experiments
 from koe.files import is_disk_full, is_file, is_folder
-from koe.interruption import raise_on_termination, status_of
+from koe.interruption import finish, raise_on_termination, status_of
 from koe.pipeline.cli import pipeline
 from koe.terminal import plain
 
@@ -376,6 +376,7 @@ def main() -> None:
     except SystemExit as ended:
         interruption = ended.__context__ and ended.__context__.__cause__  # typer's own exception is between
         if not isinstance(interruption, KeyboardInterrupt):
+            finish()
             raise
         status = status_of(interruption)
         print("koe: interrupted", file=sys.stderr)

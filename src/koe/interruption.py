@@ -23,5 +23,14 @@ def status_of(interruption: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
+def finish() -> None:
+    """The work is done: Ctrl-C changes nothing any more, and SIGTERM ends the program at once.
+
+    Either one, while the interpreter ends, would otherwise show a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated

@@ -118,20 +118,14 @@ def test_an_error_does_not_act_on_the_terminal(
 def test_ctrl_c_and_sigterm_are_one_line(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, status: int
 ) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-
     def interrupted(*_: object) -> None:
         with replacing(project / "data/half.txt"):
             signal.raise_signal(number)
             time.sleep(5)
 
     monkeypatch.setattr(sys, "argv", ["stages/count.py", "ann"])
-    try:
-        with pytest.raises(SystemExit) as ended:
-            read_stage(project / "stages/count.py").run(interrupted)
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+    with pytest.raises(SystemExit) as ended:
+        read_stage(project / "stages/count.py").run(interrupted)
     printed = capsys.readouterr().err
     assert ended.value.code == status and printed.count("\n") == 1 and "dvc repro runs it again" in printed
     assert list((project / "data").iterdir()) == []
@@ -150,6 +144,19 @@ def test_little_room_for_dvc_is_said(
     read_stage(project / "stages/count.py").run(write)
     said = capsys.readouterr().err
     assert ("nearly full: 3 MB left, and DVC may need 22 to keep" in said) == warned and (warned or not said)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_an_interruption_while_the_interpreter_ends_shows_nothing(project: Path, number: int, status: int) -> None:
+    script = project / "stages/count.py"
+    wait = "import threading, time; threading.Thread(target=time.sleep, args=(2,)).start(); print("
+    script.write_text(script.read_text().replace("print(", wait))
+    running = subprocess.Popen([sys.executable, "-u", "stages/count.py", "ann"], cwd=project, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None and running.stdout.readline()
+    time.sleep(0.5)
+    running.send_signal(number)
+    assert (running.communicate(timeout=30)[1], running.returncode) == ("", status)
 
 
 def test_a_full_disk_is_one_line_whoever_writes(

@@ -16,7 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from koe.errors import KoeError, ParameterError
 from koe.files import is_disk_full, left_behind, remove, room, size_of
-from koe.interruption import raise_on_termination, status_of
+from koe.interruption import finish, raise_on_termination, status_of
 from koe.params.reading import at, check, listed, read_values, typed
 from koe.params.section import Section
 from koe.pipeline.loading import FILE, load_declaration
@@ -115,6 +115,7 @@ class Stage(Generic[Parameters, Inputs, Outputs]):
                 check(load_declaration().params, values)
             main(self.parameters.read(values, *keys), self.inputs.of(*keys), outputs, *keys)
             _warn_of_little_room(outputs)
+            finish()
         except KoeError as error:
             print(plain(f"{sys.argv[0]}: {error}"), file=sys.stderr)
             raise SystemExit(1) from None
