@@ -181,7 +181,7 @@ def test_a_purpose_does_not_act_on_the_terminal(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "experiments" / "odd\x1b[7m.yaml").write_text(text)
     monkeypatch.setattr("koe.experiments.listing.run_references", lambda: [])
     monkeypatch.setattr("koe.experiments.listing.run_of", lambda name: None)
-    monkeypatch.setattr("koe.experiments.listing.check", lambda *_: None)
+    monkeypatch.setattr("koe.experiments.listing.check_composed", lambda *_: None)
     printed = [CliRunner().invoke(koe.cli.app, ["exp", *words]).output for words in (["list"], ["show", "odd\x1b[7m"])]
     assert all("\\x1b[31mred \\r\\x9b2J" in text for text in printed)
     assert r"odd\x1b[7m" in printed[0] and r"found: \x1b[2J" in printed[1] and r"→ \x1b[1m" in printed[1]
