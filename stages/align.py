@@ -12,7 +12,7 @@ from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import read_pairs
 from koe.corpus.params import Corpora
-from koe.files import write_json
+from koe.files import write_text
 from koe.params.types import Factor
 
 
@@ -42,7 +42,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     aligner, *compared = [aligner_of(method, params.mel, align, params.factor, inputs.aligners)
                           for method in (align.method, align.compare) if method]
     if not compared:  # DVC warns of an empty folder
-        write_json(outputs.comparison / "nothing.json", {"why": "align.compare is null"})
+        write_text(outputs.comparison / "nothing.txt", "align.compare is null.\n")
     align_pairs(dataset, read_pairs(inputs.pairs), align, params.factor, outputs.alignment, aligner,
                 (compared[0], outputs.comparison) if compared else None)
 

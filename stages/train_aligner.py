@@ -10,7 +10,7 @@ from koe.audio.params import MelParams
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import draw_pairs, pairs_in, read_pairs
 from koe.corpus.params import Corpora
-from koe.files import write_json
+from koe.files import write_json, write_text
 from koe.params.types import Factor
 from koe.pipeline.closure import code_digest
 
@@ -45,7 +45,7 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     trained = [method for method in (params.method, params.compare) if method not in ("dtw", None)]
     write_json(outputs.aligners / "aligner.json", {"trained": trained})
     if not trained:  # DVC warns of an empty folder
-        write_json(outputs.curves / "nothing.json", {"why": "neither align.method nor align.compare is trained"})
+        write_text(outputs.curves / "nothing.txt", "Neither align.method nor align.compare is trained.\n")
     for method in trained:
         train(method, params, inputs, outputs)
 

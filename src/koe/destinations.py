@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from koe.errors import KoeError
-from koe.files import is_file, replacing, state_of, temporary_prefix
+from koe.files import is_file, state_of, temporary_prefix, write_text
 
 PAGE_MARK = '<meta name="generator" content="Koe">'  # in the head of every page that Koe writes
 _HEAD = 2000  # bytes of a page, in which the mark stands
@@ -112,8 +112,7 @@ def check_page(path: Path, overwrite: bool = False) -> None:
 
 def write_page(path: Path, page: str) -> None:
     """Writes a page, which holds PAGE_MARK; `check_page` comes before the work on it."""
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _is_page(path: Path) -> bool:

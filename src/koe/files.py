@@ -115,7 +115,11 @@ def is_running(process: int) -> bool:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON with a final newline; NaN and infinity are refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text as UTF-8; a file of that name is whole before and after."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

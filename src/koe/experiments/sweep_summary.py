@@ -17,7 +17,7 @@ from rich.text import Text
 from koe.evaluation.metric import MISSING
 from koe.experiments.space import Choices, Domain
 from koe.experiments.sweep import Sweep, best_trial, has_run, trial_name
-from koe.files import replacing
+from koe.files import write_text
 from koe.report.drawing import bars_svg, curves_svg
 from koe.report.page import HERE, content, templates
 from koe.terminal import plain
@@ -151,8 +151,7 @@ def write_page(sweep: Sweep, study: optuna.Study) -> Path:
         curves=curves_svg(curves, f"{sweep.metric} by step", classes) if curves else None,
     )
     path = sweep.folder / "summary.html"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 

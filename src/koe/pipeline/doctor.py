@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from koe.errors import KoeError
-from koe.files import TEMPORARY, is_running, left_behind, remove, replacing
+from koe.files import TEMPORARY, is_running, left_behind, remove, replacing, write_text
 from koe.pipeline.locks import LOCK, RWLOCK, damage_of, kept_copy, read_rwlock
 from koe.workspace import CLAIM, is_claimed
 
@@ -130,8 +130,7 @@ def _rwlock(root: Path) -> Iterator[Finding]:
                        if (kept := [entry for entry in entries if _is_dvc(entry)])}}
     if living != content:
         def mend() -> None:
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(living))
+            write_text(path, json.dumps(living))
 
         yield Finding(path, "names files in use by a DVC that was killed", "these are taken out", mend)
 

@@ -16,7 +16,7 @@ import yaml
 
 from koe.pipeline.stage import KEY, Stage
 from koe.errors import KoeError
-from koe.files import read_text, replacing
+from koe.files import read_text, write_text
 from koe.pipeline.closure import SOURCE, closure
 from koe.pipeline.declaration import SUMMARY
 from koe.pipeline.loading import FILE, load_declaration
@@ -41,8 +41,7 @@ def write_dvc_yaml(folder: str | Path = ".") -> Path:
     path = Path(folder) / "dvc.yaml"
     text = dvc_yaml(folder)
     if not path.exists() or read_text(path) != text:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return path
 
 

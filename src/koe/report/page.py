@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from koe.files import replacing
+from koe.files import write_text
 from koe.params.reading import flatten
 from koe.pipeline.declaration import PAGE, Block, PipelineFolder
 from koe.report.blocks import DEFAULT
@@ -22,8 +22,7 @@ HERE = Path(__file__).parent
 def write_page(folder: PipelineFolder, revision: str | None = None) -> Path:
     """Writes the page of a pipeline's folder and returns its path. `revision`: the code that ran."""
     path = folder.path / PAGE
-    with replacing(path) as temporary:
-        temporary.write_text(build_page(folder, revision), encoding="utf-8")
+    write_text(path, build_page(folder, revision))
     return path
 
 

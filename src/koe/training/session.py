@@ -26,7 +26,7 @@ from dvclive import Live
 from PIL import Image
 
 from koe.errors import KoeError, StoreError
-from koe.files import read_text, replacing, understood
+from koe.files import read_text, replacing, understood, write_text
 from koe.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from koe.workspace import claim, release, work_root
 
@@ -185,8 +185,7 @@ class Session:
 
     def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
         """Writes the checkpoint that a killed run continues from. Curves are written first: they may be ahead of it."""
-        with replacing(self._curves) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in self._history))
+        write_text(self._curves, "".join(json.dumps(row) + "\n" for row in self._history))
         if self._last.exists():
             self._last.replace(self._before)
         save_checkpoint(self._last, step, objects)
