@@ -51,14 +51,13 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
     pairs, acoustic = read_pairs(inputs.pairs), params.acoustic
     require_conditioning(pairs, acoustic.conditioning)
     dataset = Dataset(list(params.corpora), params.mel)
-    speaker_embeddings = read_embeddings(inputs.speakers / SPEAKERS) if acoustic.conditioning.by == "encoder" else {}
     directions = tuple(sorted(set(directions_of(pairs[pairs["split"] == "train"]))))
     data = AcousticData(
         dataset=dataset,
         train=pairs_in(pairs, "train"),
         validation=draw_pairs(pairs_in(pairs, "validation"), acoustic.training.validation_pairs, params.seed),
         speakers=Speakers(acoustic.conditioning, directions, read_statistics(inputs.stats, params.mel),
-                          acoustic.normalize_target, speaker_embeddings),
+                          acoustic.normalize_target, read_embeddings(inputs.speakers / SPEAKERS)),
         durations=read_durations(inputs.alignment, dataset, pairs, acoustic.reduction.factor),
         embeddings=read_embeddings(inputs.speakers / UTTERANCES),
         positions=read_positions(inputs.alignment, pairs) if acoustic.training.shift else None,

@@ -35,7 +35,7 @@ READ = (
     ("models/acoustic/*", CONVERT), ("models/vocoder/generator.safetensors", CONVERT),
     ("models/vocoder/*", VOCODE), ("../inputs/*.npy", VOCODE), ("../inputs/in.wav", CONVERT),
     ("models/acoustic/model.safetensors", CONVERT), ("models/vocoder/vocoder.json", CONVERT),
-    ("models/vocoder/*", "koe vocoder pack models/vocoder ../out/packed"),
+    ("models/vocoder/*", "koe pack models/vocoder ../out/packed"),
     ("data/*/demo/*.csv", "koe check"), ("data/features/demo/*.safetensors", "koe check"),
     ("metrics/evaluation.json", "koe summary"), ("metrics/*.*", "koe page --output ../out"),
     ("data/*/*", "koe page --output ../out"), ("data/*/demo/*", "koe page --output ../out"),

@@ -1,5 +1,5 @@
-"""The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `summary`, `page`, `check`, `check-params`,
-`doctor`, `exp`, `pipeline`.
+"""The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `pack`, `summary`, `page`, `check`,
+`check-params`, `doctor`, `exp`, `pipeline`.
 """
 
 import os
@@ -19,6 +19,9 @@ from koe.terminal import plain
 
 if TYPE_CHECKING:
     from koe.tasks.conversion.convert import Converter
+
+MODELS = Path("models")
+SHIPPED = Path(__file__).resolve().parents[2] / "models/pretrained"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Koe: from parallel recordings to a voice converter. dvc repro runs the pipeline itself.")
@@ -42,7 +45,9 @@ def convert(
     energy: Annotated[float, typer.Option(metavar="FACTOR", help="Scales the amplitude of the model's output: 0.1 to "
                                           "10. 2.0 is more forceful, 0.5 softer.")] = 1.0,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="2.0 is twice as fast: 0.25 to 4.")] = 1.0,
-    models: Annotated[Path, typer.Option(help="Folder that contains acoustic/ and vocoder/.")] = Path("models"),
+    models: Annotated[Path | None, typer.Option(help=(
+        "Folder that contains acoustic/ and vocoder/. Default: models, or the models that ship where there is none or "
+        "it cannot take the voice of a recording."))] = None,
     vocoder: Annotated[str | None, typer.Option(help="griffin_lim, or a trained vocoder's folder. Default: the one "
                                                 "beside the acoustic model.")] = None,
     onnx: Annotated[Path | None, typer.Option(help="Folder written by koe export-onnx, instead of --models; runs in "
@@ -66,7 +71,7 @@ def convert(
         require_some(outputs_in(destination, paths, examples, overwrite))
     else:
         output_file(paths[0], destination, examples, overwrite)
-    converter = _converter(models, onnx, vocoder, device)
+    converter = _converter(models, onnx, vocoder, device, bool(examples))
     target = target_speakers[0] if target_speakers else None
     if examples:
         converter, target = _with_speaker(converter, examples)
@@ -103,16 +108,24 @@ def _is_folder(destination: str, recordings: int) -> bool:
     return recordings > 1 or not path.suffix
 
 
-def _converter(models: Path, onnx: Path | None, vocoder: str | None, device: str) -> "Converter":
+def _converter(
+    models: Path | None, onnx: Path | None, vocoder: str | None, device: str, new_speaker: bool
+) -> "Converter":
     from koe.tasks.conversion.convert import Converter
     from koe.vocoder.registry import load_vocoder
 
-    if onnx is None:
-        converter, vocoder = Converter.load(models / "acoustic", device=device), vocoder or str(models / "vocoder")
-    else:
+    if onnx is not None:
         from koe.onnx.runtime import load_converter
 
         converter = load_converter(onnx, with_vocoder=vocoder is None)
+    else:
+        own = models or (MODELS if is_folder(MODELS / "acoustic") else None)
+        converter = Converter.load(own / "acoustic" if own else SHIPPED / "anyone", device=device)
+        if own and models is None and new_speaker and not converter.model.speakers.takes_new:
+            own, converter = None, Converter.load(SHIPPED / "anyone", device=device)
+        if own is None:
+            print(f"koe convert: by the models that ship, {SHIPPED}", file=sys.stderr)
+        vocoder = vocoder or str(own / "vocoder" if own else SHIPPED / "universal")
     if vocoder is None:
         return converter
     return replace(converter, vocoder=load_vocoder(vocoder, converter.model.preparation.mel, device=device))
@@ -169,7 +182,7 @@ def vocode(
     print(destination)
 
 
-vocoders = typer.Typer(no_args_is_help=True, help="Import, export and shrink vocoders.")
+vocoders = typer.Typer(no_args_is_help=True, help="Import and export vocoders.")
 app.add_typer(vocoders, name="vocoder")
 
 
@@ -222,18 +235,24 @@ def export_vocoder(
         print(f"note: {caveat}", file=sys.stderr)
 
 
-@vocoders.command("pack")
-def pack_vocoder(
-    vocoder: Annotated[Path, typer.Argument(help="Folder with a trained vocoder.")],
+@app.command("pack")
+def pack_model(
+    model: Annotated[Path, typer.Argument(help="Folder with a trained acoustic model or vocoder.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write it to.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")] = False,
 ) -> None:
-    """Copies a vocoder with its weights in half precision, which halves its size, for distribution."""
+    """Copies a model with its weights in half precision, which halves its size, for distribution."""
     from koe.destinations import filling
-    from koe.vocoder.model_file import FILES, read_vocoder, save_vocoder
+    from koe.tasks.conversion import model_file as acoustic
+    from koe.vocoder import model_file as vocoder
 
-    with filling(folder, FILES, vocoder.glob("*"), overwrite) as temporary:
-        save_vocoder(temporary, read_vocoder(vocoder), half=True)
+    is_vocoder = is_file(model / vocoder.CARD)
+    files = vocoder.FILES if is_vocoder else acoustic.FILES
+    with filling(folder, files, model.glob("*"), overwrite) as temporary:
+        if is_vocoder:
+            vocoder.save_vocoder(temporary, vocoder.read_vocoder(model), half=True)
+        else:
+            acoustic.save_acoustic(temporary, acoustic.load_acoustic(model), half=True)
     print(folder)
 
 

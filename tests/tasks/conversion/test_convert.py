@@ -1,6 +1,7 @@
 """Conversion of recordings: source, target, and speakers that the model was not trained on."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,38 @@ def test_the_command_line_adjusts(make: Any, voice: Any, tmp_path: Path) -> None
     failed = CliRunner().invoke(app, ["convert", source, out, "--models", "nowhere", "--speed", "5"])
     assert isinstance(failed.exception, KoeError) and "--speed 5: expected a number from 0.25 to 4" in str(
         failed.exception)
+
+
+def test_what_ships_speaks_as_anybody_where_no_model_was_trained_that_can(
+    make: Any, voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped, here = tmp_path / "shipped", tmp_path / "here"
+    here.mkdir()
+    shipped.mkdir()
+    shutil.move(make("encoder") / "acoustic", shipped / "anyone")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("koe.cli.SHIPPED", shipped)
+    write_audio("in.wav", voice(1.5), RATE)
+    write_audio("somebody.wav", voice(1.2), RATE)
+
+    def convert(*options: str) -> tuple[bool, str]:
+        result = CliRunner().invoke(app, ["convert", "in.wav", "out.wav", "--overwrite", *GRIFFIN_LIM, *options])
+        said = str(result.exception) if isinstance(result.exception, KoeError) else result.stdout
+        return f"by the models that ship, {shipped}" in result.stderr, said
+
+    assert convert("--to", "somebody.wav") == (True, "out.wav\n")
+    assert convert("--to", "bob")[0]
+    assert "which voice?" in convert()[1]
+    (here / "models").mkdir()
+    shutil.move(make("none", DIRECTIONS[:1]) / "acoustic", here / "models/acoustic")
+    assert convert() == (False, "out.wav\n")
+    assert convert("--to", "somebody.wav")[0]  # whom the model here cannot take
+    assert convert("--to", "somebody.wav", "--models", "models") == (
+        False, "this model cannot take a new speaker (somebody): acoustic.conditioning.by is none; it knows c/ann, "
+        "c/bob. Train one with encoder")
+    shutil.rmtree(here / "models/acoustic")
+    shutil.move(make("encoder") / "acoustic", here / "models/acoustic")
+    assert convert("--to", "somebody.wav") == (False, "out.wav\n")
 
 
 def write_vocoder(models: Path, values: dict[str, Any], model: str) -> None:

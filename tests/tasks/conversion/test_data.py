@@ -35,8 +35,8 @@ class Untouched:
 
 
 SPEAKERS: Any = SimpleNamespace(
-    of_source=lambda speaker: Untouched(), of_target=lambda speaker: Untouched(), voices=lambda direction, heard: None,
-    normalize_target=True, outliers=None)
+    of_utterance=lambda *features: Untouched(), of_target=lambda speaker: Untouched(),
+    voices=lambda direction, heard: None, normalize_target=True, outliers=None)
 
 
 def features(frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

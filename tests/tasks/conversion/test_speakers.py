@@ -52,6 +52,17 @@ def test_an_utterances_own_embedding_counts_for_the_source_where_asked() -> None
     assert make("encoder", "utterance").voices(direction)[0, 0] == 1  # none heard: the speaker's
 
 
+def test_an_utterances_own_statistics_count_for_the_source_where_asked() -> None:
+    mel, f0, energy = np.full((4, 80), 7.0), np.array([0.0, 100.0, 110.0, 0.0]), np.full(4, 8.0)
+    by_speaker = make("encoder").of_utterance("c/bob", mel, f0, energy)
+    own = make("encoder", "utterance").of_utterance("c/bob", mel, f0, energy)
+    assert float(by_speaker.log_f0.mean) == 1  # the speaker's
+    assert float(own.log_f0.mean) == pytest.approx(np.log(f0[1:3]).mean())
+    assert (own.mel.mean[0], own.energy.mean) == (30, 10)  # which are not by speaker here
+    whisper = make("encoder", "utterance").of_utterance("c/bob", mel, np.zeros(4), energy)
+    assert float(whisper.log_f0.mean) == 1
+
+
 def test_someone_new_is_introduced_by_embedding_and_statistics() -> None:
     known = make("encoder").with_speaker("eve", np.full(256, 7, np.float32), statistics(99))
     assert known.voices(Direction("c/ann", "eve"))[1, 0] == 7

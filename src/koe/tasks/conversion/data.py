@@ -72,7 +72,7 @@ def source_item(
     `direction` is the source and the target speaker; `embedding` (256,) the utterance's own speaker embedding, if
     known; the first `skipped` frames are left out.
     """
-    statistics = speakers.of_source(direction.source)
+    statistics = speakers.of_utterance(direction.source, mel, f0, energy)
     reduced = reduce_mel(statistics.normalize_mel(mel[skipped:]), reduction)
     values = len(reduced) * values_per_step(reduction)
     pitch, energy = (np.repeat(value, steps_per_value(reduction))[:values]

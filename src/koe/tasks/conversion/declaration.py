@@ -33,6 +33,7 @@ from koe.pipeline.declaration import (
 )
 from koe.report.blocks import DATA, LISTEN, PARAMETERS, QUARANTINE, TRAINING, TRIMS, pictures, players
 from koe.tasks.conversion.model_kind import ACOUSTIC
+from koe.tasks.conversion.params import shaping_parameters
 from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams, vocoder_label
 
@@ -99,8 +100,9 @@ IDEA = Idea(
         "report", "pair.across_corpora", "pair.train", "pair.validation", "pair.test", "evaluation.pairs",
         "evaluation.pairs_per_direction", "evaluation.wer", "vocoder.training.validation.utterances",
     }),
-    # A vocoder that was trained for other mels, or with another network, cannot be the start.
-    starts={"vocoder.init.from": ("mel", "vocoder.model", "vocoder.{vocoder.model}")},
+    # What was trained for other mels, or as another network, cannot be the start.
+    starts={"acoustic.init.from": ("mel", *shaping_parameters("acoustic")),
+            "vocoder.init.from": ("mel", "vocoder.model", "vocoder.{vocoder.model}")},
 )
 
 

@@ -2,6 +2,10 @@
 
 `acoustic.init` names the model (koe.training.references), and says whether everything must fit (`strict`), whose
 statistics normalise, and what is not trained (`freeze`). The result reports these decisions as lines to print.
+
+A model that is told of speakers by embeddings starts others too: for one source and one target, what their embeddings
+add is constant and becomes part of two biases; learned vectors begin as what the embeddings are turned into. Both
+compute the same as the model that they start from.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +25,7 @@ from koe.nn.layers import MaskedBatchNorm
 from koe.randomness import seed_for
 from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
-from koe.tasks.conversion.nars2s import NARS2S
+from koe.tasks.conversion.nars2s import NARS2S, VoiceInput
 from koe.tasks.conversion.params import AcousticParams, InitParams
 from koe.tasks.conversion.reduction import frames_per_value
 from koe.tasks.conversion.speakers import Speakers
@@ -29,7 +33,8 @@ from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
 
-VECTORS = "voices.voice.weight"  # a row for each speaker, with `conditioning.by: learned`
+VOICES = "voices."  # the part that is told who speaks
+VECTORS = f"{VOICES}voice.weight"  # a row for each speaker, with `conditioning.by: learned`
 
 # Parameters that change the meaning of weights, but no tensor's shape.
 MEANINGS: dict[str, Callable[[AcousticParams], Any]] = {
@@ -59,6 +64,8 @@ def initial_network(
 ) -> Initial:
     """The network to train: random weights under `seed` with the data's `own` statistics, or the model `start`.
 
+    The embeddings of `own` are needed if either of the two models takes them.
+
     Another model's weights come with its statistics, without which they lose their meaning (lesson 19), unless
     `init.statistics` is `own`. With `init.strict` everything must be the same: parameters that give weights their
     meaning, all tensors, and the speakers of learned vectors. Otherwise the tensors that fit are taken, learned
@@ -75,7 +82,8 @@ def initial_network(
     compare_contracts(f"acoustic.init.from ({start.name})", mel_contract(model.preparation.mel), "params.yaml",
                       mel_contract(mel_params))
     state, optimizer_state, steps_before = _states(model, start, params.init)
-    report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}"]
+    state, lines = _conditioned(state, model.params, params, own)
+    report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}", *lines]
     if params.init.strict:
         _require_the_same(start.name, model, state, params, own, network)
         network.load_state_dict(state)
@@ -103,6 +111,37 @@ def _states(
     # The optimizer's moments belong to the weights that it updated, not to their average.
     weights = checkpoint["network"] if init.keep_optimizer else checkpoint.get("ema", checkpoint["network"])
     return weights, checkpoint.get("optimizer"), checkpoint["step"] if init.keep_schedule else 0
+
+
+def _conditioned(
+    state: State, theirs: AcousticParams, ours: AcousticParams, own: Speakers
+) -> tuple[State, list[str]]:
+    """The weights of a model that takes embeddings, for one that does not; of others as they are. And lines to print.
+
+    Raises KoeError if its optimizer is to be kept, whose moments are of other tensors.
+    """
+    before, after = theirs.conditioning, ours.conditioning
+    if before.by != "encoder" or after.by == "encoder" or (after.by == "learned" and after.size != before.size):
+        return state, []
+    if ours.init.keep_optimizer:
+        raise KoeError("acoustic.init.keep_optimizer: that model takes embeddings of speakers, and with "
+                       f"acoustic.conditioning.by: {after.by} this one has other tensors; set it to false, or by to "
+                       "encoder")
+    voices = VoiceInput(theirs.encoder.hidden, before, 0)
+    voices.load_state_dict({name.removeprefix(VOICES): tensor for name, tensor in state.items()
+                            if name.startswith(VOICES)})
+    speakers = own.trained if after.by == "learned" else own.directions[0]
+    embeddings = torch.from_numpy(np.stack([own.embedding(speaker) for speaker in speakers]))
+    with torch.no_grad():
+        if after.by == "learned":
+            others = {name: tensor for name, tensor in state.items() if not name.startswith(f"{VOICES}voice.")}
+            return {**others, VECTORS: voices.projected(embeddings)}, [
+                f"{VECTORS}: what the embeddings of {len(speakers)} speakers are turned into"]
+        added = dict(zip(("reduce.bias", f"encoder.blocks.{theirs.encoder.layers - 1}.norm.bias"),
+                         voices(embeddings[None]), strict=True))
+        others = {name: tensor for name, tensor in state.items() if not name.startswith(VOICES)}
+        return {**others, **{name: others[name] + vector.flatten() for name, vector in added.items()}}, [
+            f"{VOICES}*: what the embeddings of {' and '.join(speakers)} add is now in {' and '.join(added)}"]
 
 
 def _require_the_same(

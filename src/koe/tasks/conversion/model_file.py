@@ -1,8 +1,8 @@
 """The acoustic model as a folder: `model.safetensors` and `model.json`, which is all that conversion needs.
 
 `model.json` holds the parameters, the mel contract, the speakers with their statistics, the preparation of recordings,
-the other files' checksums and the model's provenance (lesson 1). With `conditioning.by: encoder`,
-`speakers.safetensors` holds the embeddings of its speakers. Neither code nor pickles.
+the other files' checksums and the model's provenance (lesson 1). `speakers.safetensors` holds the embeddings of its
+speakers. Neither code nor pickles.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from pydantic import model_validator
 from safetensors import numpy as numpy_safetensors
-from safetensors.torch import save_file
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams, ResampleParams, SpeakerPitch, TrimParams
@@ -24,7 +23,7 @@ from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.nars2s import NARS2S
 from koe.tasks.conversion.params import AcousticParams
 from koe.tasks.conversion.speakers import EMBEDDING_SIZE, Speakers
-from koe.weights import fitted, read_card, read_weights, write_card
+from koe.weights import fitted, read_card, read_weights, save_weights, write_card
 
 _WEIGHTS, _CARD, _EMBEDDINGS = "model.safetensors", ACOUSTIC.card, "speakers.safetensors"
 _AGAIN = "copy the model's folder again, or train it again (dvc repro train_acoustic)"
@@ -32,6 +31,7 @@ _NO_MODEL = "expected the folder of a trained model (dvc repro train_acoustic)"
 _OTHER_VERSION = ("it is damaged, or its parameters are of another version of Koe: train the model again, or use the "
                   "code of its revision")
 CARD_FILES = (_EMBEDDINGS, _CARD)  # that `save_card` writes
+FILES = (_WEIGHTS, *CARD_FILES)  # that `save_acoustic` writes
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,10 @@ def build_network(params: AcousticParams, n_mels: int, speakers: int) -> NARS2S:
     return {"nars2s": NARS2S}[params.model](params, n_mels, speakers)
 
 
-def save_acoustic(folder: str | Path, model: AcousticModel) -> None:
-    """Writes the model into `folder`."""
+def save_acoustic(folder: str | Path, model: AcousticModel, half: bool = False) -> None:
+    """Writes the model into `folder`. `half`: weights in half precision, for models that ship."""
     folder = Path(folder)
-    with replacing(folder / _WEIGHTS) as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}, temporary)
+    save_weights(folder / _WEIGHTS, model.network.state_dict(), half)
     save_card(folder, model, [_WEIGHTS])
 
 

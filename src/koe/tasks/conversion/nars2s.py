@@ -96,10 +96,13 @@ class VoiceInput(nn.Module):
 
     def forward(self, voices: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2) indices or (B, 2, E) embeddings → vectors of the source and of the target, (B, 1, H) each."""
-        if voices.dim() == 3:  # scales embeddings of length 1 to values of about 1, as initial weights expect
-            voices = voices * EMBEDDING_SIZE**0.5
-        source, target = F.softsign(self.voice(voices)).split(1, dim=1)
+        vectors = self.projected(voices) if voices.dim() == 3 else self.voice(voices)
+        source, target = F.softsign(vectors).split(1, dim=1)
         return self.source(source), self.target(target)
+
+    def projected(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (…, E) of length 1 → vectors (…, `conditioning.size`) such as those that are learned."""
+        return self.voice(embeddings * EMBEDDING_SIZE**0.5)  # values of about 1, as initial weights expect
 
 
 class NARS2S(nn.Module):

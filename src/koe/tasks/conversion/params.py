@@ -167,3 +167,16 @@ class AcousticParams(Section):
                    "it to 1, or norm to layer")
         steps = None if self.init.origin is not None and self.init.keep_schedule else self.training.steps
         yield from warmup_contradictions(self.training.schedule, steps, f"{name}.training")
+
+
+NETWORK = ("encoder", "decoder", "duration", "pitch", "energy", "prosody_embedding", "postnet")  # sections of its parts
+TRAINED_BY = ("dropout", "inner_dropout", "attention_dropout", "stop_gradient")  # in these, and of no tensor's meaning
+
+
+def shaping_parameters(name: str) -> Iterator[str]:
+    """Parameters and sections of the section `name` that decide the network's tensors, or what their numbers mean."""
+    yield from (f"{name}.{part}" for part in (
+        "model", "conditioning.size", "reduction", "normalize_target", "loss.duration"))
+    for part in NETWORK:
+        section: type[Section] = AcousticParams.__annotations__[part]
+        yield from (f"{name}.{part}.{field}" for field in section.model_fields if field not in TRAINED_BY)

@@ -18,8 +18,8 @@ from koe.tasks.conversion.params import AcousticParams
 from koe.vocoder.params import GriffinLimParams, VocoderParams, vocoder_contradictions
 
 
-class Params(Section):
-    """All of params.yaml."""
+class PairsParams(Section):
+    """What the acoustic model's training needs: recordings, pairs and the model."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     corpora: Corpora
@@ -31,10 +31,6 @@ class Params(Section):
     stats: StatsParams
     align: AlignParams
     acoustic: AcousticParams
-    griffin_lim: GriffinLimParams
-    vocoder: VocoderParams
-    evaluation: EvaluationParams
-    report: ReportParams
 
     @property
     def speaker_pitch(self) -> SpeakerPitch:
@@ -50,6 +46,18 @@ class Params(Section):
                    f"(acoustic.reduction.factor × mel.hop_length = {step:.3f} s); at least {step:.3f}")
         yield from _conditioning_contradictions(self)
         yield from _role_contradictions(self)
+
+
+class Params(PairsParams):
+    """All of params.yaml."""
+
+    griffin_lim: GriffinLimParams
+    vocoder: VocoderParams
+    evaluation: EvaluationParams
+    report: ReportParams
+
+    def contradictions(self, name: str) -> Iterator[str]:
+        yield from super().contradictions(name)
         yield from vocoder_contradictions(self.vocoder, self.mel)
 
 
@@ -63,7 +71,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     return check_params(read_values(path), str(path))
 
 
-def _conditioning_contradictions(params: Params) -> Iterator[str]:
+def _conditioning_contradictions(params: PairsParams) -> Iterator[str]:
     """Directions of conversion that `acoustic.conditioning` does not allow (lesson 22)."""
     pair, by = params.pair, params.acoustic.conditioning.by
     if by == "learned" and (pair.validation_speakers or pair.test_speakers):
@@ -76,7 +84,7 @@ def _conditioning_contradictions(params: Params) -> Iterator[str]:
                f"{_corpora_to_choose(params)}")
 
 
-def _corpora_to_choose(params: Params) -> str:
+def _corpora_to_choose(params: PairsParams) -> str:
     """Advice for the frequent case of one's own corpus beside the demo's."""
     both = sorted(_corpora_with(params, "source") & _corpora_with(params, "target"))
     if params.pair.rule != "one_way" or len(both) < 2:
@@ -84,7 +92,7 @@ def _corpora_to_choose(params: Params) -> str:
     return f". {' and '.join(f'corpora.{name}' for name in both)} each have both: leave one of them in params.yaml"
 
 
-def _role_contradictions(params: Params) -> Iterator[str]:
+def _role_contradictions(params: PairsParams) -> Iterator[str]:
     """Rules that go by roles need a source and a target that can meet."""
     if params.pair.rule not in ("one_way", "both"):
         return
@@ -99,13 +107,13 @@ def _role_contradictions(params: Params) -> Iterator[str]:
                f"{'some corpora' if across else 'a corpus'}, or use rule all, sampled or chosen")
 
 
-def _corpora_with(params: Params, role: str) -> set[str]:
+def _corpora_with(params: PairsParams, role: str) -> set[str]:
     """Corpora that have a speaker of this role; the demo has both by default."""
     return {name for name, corpus in params.corpora.items()
             if getattr(corpus, role) is not None or corpus.importer == "demo"}
 
 
-def _several_directions(params: Params) -> str:
+def _several_directions(params: PairsParams) -> str:
     """The parameters by which more than one source or target speaker meets one model; empty if none do.
 
     The pairs themselves are checked before training: `koe.tasks.conversion.speakers.require_conditioning`.

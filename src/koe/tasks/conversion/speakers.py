@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from koe.corpus.pairing import directions_of
-from koe.corpus.statistics import Normalization, Statistics
+from koe.corpus.statistics import Normalization, Statistics, statistics_of
 from koe.errors import KoeError
 from koe.names import Direction
 from koe.tasks.conversion.params import ConditioningParams
@@ -30,7 +30,7 @@ class Speakers:
     directions: tuple[Direction, ...]  # of the training, sorted
     normalization: Normalization
     normalize_target: bool  # whether the model predicts normalised mels (lesson 20)
-    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)  # (256,) of each speaker, for `encoder`
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)  # (256,) of each speaker
 
     @cached_property
     def trained(self) -> tuple[str, ...]:
@@ -59,6 +59,20 @@ class Speakers:
     def of_source(self, speaker: str) -> Statistics:
         return self.normalization.of_source(speaker)
 
+    def of_utterance(self, speaker: str, mel: np.ndarray, f0: np.ndarray, energy: np.ndarray) -> Statistics:
+        """What normalises a source utterance with these features: mel (frames, n_mels), F0 (frames,), energy (frames,).
+
+        If `conditioning.level` is `utterance`, its own statistics take the place of its speaker's, in training too: of
+        a speaker that nobody has heard before there are no others.
+        """
+        known = self.of_source(speaker)
+        if self.conditioning.level != "utterance":
+            return known
+        own = statistics_of(mel, f0, energy, self.outliers)
+        if not own.log_f0.count:  # a whisper
+            own = replace(own, log_f0=known.log_f0)
+        return self.normalization.with_speaker(speaker, own).of_source(speaker)
+
     def of_target(self, speaker: str) -> Statistics:
         return self.normalization.of_target(speaker)
 
@@ -72,7 +86,7 @@ class Speakers:
             return None
         if self.conditioning.by == "learned":
             return np.array([self._index(speaker) for speaker in direction], dtype=np.int64)
-        vectors = [self._embedding(speaker) for speaker in direction]
+        vectors = [self.embedding(speaker) for speaker in direction]
         if self.conditioning.level == "utterance" and embedding is not None:
             vectors[0] = embedding
         return np.stack(vectors).astype(np.float32)
@@ -84,14 +98,20 @@ class Speakers:
                            "other speakers, train with encoder")
         return self._indices[speaker]
 
-    def _embedding(self, speaker: str) -> np.ndarray:
+    def embedding(self, speaker: str) -> np.ndarray:
+        """The embedding (256,) of a speaker. Raises KoeError if there is none."""
         if speaker not in self.embeddings:
             raise KoeError(f"no embedding of speaker {speaker}; there are {', '.join(self.known)}")
         return self.embeddings[speaker]
 
+    @property
+    def takes_new(self) -> bool:
+        """Whether a new speaker can be introduced by recordings."""
+        return self.conditioning.by == "encoder"
+
     def require_encoder(self, speaker: str) -> None:
         """Raises KoeError unless a new speaker can be introduced by recordings."""
-        if self.conditioning.by != "encoder":
+        if not self.takes_new:
             raise KoeError(f"this model cannot take a new speaker ({speaker}): acoustic.conditioning.by is "
                            f"{self.conditioning.by}; it knows {', '.join(self.trained)}. Train one with encoder")
 
