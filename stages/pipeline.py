@@ -1,7 +1,16 @@
 """Declaration of the voice conversion pipeline."""
 
 from koe.pipeline.declaration import Pipeline
-from koe.tasks.conversion.declaration import EVALUATION, FACTS, IDEA, PAGE, SWEEP_METRIC, TITLE, TRAININGS
+from koe.tasks.conversion.declaration import (
+    EVALUATION,
+    FACTS,
+    IDEA,
+    PAGE,
+    SWEEP_METRIC,
+    TITLE,
+    TRAININGS,
+    seconds,
+)
 from koe.tasks.conversion.schema import Params
 
 _STAGES = (
@@ -19,4 +28,5 @@ PIPELINE = Pipeline(
     facts=FACTS,
     sweep_metric=SWEEP_METRIC,
     idea=IDEA,
+    seconds=seconds,
 )

@@ -1,5 +1,5 @@
 """The command line: `koe convert`, `export-onnx`, `vocode`, `vocoder`, `pack`, `summary`, `page`, `check`,
-`check-params`, `doctor`, `exp`, `pipeline`.
+`check-params`, `estimate`, `doctor`, `exp`, `pipeline`.
 """
 
 import os
@@ -350,6 +350,22 @@ def check_params(
 
     check_values(load_pipeline().params, read_values(path), str(path))
     print(f"{path}: every parameter is valid, and none contradicts another")
+
+
+@app.command()
+def estimate() -> None:
+    """Says how long each stage of the pipeline in this folder will take on this machine, and when it will be done.
+
+    A few steps of each training run are done, and thrown away: in a minute or less, on a machine that is idle.
+    """
+    from koe.params.reading import check as check_values
+    from koe.params.reading import read_values
+    from koe.pipeline.declaration import load_pipeline
+    from koe.pipeline.estimate import timetable
+
+    pipeline = load_pipeline()
+    for line in timetable(pipeline, check_values(pipeline.params, read_values())):
+        print(line, flush=True)
 
 
 @app.command()

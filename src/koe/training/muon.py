@@ -88,8 +88,32 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     wide = wide / wide.norm().clamp(min=1e-7)
-    linear, cubic, quintic = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        gram = wide @ wide.mT
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic), wide, beta=linear)
+    if matrix.dtype == torch.float32 and wide.shape[1] >= 2 * wide.shape[0]:
+        wide = _factor(wide @ wide.mT) @ wide
+    else:
+        linear, cubic, quintic = COEFFICIENTS
+        for _ in range(ITERATIONS):
+            gram = wide @ wide.mT
+            wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic), wide, beta=linear)
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.mT
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """What all iterations together multiply a matrix by, from its Gram matrix (N, N).
+
+    Each multiplies it by a polynomial of the Gram matrix, so all products are of squares: two thirds of the time for
+    matrices four times as wide as high. Errors grow with every iteration, too much for bfloat16.
+    """
+    product = polynomial = _polynomial(gram)
+    for _ in range(ITERATIONS - 1):
+        gram = polynomial @ gram @ polynomial
+        polynomial = _polynomial(gram)
+        product = polynomial @ product
+    return product
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    linear, cubic, quintic = COEFFICIENTS
+    polynomial = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
+    polynomial.diagonal().add_(linear)
+    return polynomial

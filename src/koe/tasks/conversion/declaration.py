@@ -6,7 +6,7 @@ modules that take long to import are imported inside functions.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koe.evaluation.metric import (
     CER,
@@ -36,6 +36,9 @@ from koe.tasks.conversion.model_kind import ACOUSTIC
 from koe.tasks.conversion.params import shaping_parameters
 from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams, vocoder_label
+
+if TYPE_CHECKING:
+    from koe.pipeline.estimate import Machine
 
 _HERE = Path(__file__).parent
 TITLE = "Koe: what the conversion sounds like"
@@ -104,6 +107,13 @@ IDEA = Idea(
     starts={"acoustic.init.from": ("mel", *shaping_parameters("acoustic")),
             "vocoder.init.from": ("mel", "vocoder.model", "vocoder.{vocoder.model}")},
 )
+
+
+def seconds(params: Any, machine: "Machine") -> dict[str, float]:
+    """See `koe.tasks.conversion.estimate.stage_seconds`."""
+    from koe.tasks.conversion.estimate import stage_seconds
+
+    return stage_seconds(params, machine)
 
 
 def _results(folder: PipelineFolder) -> Mapping[str, Any]:
