@@ -38,9 +38,10 @@ from koe.corpus.statistics import Normalization, measure, read_statistics
 from koe.device import resolve_device
 from koe.experiments.named import compose, read_experiment
 from koe.names import Direction, Pair
+from koe.nn.length import round_durations
 from koe.nn.params import ConformerParams, PostnetParams, PredictorParams
 from koe.params.reading import read_values
-from koe.steps import steps_of
+from koe.steps import batch_steps, steps_of
 from koe.store import ShardWriter
 from koe.tasks.conversion.data import Batch, PairReader
 from koe.tasks.conversion.inference import convert_items
@@ -211,13 +212,18 @@ class PlainNARS2S(nn.Module):
         self.expand = nn.Linear(hidden, self.factor * n_mels)
         self.postnet = PlainPostnet(n_mels, params.postnet)
 
-    def forward(self, source: Source, durations: Tensor, prosody: Prosody) -> Output:
+    def forward(
+        self, source: Source, durations: Tensor | None = None, prosody: Prosody | None = None, control: object = None
+    ) -> Output:
+        """Without durations and prosody, as in conversion, the predicted ones are used; `control` is not supported."""
         source_mask = self._mask(source.steps, source.mel.shape[1])
         x = self.reduce(source.mel)
         for block in self.encoder:
             x = block(x, source_mask)
         predicted = torch.expm1(self.duration(self._input("duration", x), source_mask)).masked_fill(~source_mask, 0)
-        size = prosody.pitch.shape[1]
+        if durations is None:
+            durations = round_durations(predicted, source_mask)
+        size = batch_steps(int(durations.sum(dim=1).max()))
         carried = self._regulate(torch.cat([x, source.pitch[..., None], source.energy[..., None]], dim=-1), durations,
                                  size)
         steps = durations.sum(dim=1)
@@ -225,8 +231,9 @@ class PlainNARS2S(nn.Module):
         x, source_prosody = carried[..., :-2], self.source_prosody(carried[..., -2:])
         pitch = self.pitch(self._input("pitch", x) + source_prosody, mask)
         energy = self.energy(self._input("energy", x) + source_prosody, mask)
-        x = x + self.pitch_embedding(prosody.pitch[:, None]).transpose(1, 2)
-        x = x + self.energy_embedding(prosody.energy[:, None]).transpose(1, 2)
+        used = Prosody(pitch, energy) if prosody is None else prosody
+        x = x + self.pitch_embedding(used.pitch[:, None]).transpose(1, 2)
+        x = x + self.energy_embedding(used.energy[:, None]).transpose(1, 2)
         for block in self.decoder:
             x = block(x, mask)
         before = self.expand(x).masked_fill(~mask[..., None], 0).reshape(len(x), -1, self.n_mels)
@@ -249,10 +256,13 @@ class PlainNARS2S(nn.Module):
 
 
 class PlainTrainer:
-    def __init__(self, network: PlainNARS2S, params: AcousticParams) -> None:
+    def __init__(
+        self, network: PlainNARS2S, params: AcousticParams,
+        optimizer: type[torch.optim.Adam | torch.optim.AdamW] = torch.optim.Adam,
+    ) -> None:
         self.network, self.params = network, params
         settings = params.training.optimizer
-        self.optimizer = torch.optim.Adam(network.parameters(), betas=settings.betas, eps=settings.epsilon)
+        self.optimizer = optimizer(network.parameters(), betas=settings.betas, eps=settings.epsilon)
 
     def step(self, batch: Batch, rate: float) -> None:
         for group in self.optimizer.param_groups:
