@@ -2,6 +2,7 @@
 
 from koe.pipeline.declaration import Pipeline
 from koe.tasks.conversion.declaration import (
+    ESTIMATE,
     EVALUATION,
     FACTS,
     IDEA,
@@ -9,7 +10,6 @@ from koe.tasks.conversion.declaration import (
     SWEEP_METRIC,
     TITLE,
     TRAININGS,
-    seconds,
 )
 from koe.tasks.conversion.schema import Params
 
@@ -28,5 +28,5 @@ PIPELINE = Pipeline(
     facts=FACTS,
     sweep_metric=SWEEP_METRIC,
     idea=IDEA,
-    seconds=seconds,
+    estimate=ESTIMATE,
 )

@@ -12,16 +12,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from koe.errors import KoeError
 from koe.evaluation.metric import Metric
 from koe.params.reading import at
 from koe.params.section import Section
 from koe.pipeline.loading import load_declaration
-
-if TYPE_CHECKING:
-    from koe.pipeline.estimate import Machine
 
 EVALUATION = "metrics/evaluation"  # .csv: a row for each held-out item and condition; .json: means of each condition
 SUMMARY = "metrics/summary.json"  # the few numbers by which a run is judged
@@ -188,8 +185,8 @@ class Pipeline:
     sweep_metric: str = ""  # <stage>/<curve>; if empty, the curve by which the first training is judged
     idea: Idea = Idea()
     corpora: str = "data/corpus"  # outputs that must be the same in runs that are compared
-    # Seconds of each stage, by its name in dvc.yaml, of the checked parameters and this machine (koe.pipeline.estimate)
-    seconds: "Callable[[Any, Machine], Mapping[str, float]] | None" = None
+    # The module of `stage_seconds` (koe.pipeline.estimate). Not the function: what pages import, their stage depends on
+    estimate: str = ""
 
     def training_of(self, name: str) -> Training | None:
         """The training that has the curve `name` (<stage>/<curve>)."""

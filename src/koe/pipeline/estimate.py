@@ -1,8 +1,9 @@
 """How long the stages of a pipeline will take on this machine: `koe estimate`.
 
-A pipeline that can tell declares a function (`Pipeline.seconds`) of its parameters and of the machine. What a training
-run takes is measured by doing a few of its steps. Everything else goes by tables of seconds, measured on one machine,
-and by how much slower this one is.
+A pipeline that can tell declares a module (`Pipeline.estimate`) with a function `stage_seconds` of its checked
+parameters and of the machine: seconds of each stage, by its name in dvc.yaml. What a training run takes is measured by
+doing a few of its steps. Everything else goes by tables of seconds, measured on one machine, and by how much slower
+this one is.
 """
 
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +75,9 @@ def timetable(pipeline: Pipeline, params: Any) -> Iterator[str]:
 
     Raises KoeError if the pipeline cannot tell.
     """
-    if pipeline.seconds is None:
-        raise KoeError("this pipeline does not say how long its stages take (PIPELINE.seconds)")
-    seconds = pipeline.seconds(params, measure_machine())
+    if not pipeline.estimate:
+        raise KoeError("this pipeline does not say how long its stages take (estimate, in its declaration)")
+    seconds: Mapping[str, float] = import_module(pipeline.estimate).stage_seconds(params, measure_machine())
     stages = list(outdated(pipeline, getattr(params, "corpora", {})))
     width, now, total = max(map(len, (*stages, "stage"))), datetime.now(), 0.0
     yield f"{'stage':{width}}  {'takes':>9}  done at"

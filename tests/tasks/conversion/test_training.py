@@ -18,6 +18,7 @@ from koe.tasks.conversion.validation import convert_pairs
 from koe.training.checkpoint import read_checkpoint
 from koe.training.loop import ValidationReport, train
 from koe.training.network_task import Place
+from koe.training.pictures import LABEL_ROWS
 
 PARTS = ("mel", "postnet", "duration", "pitch", "energy")
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -324,7 +325,7 @@ def test_pictures_of_conversions_stand_beside_the_curves(tmp_path: Path, values:
     found = {path.relative_to(images).as_posix() for path in images.rglob("*.png")}
     assert found == {"toy_e_x-y/00000004.png", "toy_e_x-y/00000008.png"}
     with Image.open(images / "toy_e_x-y/00000008.png") as picture:
-        assert picture.height == 2 * 80 + 4 and picture.width >= 41
+        assert picture.height == 2 * (LABEL_ROWS + 80) and picture.width >= 41
 
 
 def test_an_optimizer_state_is_gone_on_with(tmp_path: Path, tiny: Params) -> None:

@@ -6,7 +6,7 @@ modules that take long to import are imported inside functions.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from koe.evaluation.metric import (
     CER,
@@ -37,11 +37,9 @@ from koe.tasks.conversion.params import shaping_parameters
 from koe.vocoder.model_kind import VOCODER
 from koe.vocoder.params import VocoderParams, vocoder_label
 
-if TYPE_CHECKING:
-    from koe.pipeline.estimate import Machine
-
 _HERE = Path(__file__).parent
 TITLE = "Koe: what the conversion sounds like"
+ESTIMATE = "koe.tasks.conversion.estimate"
 SWEEP_METRIC = "train_acoustic/validation/mcd_db"  # free-running, as conversion works
 
 TRAININGS = (
@@ -107,13 +105,6 @@ IDEA = Idea(
     starts={"acoustic.init.from": ("mel", *shaping_parameters("acoustic")),
             "vocoder.init.from": ("mel", "vocoder.model", "vocoder.{vocoder.model}")},
 )
-
-
-def seconds(params: Any, machine: "Machine") -> dict[str, float]:
-    """See `koe.tasks.conversion.estimate.stage_seconds`."""
-    from koe.tasks.conversion.estimate import stage_seconds
-
-    return stage_seconds(params, machine)
 
 
 def _results(folder: PipelineFolder) -> Mapping[str, Any]:
