@@ -28,9 +28,9 @@ def below(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_its_model_is_packed_and_starts_one_of_two_speakers(below: Project) -> None:
-    assert below.stages_run(below.run("dvc", "repro")) == [
+    assert sorted(below.stages_run(below.run("dvc", "repro"))) == sorted([
         "scan", *(f"{stage}@few" for stage in ("import", "resample", "trim", "extract")), "pair", "embed", "stats",
-        "train_aligner", "align", "train_acoustic"]
+        "train_aligner", "align", "train_acoustic"])
     shipped = Path("../../models/pretrained/anyone")
     below.run("koe", "pack", "models/acoustic", str(shipped))
     weights, packed = ((below.folder / folder / "model.safetensors").stat().st_size
