@@ -23,7 +23,7 @@ from koe.pipeline.recorded import departure
 from koe.pipeline.writing import read_stage
 
 LOADED = "import torch, pandas, scipy.signal, soundfile, pydantic, typer"  # what nearly every stage waits for
-REFERENCE_SECONDS = 0.25  # of `_work` on a core of the machine of the tables (docs/results.md)
+REFERENCE_SECONDS = 0.16  # of `_work` on a core of the machine of the tables, an AMD EPYC with AVX512-BF16
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import statistics
 import time
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -31,7 +33,7 @@ def seconds_of_validation(task: Task[Any, Any]) -> float:
     """The time of a validation."""
     network = task.watched.eval()
     start = time.perf_counter()
-    with torch.no_grad():
+    with torch.no_grad(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # remarks on what was made up
         task.validate(network)
     return time.perf_counter() - start
 
