@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 from support.cards import change_card
 from support.small_training import EMBEDDINGS, make_task, small_params, weights
 
+from koe.audio.grid import mel_contract
 from koe.errors import StoreError
 from koe.files import read_json, write_json
 from koe.tasks.conversion.model_file import AcousticModel, Preparation, load_acoustic, save_acoustic
+from koe.tasks.conversion.schema import Params
 
 
 def test_a_model_folder_says_all_there_is_to_know(tmp_path: Path, values: dict[str, Any]) -> None:
@@ -109,3 +111,12 @@ def test_statistics_of_another_number_of_bands_are_refused(saved: Path) -> None:
     change_card(saved / "model.json", lambda card: std(card).pop())
     with pytest.raises(StoreError, match=r"model\.json .*expected \(80,\)"):
         load_acoustic(saved)
+
+
+def test_the_model_that_ships_takes_anybody_and_fits_the_defaults(root: Path, params: Params) -> None:
+    folder = root / "models/pretrained/anyone"
+    model = load_acoustic(folder)
+    assert model.speakers.takes_new
+    assert mel_contract(model.preparation.mel) == mel_contract(params.mel)
+    assert len(model.speakers.directions) == 478
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 25e6
