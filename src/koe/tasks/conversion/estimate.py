@@ -92,8 +92,7 @@ def amounts_of(params: PairsParams) -> Amounts:
             table = UTTERANCES.read(TABLES / name)
             speech[name], utterances = float(table["seconds"].sum()), len(table)
         elif corpus.importer == "demo":
-            sentences, voices = _sentences(corpus), demo_voices(name, corpus)
-            utterances = sentences * len(voices)
+            utterances = _sentences(corpus) * len(demo_voices(name, corpus))
             speech[name] = utterances * SENTENCE_SECONDS
         else:
             continue
