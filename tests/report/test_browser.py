@@ -7,6 +7,7 @@ from support.real_browser import NEEDS_BROWSER, requests, set_scheme, set_width,
 
 from koe.pipeline.declaration import PipelineFolder
 from koe.report.page import build_page
+from koe.training.pictures import LABEL_ROWS
 
 pytestmark = NEEDS_BROWSER
 
@@ -33,7 +34,7 @@ def test_every_player_knows_its_length_and_every_picture_is_there(opened: Any) -
     assert len(durations) == 2 * 6 + 3 + 4 * 2 + 6 * 3
     assert min(durations) > 0.2
     sizes = opened.execute_script("return [...document.images].map(image => [image.naturalWidth, image.naturalHeight])")
-    assert [height for _, height in sizes] == [80] * 2 * 6 + [164] * 4 + [80] * (3 + 4 * 2)  # 164: two mels
+    assert [height for _, height in sizes] == [80] * 2 * 6 + [2 * (LABEL_ROWS + 80)] * 4 + [80] * (3 + 4 * 2)
     assert min(width for width, _ in sizes) > 10
 
 
