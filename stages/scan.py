@@ -2,9 +2,13 @@
 the stages that depend on it and no others.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from koe.pipeline.stage import Stage, StageFiles, StageParameters
+from koe.audio.grid import mel_contract
+from koe.audio.params import MelParams
 from koe.corpus.params import Corpora
 from koe.corpus.scan import scan_corpus
 from koe.errors import KoeError
@@ -44,20 +48,28 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
         if path.stem not in params.corpora and path not in files.values():
             path.unlink()
     values = read_values()
+    mel = mel_contract(MelParams.model_validate(values["mel"])) if "mel" in values else None
     for kind, file in files.items():
-        scan_initial(kind, at(values, f"{kind.section}.init.from"), file)
+        scan_initial(kind, at(values, f"{kind.section}.init"), mel, file)
 
 
-def scan_initial(kind: ModelKind, name: str | None, file: Path) -> None:
-    """Writes {"from", "digest"} of the model to start from; if it is not on this machine, the recorded state stays."""
+def scan_initial(kind: ModelKind, init: Mapping[str, Any], mel: Mapping[str, Any] | None, file: Path) -> None:
+    """Writes {"from", "digest"} of the model to start from; if it is not on this machine, the recorded state stays.
+
+    `mel`: the contract of the parameters. Raises ContractError if the model has another one and must have the same:
+    now, not after all recordings have been read.
+    """
+    name = init["from"]
     try:
-        digest = find_model(kind, name).digest if name else None
+        start = find_model(kind, name) if name else None
     except KoeError:
         if not file.exists() or read_json(file, f"remove {file}", ["from"])["from"] != name:
             raise
         show(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
         return
-    write_json(file, {"from": name, "digest": digest})
+    if start and mel and init.get("strict", True):
+        start.require_contract(mel)
+    write_json(file, {"from": name, "digest": start.digest if start else None})
 
 
 if __name__ == "__main__":

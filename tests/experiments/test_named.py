@@ -66,6 +66,12 @@ def test_bases_come_first_and_a_section_can_be_replaced(values: dict[str, Any], 
     assert said == {"corpora.demo": "below/base", "corpora.a": "top", "mel.fmax": "top"}
     assert read_experiment("below/base", tmp_path).run_name == "below-base"
 
+    (tmp_path / "several.yaml").write_text("base: [top, narrow]\npurpose: both\nparameters: {}\n")
+    (tmp_path / "narrow.yaml").write_text("purpose: narrow\nparameters: {mel.fmax: 4000.0}\n")
+    several = read_experiment("several", tmp_path)
+    assert compose(values, several)["mel"]["fmax"] == 4000.0
+    assert several.origin("mel.fmax") == "narrow" and several.origin("corpora.a") == "top"
+
 
 @pytest.mark.parametrize("text, message", [
     ("purpose: nothing else\n", "expected purpose.*parameters: field required"),
@@ -73,6 +79,7 @@ def test_bases_come_first_and_a_section_can_be_replaced(values: dict[str, Any], 
     ("purpose: |-\n  two\n  lines\nparameters: {}\n", "purpose"),
     ("purpose: x\nparameters: {}\nfond: of\n", "fond: extra"),
     ("base: odd\npurpose: x\nparameters: {}\n", "leads back to itself: odd → odd"),
+    ("base: 3\npurpose: x\nparameters: {}\n", "base: "),
     ("base: gone\npurpose: x\nparameters: {}\n", "gone.yaml does not exist; there are: odd"),
 ])
 def test_a_file_that_is_no_experiment_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:

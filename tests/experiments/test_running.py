@@ -113,10 +113,11 @@ def test_names_come_first_and_options_of_dvc_anywhere_after(asked: Asked) -> Non
         "exp", "run", "log/deep", "flow", "-S", "seed=3", "--queue", "--on", "demo", "-m", "two words"])
     assert result.exit_code == 0, result.output
     first, second = asked.commands
-    assert first == ["exp", "run", "-n", "log-deep-on-demo", "-S", "acoustic.pitch.layers=7", "--queue", "-S", "seed=3",
-                     "-m", "two words"]
+    assert first == ["exp", "run", "-n", "log-deep-on-demo", "-S", "acoustic.pitch.layers=7", "-S",
+                     "acoustic.init.from=null", "--queue", "-S", "seed=3", "-m", "two words"]
     assert second[3] == "flow-on-demo"
-    assert ("log-deep-on-demo: …\n  acoustic.pitch.layers: 5 → 7\n  as in demo: acoustic.training.steps\n"
+    assert ("log-deep-on-demo: …\n  acoustic.pitch.layers: 5 → 7\n"
+            "  acoustic.init.from: models/pretrained/anyone → None\n  as in demo: acoustic.training.steps\n"
             in result.output)
     assert "queued: log-deep-on-demo, flow-on-demo. Start them with dvc queue start" in result.output
     refused = CliRunner().invoke(koe.cli.app, ["exp", "run", "-S", "seed=3", "flow"])

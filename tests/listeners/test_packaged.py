@@ -1,5 +1,11 @@
 """The pretrained listeners on the demo's own voices."""
 
+import contextlib
+import io
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import soxr
@@ -67,6 +73,23 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", refuse)
     for model in (listening.speech_recognizer, listening.speaker_encoder, listening.mos_predictor):
         assert model.__wrapped__() is not None  # loaded anew, past the cache
+
+
+def test_threads_load_a_listener_once_and_leave_standard_output_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that loaded the MOS predictor at once put each other's redirected output back, for good."""
+    before, loads = sys.stdout, []
+    together = threading.Barrier(2, timeout=0.5)
+
+    def slow() -> object:
+        loads.append(None)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()  # until another one is in here too
+        return object()
+
+    listener = listening._loaded_once(slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: listener(), range(2))
+    assert first is second and len(loads) == 1 and sys.stdout is before
 
 
 def test_speakers_are_told_apart(heart: list[np.ndarray], joe: list[np.ndarray]) -> None:

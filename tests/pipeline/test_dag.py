@@ -52,7 +52,8 @@ def test_what_decides_a_result_re_runs_the_stage(folder: Path, name: str) -> Non
     stage = _stages(folder)[name]
     modules = _modules(_script(folder, stage))
     assert ("audio/grid.py" in modules) == any(module in modules for module in (
-        "audio/mel.py", "corpus/dataset.py", "vocoder/griffin_lim.py", "vocoder/registry.py", "align/aligner.py"))
+        "audio/mel.py", "corpus/dataset.py", "corpus/scan.py", "vocoder/griffin_lim.py", "vocoder/registry.py",
+        "align/aligner.py"))
     declared = {Path(dep) for dep in stage["deps"]}
     for file in closure(_script(folder, stage)):
         place = Path(file.relative_to(ROOT)) if folder == ROOT else Path("../..", file.relative_to(ROOT))

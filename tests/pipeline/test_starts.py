@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scan import scan_initial
 
-from koe.errors import KoeError
+from koe.errors import ContractError, KoeError
 from koe.files import read_json
 from koe.pipeline.models import find_model
 from koe.tasks.conversion.model_kind import ACOUSTIC
@@ -38,7 +38,7 @@ def test_other_weights_in_the_same_folder_change_the_record_of_their_kind_alone(
     digests = []
     for weights in (b"one", b"other"):
         (here / "generator.safetensors").write_bytes(weights)
-        scan_initial(kind, SHIPPED, record_of(kind))
+        scan_initial(kind, {"from": SHIPPED}, None, record_of(kind))
         record = read_json(record_of(kind))
         assert record["from"] == SHIPPED
         digests.append(record["digest"])
@@ -50,14 +50,26 @@ def test_other_weights_in_the_same_folder_change_the_record_of_their_kind_alone(
 def test_of_a_model_that_is_not_here_the_record_stays(
     kind: ModelKind, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scan_initial(kind, SHIPPED, record_of(kind))
+    scan_initial(kind, {"from": SHIPPED}, None, record_of(kind))
     record = read_json(record_of(kind))
     here.rename("elsewhere")
-    scan_initial(kind, SHIPPED, record_of(kind))
+    scan_initial(kind, {"from": SHIPPED}, None, record_of(kind))
     assert f"{kind.section}.init.from: {SHIPPED} is not on this machine" in capsys.readouterr().out
     assert read_json(record_of(kind)) == record
     with pytest.raises(KoeError, match=rf"{kind.section}\.init\.from: models/other: there is no such folder"):
-        scan_initial(kind, "models/other", record_of(kind))
+        scan_initial(kind, {"from": "models/other"}, None, record_of(kind))
+
+
+@KINDS
+def test_lesson_13_a_start_of_other_mels_is_refused_before_any_recording_is_read(kind: ModelKind, here: Path) -> None:
+    (here / kind.card).write_text('{"contract": {"n_mels": 80}}')
+    with pytest.raises(ContractError, match=rf"n_mels: 80 in {kind.section}\.init\.from .*, 100 in params\.yaml\n.*"
+                                            rf"random weights, with {kind.section}\.init\.from: null"):
+        scan_initial(kind, {"from": SHIPPED, "strict": True}, {"n_mels": 100}, record_of(kind))
+    assert not record_of(kind).exists()
+    for init, mel in (({"strict": False}, 100), ({}, 80)):
+        scan_initial(kind, {"from": SHIPPED, **init}, {"n_mels": mel}, record_of(kind))
+        assert read_json(record_of(kind))["from"] == SHIPPED
 
 
 @KINDS

@@ -7,7 +7,11 @@ PINNED = {"shift": False, "ema": None}
 
 
 def shrink_acoustic(acoustic: dict[str, Any], hidden: int, warmup_steps: int = 2, **training: Any) -> None:
-    """Makes the `acoustic` section of a parameter tree one block deep and `hidden` wide; `training` is merged in."""
+    """Makes the `acoustic` section of a parameter tree one block deep and `hidden` wide, from scratch.
+
+    `training` is merged in.
+    """
+    acoustic["init"]["from"] = None  # what ships is larger
     acoustic["reduction"]["factor"] = 3
     for name in ("encoder", "decoder"):
         acoustic[name] |= {"layers": 1, "hidden": hidden, "attention": hidden, "heads": 2, "feed_forward": 2 * hidden,

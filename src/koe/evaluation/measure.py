@@ -21,7 +21,7 @@ from koe.evaluation.mcd import align, mel_cepstral_distortion
 from koe.evaluation.params import EvaluationParams
 from koe.evaluation.pooling import POOLED
 from koe.listeners.mos import estimate_mos
-from koe.listeners.packaged import SAMPLE_RATE, at_16_khz, mos_predictor, speaker_encoder, speech_recognizer
+from koe.listeners.packaged import SAMPLE_RATE, at_16_khz
 from koe.listeners.recogniser import LANGUAGES, transcribe
 from koe.listeners.speaker import embed, similarity
 from koe.parallel import thread_map
@@ -87,11 +87,6 @@ def measure_pairs(
     In threads, unlike the data stages: nearly all of the time is spent in networks that release the interpreter's
     lock, and processes would take longer to load the networks than to measure.
     """
-    for enabled, load in (
-        (evaluation.speaker, speaker_encoder), (evaluation.wer, speech_recognizer), (evaluation.mos, mos_predictor)
-    ):
-        if enabled:
-            load()  # here, so that no two threads load it
     yield from thread_map(lambda job: measure(job[0], job[1], evaluation), jobs)
 
 

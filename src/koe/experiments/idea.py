@@ -40,7 +40,7 @@ def on(
     if not changes:
         left_out = ", ".join(map(str, behind)) or "it has no other parameters"
         raise KoeError(f"{experiment.name}: nothing of it can be taken over to {other.name} ({left_out})")
-    return Experiment(name=f"{experiment.name}-on-{other.run_name}", purpose=experiment.purpose, base=other,
+    return Experiment(name=f"{experiment.name}-on-{other.run_name}", purpose=experiment.purpose, base=(other,),
                       parameters=changes), behind
 
 

@@ -1,6 +1,6 @@
 """Named experiments: sets of parameter overrides in `experiments/**/*.yaml`, each with its purpose.
 
-    base: log                 # optional: another experiment, whose overrides come first
+    base: log                 # optional: another experiment, whose overrides come first; or a list of them
     purpose: one line
     parameters:
       acoustic.conditioning.by: learned
@@ -45,7 +45,7 @@ class Experiment(BaseModel):
     name: str
     purpose: Line
     parameters: dict[str, Any]
-    base: "Experiment | None" = None
+    base: "tuple[Experiment, ...]" = ()
     date: datetime.date | None = None
     found: Line | None = None  # the result of the run
     refused: str | None = None  # a pattern of the message that refuses it
@@ -53,7 +53,7 @@ class Experiment(BaseModel):
     @property
     def lineage(self) -> list["Experiment"]:
         """Its bases, the first one first, and itself last."""
-        return [*(self.base.lineage if self.base else []), self]
+        return [*(experiment for base in self.base for experiment in base.lineage), self]
 
     @property
     def run_name(self) -> str:
@@ -107,9 +107,10 @@ def read_experiment(name: str, folder: str | Path = FOLDER, above: tuple[str, ..
     if "pipeline" in value:
         raise KoeError(f"{path}: pipeline: an experiment no longer names its pipeline, it belongs to the one whose "
                        "folder contains it; move it to pipelines/<name>/experiments and remove this line")
-    if isinstance(base := value.get("base"), str):
-        base_folder = _of_root(folder) if base.startswith("/") else folder
-        value["base"] = read_experiment(base.removeprefix("/"), base_folder, (*above, name))
+    bases = [value["base"]] if isinstance(value.get("base"), str) else value.get("base", [])
+    if isinstance(bases, list) and all(isinstance(base, str) for base in bases):
+        value["base"] = [read_experiment(base.removeprefix("/"), _of_root(folder) if base.startswith("/") else folder,
+                                         (*above, name)) for base in bases]
     try:
         return Experiment.model_validate({**value, "name": name})
     except ValidationError as error:

@@ -5,8 +5,9 @@ take audio at 16 kHz and run on the CPU, and any number of threads may use one a
 
 import contextlib
 import io
-import warnings
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,27 @@ from koe.parallel import cores
 
 SAMPLE_RATE = 16000  # Hz, what all three were trained on
 
+_LOADING = Lock()
+
+
+def _loaded_once(load: Callable[[], Any]) -> Callable[[], Any]:
+    """`load`, called on first use, and by one thread at a time: loading one of them redirects the process's output."""
+    cached = cache(load)
+
+    @wraps(load)
+    def loaded() -> Any:
+        with _LOADING:
+            return cached()
+
+    return loaded
+
 
 def at_16_khz(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """A waveform (samples,) resampled for these models: float32."""
     return soxr.resample(wave, sample_rate, SAMPLE_RATE).astype(np.float32)
 
 
-@cache
+@_loaded_once
 def speech_recognizer() -> Any:
     """Whisper tiny.en, 8-bit weights: one thread per utterance, and one utterance per core at a time."""
     from faster_whisper import WhisperModel
@@ -34,17 +49,15 @@ def speech_recognizer() -> Any:
     )
 
 
-@cache
+@_loaded_once
 def speaker_encoder() -> Any:
     """Resemblyzer's GE2E speaker encoder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its webrtcvad imports pkg_resources, its scipy names have moved
-        from resemblyzer import VoiceEncoder
+    from koe.listeners.ge2e import SpeakerEncoder
 
-    return VoiceEncoder("cpu", verbose=False)
+    return SpeakerEncoder.pretrained()
 
 
-@cache
+@_loaded_once
 def mos_predictor() -> Any:
     """DistillMOS, a small network distilled from a wav2vec 2.0 quality predictor."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights are

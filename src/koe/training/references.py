@@ -6,14 +6,15 @@ that `training.keep_every` and `training.keep_best` leave in the work folder of 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from koe.errors import KoeError, StoreError
+from koe.errors import ContractError, KoeError, StoreError
 from koe.files import kind_of, read_json
+from koe.store import compare_contracts
 from koe.training.params import CHECKPOINT
 
 
@@ -66,6 +67,16 @@ class ModelReference:
                 digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
             total.update(f"{file.name}\0{digest}\0".encode())
         return total.hexdigest()
+
+    def require_contract(self, contract: Mapping[str, Any]) -> None:
+        """Raises ContractError, with what to do, if the model's card states other mel settings (lesson 13)."""
+        section = self.kind.section
+        try:
+            compare_contracts(f"{section}.init.from ({self.name})", self.card.get("contract", contract), "params.yaml",
+                              contract)
+        except ContractError as error:
+            raise ContractError(f"{error}\n  Set them to that model's, or train from random weights, with "
+                                f"{section}.init.from: null and more steps") from error
 
     def origin(self) -> dict[str, Any]:
         """Entry for this model in the provenance of one that starts from it."""

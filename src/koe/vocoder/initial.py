@@ -16,7 +16,6 @@ from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
 from koe.errors import ContractError, KoeError
 from koe.randomness import seed_for
-from koe.store import compare_contracts
 from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
@@ -67,7 +66,7 @@ def initial_models(
         return Initial(generator, discriminators)
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
-              *_compared_mels(model, mel_params, start.name, init.strict)]
+              *_compared_mels(start, mel_params, init.strict)]
     states = _states(model, start, init)
     for part, network in networks.items():
         if getattr(init, part) == "reset":
@@ -89,15 +88,14 @@ def initial_models(
     return Initial(generator, discriminators, optimizers, report)
 
 
-def _compared_mels(model: VocoderModel, mel_params: MelParams, name: str, strict: bool) -> list[str]:
+def _compared_mels(start: ModelReference, mel_params: MelParams, strict: bool) -> list[str]:
     """Lines on the mel settings that differ, if any do; with `strict` they raise ContractError."""
     try:
-        compare_contracts(f"vocoder.init.from ({name})", mel_contract(model.mel),
-                          "params.yaml", mel_contract(mel_params))
+        start.require_contract(mel_contract(mel_params))
     except ContractError as error:
         if strict:
             raise
-        return str(error).splitlines()[1:]
+        return str(error).splitlines()[1:-1]
     return []
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from koe.corpus.dataset import Dataset
 from koe.corpus.pairing import enrolment_utterances
 from koe.errors import KoeError
-from koe.listeners.packaged import at_16_khz, speaker_encoder
+from koe.listeners.packaged import at_16_khz
 from koe.listeners.speaker import ENROLMENT_UTTERANCES, embed, enrol
 from koe.parallel import thread_map
 from koe.progress import progress
@@ -49,7 +49,6 @@ def embed_utterances(dataset: Dataset, utterances: list[str]) -> dict[str, np.nd
     def work(utterance: str) -> np.ndarray | None:
         return embed(at_16_khz(dataset.wave(utterance), dataset.mel_params.sample_rate))
 
-    speaker_encoder()  # here, so that no two threads load it
     embeddings = progress(thread_map(work, utterances), "embed", len(utterances), "utterance")
     return dict(zip(utterances, embeddings, strict=True))
 

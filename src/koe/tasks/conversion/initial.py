@@ -23,7 +23,6 @@ from koe.corpus.statistics import Normalization
 from koe.errors import KoeError
 from koe.nn.layers import MaskedBatchNorm
 from koe.randomness import seed_for
-from koe.store import compare_contracts
 from koe.tasks.conversion.model_file import AcousticModel, build_network, load_acoustic
 from koe.tasks.conversion.nars2s import NARS2S, VoiceInput
 from koe.tasks.conversion.params import AcousticParams, InitParams
@@ -79,8 +78,7 @@ def initial_network(
     if start is None:
         return Initial(network, own)
     model = load_acoustic(start.folder)
-    compare_contracts(f"acoustic.init.from ({start.name})", mel_contract(model.preparation.mel), "params.yaml",
-                      mel_contract(mel_params))
+    start.require_contract(mel_contract(mel_params))
     state, optimizer_state, steps_before = _states(model, start, params.init)
     state, lines = _conditioned(state, model.params, params, own)
     report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}", *lines]
@@ -157,8 +155,10 @@ def _require_the_same(
             "encoder, or acoustic.init.strict: false, which takes the vectors of common speakers and learns the others")
     if differing or not transfer.complete:
         raise KoeError("\n  ".join([
-            f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's, or take what "
-            "fits with acoustic.init.strict: false", *differing, *([] if transfer.complete else transfer.table())]))
+            f"acoustic.init.from: {name} and the acoustic parameters differ. Set them to that model's; or train "
+            "from random weights, with acoustic.init.from: null and more steps (experiments/from_scratch.yaml); or "
+            "take what fits, with acoustic.init.strict: false",
+            *differing, *([] if transfer.complete else transfer.table())]))
 
 
 def _differing_meanings(theirs: AcousticParams, ours: AcousticParams) -> list[str]:
