@@ -176,3 +176,11 @@ def test_ctrl_c_ends_the_processes_of_a_pool_at_once_and_in_silence(tmp_path: Pa
     time.sleep(wait)
     os.killpg(started.pid, signal.SIGINT)  # as the terminal does
     assert started.communicate(timeout=25) == ("interrupted\n", "")
+
+
+def test_a_thread_must_not_be_the_first_to_import_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speaker embeddings once differed in their last digits when the encoder was loaded by a thread."""
+    loaded = sys.modules["torch"]
+    monkeypatch.delitem(sys.modules, "torch")
+    with pytest.raises(RuntimeError, match="PyTorch was first imported while threads were running"):
+        list(thread_map(lambda _: sys.modules.setdefault("torch", loaded), range(2)))

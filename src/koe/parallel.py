@@ -114,7 +114,7 @@ def thread_pool(count: int, cores_each: int = 1) -> Iterator[ThreadPoolExecutor]
 
     Other threads than these take over PyTorch's number of threads at their first operation that asks for it. LSTMs,
     convolutions and matrix products do not ask: until then they use all cores, which changes last digits. Which items
-    of a pool that befell depended on the machine's load.
+    of a pool that befell depended on the machine's load. So PyTorch must not be imported by a thread: RuntimeError.
     """
     torch = _loaded_torch()
     before = torch.get_num_threads() if torch else 1
@@ -127,6 +127,9 @@ def thread_pool(count: int, cores_each: int = 1) -> Iterator[ThreadPoolExecutor]
     try:
         with ThreadPoolExecutor(count, initializer=settle) as pool:
             yield pool
+        if not torch and _loaded_torch():
+            raise RuntimeError("PyTorch was first imported while threads were running, so they may have computed on "
+                               "more cores than they were given; import it before they start")
     finally:
         if torch:
             torch.set_num_threads(before)  # what a thread sets is taken over by others that start later

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import soxr
+import torch  # noqa: F401 -- here, for threads that use these models must not be the first to import it (koe.parallel)
 
 from koe.parallel import cores
 
