@@ -59,7 +59,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made.run("git", "config", "user.name", "Koe")
     made.run("git", "config", "user.email", "koe@example.org")
     made.set("seed", 1)
-    made.set("vocoder.init.from", None)
+    for kind in TRAINS:
+        made.set(f"{kind}.init.from", None)
     made.run("dvc", "repro")
     made.run("git", "add", "-A")
     made.run("git", "commit", "-qm", "first")
