@@ -151,6 +151,7 @@ def params_for(name: str, file: Path) -> Params:
     """The parameters of a file, with the model whose sizes a vocoder of TRAINED takes: HiFi-GAN or harmonic_noise."""
     values = read_values(file)
     values["vocoder"]["model"] = "hifigan" if name == "hifigan" else "harmonic_noise"
+    values["vocoder"]["training"]["schedule"]["warmup_steps"] = 30  # from random weights
     return check_params(values, str(file))
 
 

@@ -56,8 +56,8 @@ def main(params: Parameters, inputs: Inputs, outputs: Outputs) -> None:
 def scan_initial(kind: ModelKind, init: Mapping[str, Any], mel: Mapping[str, Any] | None, file: Path) -> None:
     """Writes {"from", "digest"} of the model to start from; if it is not on this machine, the recorded state stays.
 
-    `mel`: the contract of the parameters. Raises ContractError if the model has another one and must have the same:
-    now, not after all recordings have been read.
+    `mel`: the contract of the parameters. Raises ContractError if the model's card states another one and they must be
+    the same: now, not after all recordings have been read.
     """
     name = init["from"]
     try:
@@ -67,8 +67,8 @@ def scan_initial(kind: ModelKind, init: Mapping[str, Any], mel: Mapping[str, Any
             raise
         show(f"{kind.section}.init.from: {name} is not on this machine; its recorded state is used")
         return
-    if start and mel and init.get("strict", True):
-        start.require_contract(mel)
+    if start and mel and init.get("strict", True) and isinstance(theirs := start.card.get("contract"), dict):
+        start.require_contract(theirs, mel)
     write_json(file, {"from": name, "digest": start.digest if start else None})
 
 

@@ -209,17 +209,20 @@ class ShardReader:
 
 
 def compare_contracts(
-    left_name: str, left: Mapping[str, Any], right_name: str, right: Mapping[str, Any]
+    left_name: str, left: Mapping[str, Any], right_name: str, right: Mapping[str, Any], *advice: str
 ) -> None:
-    """Raises ContractError showing both values of every mel setting that differs."""
-    names = sorted(set(left) | set(right))
-    differing = [name for name in names if left.get(name) != right.get(name)]
-    if differing:
-        rows = "\n".join(
-            f"  {name}: {left.get(name, 'not stated')} in {left_name}, {right.get(name, 'not stated')} in {right_name}"
-            for name in differing
-        )
-        raise ContractError(f"mel settings differ, so the two cannot be used together:\n{rows}")
+    """Raises ContractError showing both values of every mel setting that differs, and lines of `advice`."""
+    if lines := differing_settings(left_name, left, right_name, right):
+        raise ContractError("\n  ".join(
+            ["mel settings differ, so the two cannot be used together:", *lines, *advice]))
+
+
+def differing_settings(
+    left_name: str, left: Mapping[str, Any], right_name: str, right: Mapping[str, Any]
+) -> list[str]:
+    """A line for each mel setting that differs, with both values."""
+    return [f"{name}: {left.get(name, 'not stated')} in {left_name}, {right.get(name, 'not stated')} in {right_name}"
+            for name in sorted(set(left) | set(right)) if left.get(name) != right.get(name)]
 
 
 def _hash(name: str) -> bytes:

@@ -1,7 +1,7 @@
 """Resemblyzer's speaker encoder (GE2E, Wan et al. 2018), from the weights in its package.
 
 Written here because importing the package imports librosa, whose functions are compiled on the first import in an
-environment: twenty seconds on two cores, and two each time after. The results are the same (a test compares them).
+environment: twenty seconds on two cores. The results are the same (a test compares them).
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from koe.audio.mel import mel_filterbank
+from koe.audio.mel import hann_window, mel_filterbank
 from koe.audio.params import MelParams
 from koe.errors import KoeError
 
@@ -69,7 +69,8 @@ def _part_starts(samples: int) -> list[int]:
 
 def _power_mel(wave: Tensor) -> Tensor:
     """Mel of the power spectrum (samples // 160 + 1, 40), of frames centred at multiples of the hop."""
-    spectrum = torch.stft(wave, MEL.n_fft, MEL.hop_length, window=torch.hann_window(MEL.win_length), center=True,
-                          pad_mode="constant", return_complex=True)
+    window = hann_window(MEL, wave.device, wave.dtype)
+    spectrum = torch.stft(wave, MEL.n_fft, MEL.hop_length, window=window, center=True, pad_mode="constant",
+                          return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square()
     return power.T @ mel_filterbank(MEL).T

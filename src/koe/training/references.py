@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from koe.errors import ContractError, KoeError, StoreError
+from koe.errors import KoeError, StoreError
 from koe.files import kind_of, read_json
 from koe.store import compare_contracts
 from koe.training.params import CHECKPOINT
@@ -68,15 +68,11 @@ class ModelReference:
             total.update(f"{file.name}\0{digest}\0".encode())
         return total.hexdigest()
 
-    def require_contract(self, contract: Mapping[str, Any]) -> None:
-        """Raises ContractError, with what to do, if the model's card states other mel settings (lesson 13)."""
-        section = self.kind.section
-        try:
-            compare_contracts(f"{section}.init.from ({self.name})", self.card.get("contract", contract), "params.yaml",
-                              contract)
-        except ContractError as error:
-            raise ContractError(f"{error}\n  Set them to that model's, or train from random weights, with "
-                                f"{section}.init.from: null and more steps") from error
+    def require_contract(self, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+        """Raises ContractError, with what to do, if this model's mel settings are not the parameters' (lesson 13)."""
+        parameter = f"{self.kind.section}.init.from"
+        compare_contracts(f"{parameter} ({self.name})", theirs, "params.yaml", ours, "Set them to that model's, or "
+                          f"train from random weights, with {parameter}: null and more steps")
 
     def origin(self) -> dict[str, Any]:
         """Entry for this model in the provenance of one that starts from it."""

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from koe.audio.grid import mel_contract
 from koe.audio.params import MelParams
-from koe.errors import ContractError, KoeError
+from koe.errors import KoeError
 from koe.randomness import seed_for
+from koe.store import differing_settings
 from koe.training.checkpoint import read_checkpoint
 from koe.training.references import ModelReference
 from koe.training.transfer import Transfer
@@ -66,7 +67,7 @@ def initial_models(
         return Initial(generator, discriminators)
     model = read_vocoder(start.folder)
     report = [f"vocoder.init.from: {start.name}, {start.checkpoint or start.folder}",
-              *_compared_mels(start, mel_params, init.strict)]
+              *_compared_mels(model, mel_params, start, init.strict)]
     states = _states(model, start, init)
     for part, network in networks.items():
         if getattr(init, part) == "reset":
@@ -88,15 +89,12 @@ def initial_models(
     return Initial(generator, discriminators, optimizers, report)
 
 
-def _compared_mels(start: ModelReference, mel_params: MelParams, strict: bool) -> list[str]:
+def _compared_mels(model: VocoderModel, mel_params: MelParams, start: ModelReference, strict: bool) -> list[str]:
     """Lines on the mel settings that differ, if any do; with `strict` they raise ContractError."""
-    try:
-        start.require_contract(mel_contract(mel_params))
-    except ContractError as error:
-        if strict:
-            raise
-        return str(error).splitlines()[1:-1]
-    return []
+    theirs, ours = mel_contract(model.mel), mel_contract(mel_params)
+    if strict:
+        start.require_contract(theirs, ours)
+    return differing_settings(f"vocoder.init.from ({start.name})", theirs, "params.yaml", ours)
 
 
 def _states(model: VocoderModel, start: ModelReference, init: VocoderInit) -> _States:

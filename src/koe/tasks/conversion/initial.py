@@ -78,7 +78,7 @@ def initial_network(
     if start is None:
         return Initial(network, own)
     model = load_acoustic(start.folder)
-    start.require_contract(mel_contract(mel_params))
+    start.require_contract(mel_contract(model.preparation.mel), mel_contract(mel_params))
     state, optimizer_state, steps_before = _states(model, start, params.init)
     state, lines = _conditioned(state, model.params, params, own)
     report = [f"acoustic.init.from: {start.name}, {start.checkpoint or start.folder}", *lines]
